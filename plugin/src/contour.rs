@@ -1,0 +1,241 @@
+//! Outlines of regions: a line of even width along the border where a region begins to win, drawn in the
+//! frame's own planes.
+//!
+//! The margin of a region (its probability less the best other one's) is interpolated bilinearly; divided
+//! by its gradient it is the distance to the border in pixels, which gives smooth lines at any size.
+
+use factorseg_model::RegionMap;
+
+use crate::color::Rgb;
+use crate::draw::{Place, places};
+use crate::layout::{Channel, Component, Layout, PlaneMut};
+
+/// The width of the lines in pixels for a frame of this size.
+pub fn line_width(width: usize, height: usize) -> f32 {
+    (width.min(height) as f32 / 200.0).max(1.5)
+}
+
+/// By how much a region leads at each cell, `-1..=1`.
+fn margins(map: &RegionMap, region: usize) -> Vec<f32> {
+    let cells = map.width * map.height;
+    (0..cells)
+        .map(|cell| {
+            let others = (0..map.regions)
+                .filter(|other| *other != region)
+                .map(|other| map.probabilities[other * cells + cell])
+                .fold(0.0, f32::max);
+            map.probabilities[region * cells + cell] - others
+        })
+        .collect()
+}
+
+/// A row of the margins' grid spread to the width of a component, with its slope per pixel of the frame.
+struct SpreadRow {
+    grid_row: usize,
+    values: Vec<f32>,
+    slopes: Vec<f32>,
+    /// The smallest margin, either way.
+    nearest: f32,
+    positive: bool,
+    negative: bool,
+}
+
+impl SpreadRow {
+    fn new(
+        margins: &[f32],
+        grid_width: usize,
+        grid_row: usize,
+        columns: &[Place],
+        scale: f32,
+    ) -> Self {
+        let row = &margins[grid_row * grid_width..(grid_row + 1) * grid_width];
+        let (mut values, mut slopes) = (Vec::new(), Vec::new());
+        let (mut nearest, mut positive, mut negative) = (f32::INFINITY, false, false);
+        for place in columns {
+            let difference = row[place.second] - row[place.first];
+            let value = row[place.first] + difference * place.fraction;
+            nearest = nearest.min(value.abs());
+            positive |= value > 0.0;
+            negative |= value <= 0.0;
+            values.push(value);
+            slopes.push(difference * scale);
+        }
+        Self {
+            grid_row,
+            values,
+            slopes,
+            nearest,
+            positive,
+            negative,
+        }
+    }
+}
+
+/// Draws the outlines of the chosen regions with opacity `alpha`, each in its colour.
+pub fn paint(
+    layout: &Layout,
+    map: &RegionMap,
+    is_foreground: &[bool],
+    colors: &[Rgb],
+    alpha: f32,
+    frame: &mut [PlaneMut<'_>],
+) {
+    for region in (0..map.regions).filter(|region| is_foreground[*region]) {
+        let margins = margins(map, region);
+        let samples = layout.color.from_rgb(colors[region % colors.len()]);
+        let mut done: Vec<Component> = Vec::new();
+        for component in &layout.components {
+            // Components of one size share the distances.
+            let same = |other: &Component| {
+                (other.width, other.height) == (component.width, component.height)
+            };
+            if component.channel == Channel::Alpha || done.iter().any(same) {
+                continue;
+            }
+            done.push(*component);
+            let targets: Vec<(Component, f32)> = layout
+                .components
+                .iter()
+                .filter(|other| same(other))
+                .filter_map(|other| match other.channel {
+                    Channel::Color(index) => Some((*other, samples[index])),
+                    Channel::Alpha => None,
+                })
+                .collect();
+            paint_components(layout, map, &margins, &targets, alpha, frame);
+        }
+    }
+}
+
+fn paint_components(
+    layout: &Layout,
+    map: &RegionMap,
+    margins: &[f32],
+    targets: &[(Component, f32)],
+    alpha: f32,
+    frame: &mut [PlaneMut<'_>],
+) {
+    let Some((shape, _)) = targets.first() else {
+        return;
+    };
+    let reach = line_width(layout.width, layout.height) / 2.0 + 0.5;
+    let columns = places(shape.width, shape.extent_width, map.width);
+    let rows = places(shape.height, shape.extent_height, map.height);
+    let scale_x = map.width as f32 / layout.width as f32;
+    let scale_y = map.height as f32 / layout.height as f32;
+    // Margins of neighbouring cells differ by at most 2, which bounds the gradient.
+    let steepest = 2.0 * scale_x.hypot(scale_y);
+    let spread = |row: usize| SpreadRow::new(margins, map.width, row, &columns, scale_x);
+    let mut coverage = vec![0.0f32; shape.width];
+    let mut top = spread(rows[0].first);
+    let mut bottom = spread(rows[0].second);
+    for (y, place) in rows.iter().enumerate() {
+        if top.grid_row != place.first {
+            top = if bottom.grid_row == place.first {
+                std::mem::replace(&mut bottom, spread(place.second))
+            } else {
+                spread(place.first)
+            };
+        }
+        if bottom.grid_row != place.second {
+            bottom = spread(place.second);
+        }
+        let crosses = (top.positive || bottom.positive) && (top.negative || bottom.negative);
+        if !crosses && top.nearest.min(bottom.nearest) > reach * steepest {
+            continue;
+        }
+        let fraction = place.fraction;
+        for (x, coverage) in coverage.iter_mut().enumerate() {
+            let difference = bottom.values[x] - top.values[x];
+            let value = top.values[x] + difference * fraction;
+            let slope_y = difference * scale_y;
+            let slope_x = top.slopes[x] + (bottom.slopes[x] - top.slopes[x]) * fraction;
+            let gradient = (slope_x * slope_x + slope_y * slope_y).sqrt().max(1e-6);
+            *coverage = (reach - value.abs() / gradient).clamp(0.0, 1.0);
+        }
+        for (component, sample) in targets {
+            let plane = &mut frame[component.plane];
+            let row = &mut plane.data[y * plane.stride + component.offset..];
+            for (byte, coverage) in row.iter_mut().step_by(component.step).zip(&coverage) {
+                if *coverage > 0.0 {
+                    let old = f32::from(*byte);
+                    *byte = (old + (sample - old) * alpha * coverage + 0.5) as u8;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::tests::layout;
+    use gstreamer_video::VideoFormat;
+
+    /// The left half belongs to region 0.
+    fn halves() -> RegionMap {
+        let left: Vec<f32> = (0..64)
+            .map(|cell| if cell % 8 < 4 { 0.9 } else { 0.1 })
+            .collect();
+        let mut probabilities = left.clone();
+        probabilities.extend(left.iter().map(|p| 1.0 - p));
+        RegionMap {
+            regions: 2,
+            width: 8,
+            height: 8,
+            probabilities,
+        }
+    }
+
+    #[test]
+    fn the_line_lies_on_the_border_and_is_as_wide_as_told() {
+        let layout = layout(VideoFormat::Gray8, 400, 400);
+        let mut data = vec![0u8; 400 * 400];
+        paint(
+            &layout,
+            &halves(),
+            &[true, false],
+            &[[1.0; 3]],
+            1.0,
+            &mut [PlaneMut {
+                data: &mut data,
+                stride: 400,
+            }],
+        );
+        for y in [0, 17, 399] {
+            let row = &data[y * 400..(y + 1) * 400];
+            let covered: f32 = row.iter().map(|&byte| f32::from(byte) / 255.0).sum();
+            let center: f32 = row
+                .iter()
+                .enumerate()
+                .map(|(x, &byte)| (x as f32 + 0.5) * f32::from(byte) / 255.0)
+                .sum::<f32>()
+                / covered;
+            assert!(
+                (covered - line_width(400, 400)).abs() < 0.1,
+                "{covered} px wide"
+            );
+            assert!((center - 200.0).abs() < 0.1, "at {center}");
+        }
+    }
+
+    #[test]
+    fn opacity_and_far_pixels_are_left_alone() {
+        let layout = layout(VideoFormat::Argb, 64, 64);
+        let mut data = vec![7u8; 64 * 64 * 4];
+        paint(
+            &layout,
+            &halves(),
+            &[true, true],
+            &[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
+            0.5,
+            &mut [PlaneMut {
+                data: &mut data,
+                stride: 256,
+            }],
+        );
+        assert!(data.iter().step_by(4).all(|&alpha| alpha == 7));
+        assert!(data[..4 * 20].iter().all(|&byte| byte == 7));
+        assert_ne!(data[4 * 32 + 1], 7);
+    }
+}

@@ -1,0 +1,1054 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use factorseg_model::{Segmenter, SegmenterOptions};
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_video::prelude::*;
+use gstreamer as gst;
+use gstreamer_video as gst_video;
+
+use super::{EngineFactory, ErrorPolicy, Mode, Overlay};
+use crate::contour;
+use crate::draw::{Layer, Painter};
+use crate::layout::{FORMATS, Layout, Plane, PlaneMut};
+use crate::mask::Mask;
+use crate::meta::{self, FrameReport};
+use crate::overlay;
+use crate::sample::Sampler;
+use crate::settings::{EngineRequest, Plan, Settings, SettingsError};
+use crate::worker::{Failure, Interrupted, Job, Worker, lock, panic_text};
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "factorseg",
+        gst::DebugColorFlags::empty(),
+        Some("Factorized diffusion segmentation"),
+    )
+});
+
+type FlowResult = Result<gst::FlowSuccess, gst::FlowError>;
+
+pub struct FactorSeg {
+    sinkpad: gst::Pad,
+    srcpad: gst::Pad,
+    settings: Mutex<Settings>,
+    factory: Mutex<Option<EngineFactory>>,
+    /// From READY on.
+    session: Mutex<Option<Arc<Session>>>,
+    stream: Mutex<Stream>,
+    /// The running time that the sink wants frames from, by its last QoS event.
+    earliest: Mutex<Option<gst::ClockTime>>,
+    counters: Counters,
+    /// An error message was posted; the stream ends.
+    failed: AtomicBool,
+    /// A warning about frames without masks was posted.
+    warned: AtomicBool,
+}
+
+/// A loaded engine at work, and what the settings mean for it.
+struct Session {
+    request: EngineRequest,
+    worker: Worker,
+    plan: Mutex<Arc<Plan>>,
+}
+
+/// What belongs to one stream. Only its streaming thread works on it; it is never locked while waiting or pushing.
+#[derive(Default)]
+struct Stream {
+    format: Option<Arc<Format>>,
+    segment: gst::FormattedSegment<gst::ClockTime>,
+    sampler: Option<Sampler>,
+    painter: Painter,
+    /// The mask drawn last.
+    mask: Option<Arc<Mask>>,
+    /// Frames since the last one that was segmented.
+    since_due: u64,
+    /// Whether the next frame to segment does not follow the one before it.
+    discontinuous: bool,
+    /// Upstream's answer, once asked.
+    live: Option<bool>,
+    /// Age of the mask on the last frame.
+    mask_age: Option<gst::ClockTime>,
+}
+
+struct Format {
+    info: gst_video::VideoInfo,
+    layout: Layout,
+}
+
+#[derive(Default)]
+struct Counters {
+    frames: AtomicU64,
+    reused: AtomicU64,
+}
+
+impl Session {
+    fn plan(&self) -> Arc<Plan> {
+        lock(&self.plan).clone()
+    }
+}
+
+impl Stream {
+    /// Forgets what the next frame does not follow.
+    fn restart(&mut self) {
+        self.mask = None;
+        self.mask_age = None;
+        self.since_due = 0;
+        self.discontinuous = true;
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for FactorSeg {
+    const NAME: &'static str = "GstFactorSeg";
+    type Type = super::FactorSeg;
+    type ParentType = gst::Element;
+
+    fn with_class(class: &Self::Class) -> Self {
+        let template = |name| {
+            class
+                .pad_template(name)
+                .expect("the class has this template")
+        };
+        let sinkpad = gst::Pad::builder_from_template(&template("sink"))
+            .chain_function(|_, parent, buffer| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::FlowError::Error),
+                    |element| element.chain(buffer),
+                )
+            })
+            .event_function(|pad, parent, event| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || false,
+                    |element| element.sink_event(pad, event),
+                )
+            })
+            .query_function(|pad, parent, query| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || false,
+                    |element| element.sink_query(pad, query),
+                )
+            })
+            .flags(gst::PadFlags::ACCEPT_TEMPLATE)
+            .build();
+        let srcpad = gst::Pad::builder_from_template(&template("src"))
+            .event_function(|pad, parent, event| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || false,
+                    |element| element.src_event(pad, event),
+                )
+            })
+            .flags(gst::PadFlags::PROXY_CAPS | gst::PadFlags::FIXED_CAPS)
+            .build();
+        Self {
+            sinkpad,
+            srcpad,
+            settings: Mutex::default(),
+            factory: Mutex::default(),
+            session: Mutex::default(),
+            stream: Mutex::default(),
+            earliest: Mutex::default(),
+            counters: Counters::default(),
+            failed: AtomicBool::default(),
+            warned: AtomicBool::default(),
+        }
+    }
+}
+
+impl ObjectImpl for FactorSeg {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            let default = Settings::default();
+            vec![
+                glib::ParamSpecString::builder("model")
+                    .nick("Model")
+                    .blurb("Checkpoint, a file or a directory with model.safetensors; empty for the built-in one")
+                    .default_value(Some(default.model.as_str()))
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecString::builder("device")
+                    .nick("Device")
+                    .blurb("Where the network runs: auto (CUDA if there is one, else cpu), cpu, cuda, cuda:N")
+                    .default_value(Some(default.device.as_str()))
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecString::builder("class")
+                    .nick("Class")
+                    .blurb("Class to look for: a name, a WordNet id or an index of the model's classes, or none")
+                    .default_value(Some(default.class.as_str()))
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecUInt::builder("timestep")
+                    .nick("Timestep")
+                    .blurb("Noise level at which frames are segmented, 1 to the model's number of timesteps")
+                    .minimum(1)
+                    .maximum(1_000_000)
+                    .default_value(default.timestep)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecUInt64::builder("seed")
+                    .nick("Seed")
+                    .blurb("Seed of the noise, the same for all frames, so that a still video has still masks")
+                    .default_value(default.seed)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecUInt::builder("samples")
+                    .nick("Samples")
+                    .blurb("Noise draws whose masks are averaged; the cost grows with them")
+                    .minimum(1)
+                    .maximum(64)
+                    .default_value(default.samples)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecEnum::builder_with_default("mode", default.mode)
+                    .nick("Mode")
+                    .blurb("When frames are segmented")
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecUInt::builder("interval")
+                    .nick("Interval")
+                    .blurb("Segment one frame of this many and reuse its mask for the others; 1 for every frame")
+                    .minimum(1)
+                    .default_value(default.interval)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecBoolean::builder("qos")
+                    .nick("Quality of service")
+                    .blurb("In mode every-frame, reuse the last mask for frames that would come too late at the sink")
+                    .default_value(default.qos)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecEnum::builder_with_default("overlay", default.overlay)
+                    .nick("Overlay")
+                    .blurb("What is drawn on the frames")
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecDouble::builder("alpha")
+                    .nick("Alpha")
+                    .blurb("Opacity of overlay=tint and contour, 0 is invisible")
+                    .minimum(0.0)
+                    .maximum(1.0)
+                    .default_value(default.alpha)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecString::builder("colors")
+                    .nick("Colors")
+                    .blurb("Colours of regions 1, 2, ... as RRGGBB in hexadecimal, separated by commas; empty for a built-in palette")
+                    .default_value(Some(default.colors.as_str()))
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecUInt::builder("background-color")
+                    .nick("Background color")
+                    .blurb("Colour behind overlay=foreground, 0xRRGGBB")
+                    .maximum(0xff_ffff)
+                    .default_value(default.background_color)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecString::builder("foreground-regions")
+                    .nick("Foreground regions")
+                    .blurb("Regions that are the object: auto (the model's own; all if it names none), all, or numbers from 1, separated by commas")
+                    .default_value(Some(default.foreground_regions.as_str()))
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecDouble::builder("smoothing")
+                    .nick("Smoothing")
+                    .blurb("Share of the mask before in each mask where both agree; 0 for none")
+                    .minimum(0.0)
+                    .maximum(0.99)
+                    .default_value(default.smoothing)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecEnum::builder_with_default("on-error", default.on_error)
+                    .nick("On error")
+                    .blurb("What happens when frames cannot be segmented")
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+                    .nick("Statistics")
+                    .blurb("frames, inferred, reused, dropped (not segmented for a newer one), mask-age and latency-p50, -p95, -p99 in ns, model, device, mode")
+                    .read_only()
+                    .build(),
+            ]
+        });
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        // GObject has checked the type; a string that is unset is empty.
+        fn get<'a, T: glib::value::FromValue<'a>>(value: &'a glib::Value) -> T
+        where
+            <T as glib::value::FromValue<'a>>::Checker:
+                glib::value::ValueTypeChecker<Error = glib::value::ValueTypeMismatchError>,
+        {
+            value.get().expect("type checked upstream")
+        }
+        let string = || {
+            value
+                .get::<Option<String>>()
+                .expect("type checked upstream")
+                .unwrap_or_default()
+        };
+        {
+            let mut settings = lock(&self.settings);
+            match pspec.name() {
+                "model" => settings.model = string(),
+                "device" => settings.device = string(),
+                "class" => settings.class = string(),
+                "timestep" => settings.timestep = get(value),
+                "seed" => settings.seed = get(value),
+                "samples" => settings.samples = get(value),
+                "mode" => settings.mode = get(value),
+                "interval" => settings.interval = get(value),
+                "qos" => settings.qos = get(value),
+                "overlay" => settings.overlay = get(value),
+                "alpha" => settings.alpha = get(value),
+                "colors" => settings.colors = string(),
+                "background-color" => settings.background_color = get(value),
+                "foreground-regions" => settings.foreground_regions = string(),
+                "smoothing" => settings.smoothing = get(value),
+                "on-error" => settings.on_error = get(value),
+                name => unreachable!("no writable property {name}"),
+            }
+        }
+        self.update_plan();
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        if pspec.name() == "stats" {
+            return self.stats().to_value();
+        }
+        let settings = lock(&self.settings);
+        match pspec.name() {
+            "model" => settings.model.to_value(),
+            "device" => settings.device.to_value(),
+            "class" => settings.class.to_value(),
+            "timestep" => settings.timestep.to_value(),
+            "seed" => settings.seed.to_value(),
+            "samples" => settings.samples.to_value(),
+            "mode" => settings.mode.to_value(),
+            "interval" => settings.interval.to_value(),
+            "qos" => settings.qos.to_value(),
+            "overlay" => settings.overlay.to_value(),
+            "alpha" => settings.alpha.to_value(),
+            "colors" => settings.colors.to_value(),
+            "background-color" => settings.background_color.to_value(),
+            "foreground-regions" => settings.foreground_regions.to_value(),
+            "smoothing" => settings.smoothing.to_value(),
+            "on-error" => settings.on_error.to_value(),
+            name => unreachable!("no readable property {name}"),
+        }
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        let element = self.obj();
+        for pad in [&self.sinkpad, &self.srcpad] {
+            element.add_pad(pad).expect("a new element has no pads");
+        }
+    }
+}
+
+impl GstObjectImpl for FactorSeg {}
+
+impl ElementImpl for FactorSeg {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Factorized diffusion segmentation",
+                "Filter/Effect/Video",
+                "Segments video into regions with a network that was trained without labels, and draws them",
+                "The factorseg developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let caps = gst_video::VideoCapsBuilder::new()
+                .format_list(FORMATS)
+                .build();
+            let always = |name, direction| {
+                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps)
+                    .expect("a valid template")
+            };
+            vec![
+                always("sink", gst::PadDirection::Sink),
+                always("src", gst::PadDirection::Src),
+            ]
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        match transition {
+            gst::StateChange::NullToReady => self.open()?,
+            gst::StateChange::ReadyToPaused => {
+                self.open()?;
+                self.start();
+            }
+            // Frees the streaming thread, which the pads wait for.
+            gst::StateChange::PausedToReady => self.set_flushing(true),
+            _ => {}
+        }
+        let success = self.parent_change_state(transition)?;
+        match transition {
+            gst::StateChange::PausedToReady => {
+                *lock(&self.stream) = Stream::default();
+            }
+            gst::StateChange::ReadyToNull => {
+                // Out of the lock: dropping it waits for the inference under way.
+                let session = lock(&self.session).take();
+                drop(session);
+            }
+            _ => {}
+        }
+        Ok(success)
+    }
+}
+
+/// Loading and settings.
+impl FactorSeg {
+    pub(super) fn set_engine_factory(&self, factory: EngineFactory) {
+        *lock(&self.factory) = Some(factory);
+    }
+
+    fn session(&self) -> Option<Arc<Session>> {
+        lock(&self.session).clone()
+    }
+
+    /// Loads the engine that the settings ask for, unless it is there.
+    fn open(&self) -> Result<(), gst::StateChangeError> {
+        let settings = lock(&self.settings).clone();
+        let request = match settings.engine() {
+            Ok(request) => request,
+            Err(error) => return Err(self.refuse_settings(&error)),
+        };
+        if let Some(session) = self.session()
+            && session.request == request
+            && !session.worker.is_dead()
+        {
+            let plan = settings
+                .plan(session.worker.info())
+                .map_err(|error| self.refuse_settings(&error))?;
+            *lock(&session.plan) = Arc::new(plan);
+            return Ok(());
+        }
+        // The old engine goes before the new one comes: a device may not hold both.
+        let old = lock(&self.session).take();
+        drop(old);
+
+        self.post_progress(gst::ProgressType::Start, "Loading the model");
+        let session = self.load(&settings, request).inspect_err(|_| {
+            self.post_progress(gst::ProgressType::Error, "The model was not loaded");
+        })?;
+        let info = session.worker.info();
+        gst::info!(
+            CAT,
+            imp = self,
+            "{} with {} regions and {} classes runs on {}",
+            info.model,
+            info.regions,
+            info.classes.len(),
+            info.device
+        );
+        self.post_progress(
+            gst::ProgressType::Complete,
+            &format!("Loaded {} on {}", info.model, info.device),
+        );
+        *lock(&self.session) = Some(Arc::new(session));
+        // A property may have changed since the settings were read.
+        self.update_plan();
+        Ok(())
+    }
+
+    fn load(
+        &self,
+        settings: &Settings,
+        request: EngineRequest,
+    ) -> Result<Session, gst::StateChangeError> {
+        let factory = lock(&self.factory).clone().unwrap_or_else(default_factory);
+        let engine = catch_unwind(AssertUnwindSafe(|| factory(&request)))
+            .unwrap_or_else(
+                |panic| Err(format!("loading panicked: {}", panic_text(&*panic)).into()),
+            )
+            .map_err(|error| {
+                gst::element_imp_error!(
+                    self,
+                    gst::ResourceError::OpenRead,
+                    ["Cannot load the model: {error}"]
+                );
+                gst::StateChangeError
+            })?;
+        if engine.info().regions == 0 {
+            gst::element_imp_error!(
+                self,
+                gst::ResourceError::Settings,
+                ["The model {} has no regions", engine.info().model]
+            );
+            return Err(gst::StateChangeError);
+        }
+        let plan = settings
+            .plan(engine.info())
+            .map_err(|error| self.refuse_settings(&error))?;
+        let element = self.obj().downgrade();
+        let on_failure = Box::new(move |failure: &Failure| {
+            if let Some(element) = element.upgrade() {
+                element.imp().report(failure);
+            }
+        });
+        let worker = Worker::start(engine, "factorseg", on_failure).map_err(|error| {
+            gst::element_imp_error!(
+                self,
+                gst::ResourceError::Failed,
+                ["Cannot start the inference thread: {error}"]
+            );
+            gst::StateChangeError
+        })?;
+        Ok(Session {
+            request,
+            worker,
+            plan: Mutex::new(Arc::new(plan)),
+        })
+    }
+
+    fn refuse_settings(&self, error: &SettingsError) -> gst::StateChangeError {
+        gst::element_imp_error!(self, gst::ResourceError::Settings, ["{error}"]);
+        gst::StateChangeError
+    }
+
+    fn post_progress(&self, kind: gst::ProgressType, text: &str) {
+        let element = self.obj();
+        let message = gst::message::Progress::builder(kind, "model", text).src(&*element);
+        // Without a bus nobody wants to know.
+        let _ = element.post_message(message.build());
+    }
+
+    /// Makes changed properties count. A value that makes no sense is reported and the plan stays.
+    fn update_plan(&self) {
+        let Some(session) = self.session() else {
+            return;
+        };
+        let settings = lock(&self.settings).clone();
+        match settings.plan(session.worker.info()) {
+            Ok(plan) => *lock(&session.plan) = Arc::new(plan),
+            Err(error) => match settings.on_error {
+                ErrorPolicy::Fail => {
+                    if !self.failed.swap(true, Ordering::SeqCst) {
+                        gst::element_imp_error!(self, gst::ResourceError::Settings, ["{error}"]);
+                    }
+                }
+                ErrorPolicy::Passthrough => {
+                    gst::element_imp_warning!(self, gst::ResourceError::Settings, ["{error}"]);
+                }
+            },
+        }
+    }
+
+    /// Reports a failed inference, once.
+    fn report(&self, failure: &Failure) {
+        gst::warning!(CAT, imp = self, "{failure}");
+        match lock(&self.settings).on_error {
+            ErrorPolicy::Fail => {
+                if !self.failed.swap(true, Ordering::SeqCst) {
+                    gst::element_imp_error!(
+                        self,
+                        gst::StreamError::Failed,
+                        ["Cannot segment a frame: {failure}"]
+                    );
+                }
+            }
+            ErrorPolicy::Passthrough => {
+                if !self.warned.swap(true, Ordering::SeqCst) {
+                    gst::element_imp_warning!(
+                        self,
+                        gst::StreamError::Failed,
+                        ["Frames pass without a mask: {failure}"]
+                    );
+                }
+            }
+        }
+    }
+
+    fn stats(&self) -> gst::Structure {
+        let (live, mask_age) = {
+            let stream = lock(&self.stream);
+            (stream.live, stream.mask_age)
+        };
+        let session = self.session();
+        let mut worker = session
+            .as_ref()
+            .map(|session| session.worker.stats())
+            .unwrap_or_default();
+        worker.durations.sort_unstable();
+        let percentile = |share: f64| {
+            let last = worker.durations.len().saturating_sub(1);
+            let duration = worker.durations.get((last as f64 * share).round() as usize);
+            duration.map_or(0, Duration::as_nanos) as u64
+        };
+        let info = session.as_ref().map(|session| session.worker.info());
+        let mode = match lock(&self.settings).mode {
+            Mode::Auto => match live {
+                None => Mode::Auto,
+                Some(true) => Mode::Latest,
+                Some(false) => Mode::EveryFrame,
+            },
+            mode => mode,
+        };
+        gst::Structure::builder("factorseg-stats")
+            .field("frames", self.counters.frames.load(Ordering::Relaxed))
+            .field("inferred", worker.inferred)
+            .field("reused", self.counters.reused.load(Ordering::Relaxed))
+            .field("dropped", worker.dropped)
+            .field("mask-age", mask_age.unwrap_or_default().nseconds())
+            .field("latency-p50", percentile(0.5))
+            .field("latency-p95", percentile(0.95))
+            .field("latency-p99", percentile(0.99))
+            .field("model", info.map_or("", |info| info.model.as_str()))
+            .field("device", info.map_or("", |info| info.device.as_str()))
+            .field("mode", mode)
+            .build()
+    }
+}
+
+fn default_factory() -> EngineFactory {
+    Arc::new(|request| {
+        // The class is set with the first frame: which there are is known only when the model is loaded.
+        let options = SegmenterOptions::default();
+        Ok(Box::new(Segmenter::load(
+            &request.model,
+            request.device,
+            &options,
+        )?))
+    })
+}
+
+/// The stream.
+impl FactorSeg {
+    fn start(&self) {
+        self.failed.store(false, Ordering::SeqCst);
+        self.warned.store(false, Ordering::SeqCst);
+        self.counters.frames.store(0, Ordering::Relaxed);
+        self.counters.reused.store(0, Ordering::Relaxed);
+        *lock(&self.earliest) = None;
+        let mut stream = lock(&self.stream);
+        *stream = Stream::default();
+        stream.restart();
+        drop(stream);
+        self.set_flushing(false);
+    }
+
+    fn set_flushing(&self, flushing: bool) {
+        if let Some(session) = self.session() {
+            session.worker.set_flushing(flushing);
+            session.worker.forget();
+        }
+    }
+
+    fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        match event.view() {
+            gst::EventView::Caps(caps) => {
+                if !self.set_caps(caps.caps()) {
+                    return false;
+                }
+            }
+            gst::EventView::Segment(segment) => {
+                let Some(segment) = segment.segment().downcast_ref::<gst::ClockTime>() else {
+                    gst::element_imp_error!(
+                        self,
+                        gst::StreamError::Format,
+                        [
+                            "A segment in {:?} is not supported, only in time",
+                            segment.segment().format()
+                        ]
+                    );
+                    return false;
+                };
+                let mut stream = lock(&self.stream);
+                stream.segment = segment.clone();
+                stream.discontinuous = true;
+            }
+            gst::EventView::StreamStart(_) => {
+                lock(&self.stream).restart();
+                if let Some(session) = self.session() {
+                    session.worker.forget();
+                }
+            }
+            gst::EventView::FlushStart(_) => self.set_flushing(true),
+            gst::EventView::FlushStop(_) => {
+                *lock(&self.earliest) = None;
+                let mut stream = lock(&self.stream);
+                stream.segment.reset();
+                stream.restart();
+                drop(stream);
+                self.set_flushing(false);
+            }
+            _ => {}
+        }
+        gst::Pad::event_default(pad, Some(&*self.obj()), event)
+    }
+
+    fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        if let gst::EventView::Qos(qos) = event.view() {
+            let (_, _, difference, timestamp) = qos.get();
+            *lock(&self.earliest) = timestamp.and_then(|timestamp| earliest(timestamp, difference));
+        }
+        gst::Pad::event_default(pad, Some(&*self.obj()), event)
+    }
+
+    fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        match query.view_mut() {
+            // Frames are drawn on where they lie, so upstream allocates as downstream wishes.
+            gst::QueryViewMut::Allocation(_) => self.srcpad.peer_query(query),
+            gst::QueryViewMut::Caps(caps) => {
+                let template = pad.pad_template_caps();
+                let filter = caps.filter_owned();
+                let wanted = match &filter {
+                    Some(filter) => {
+                        filter.intersect_with_mode(&template, gst::CapsIntersectMode::First)
+                    }
+                    None => template,
+                };
+                let possible = self
+                    .srcpad
+                    .peer_query_caps(Some(&wanted))
+                    .intersect_with_mode(&wanted, gst::CapsIntersectMode::First);
+                caps.set_result(&possible);
+                true
+            }
+            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
+        }
+    }
+
+    fn set_caps(&self, caps: &gst::CapsRef) -> bool {
+        let info = match gst_video::VideoInfo::from_caps(caps) {
+            Ok(info) => info,
+            Err(error) => {
+                gst::error!(CAT, imp = self, "cannot use {caps:?}: {error}");
+                return false;
+            }
+        };
+        if info.interlace_mode() != gst_video::VideoInterlaceMode::Progressive {
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Format,
+                [
+                    "Interlaced video ({}) is not supported; put `deinterlace` before {}",
+                    info.interlace_mode().to_str(),
+                    self.obj().name()
+                ]
+            );
+            return false;
+        }
+        let (width, height) = (info.width() as usize, info.height() as usize);
+        let layout = Layout::new(&info);
+        let mut stream = lock(&self.stream);
+        let same_size = stream
+            .format
+            .as_ref()
+            .is_some_and(|old| (old.layout.width, old.layout.height) == (width, height));
+        stream.format = Some(Arc::new(Format { info, layout }));
+        stream.sampler = None;
+        if !same_size {
+            stream.restart();
+        }
+        drop(stream);
+        if let Some(session) = self.session() {
+            if !same_size {
+                session.worker.forget();
+            }
+            session.worker.set_frame_size(width, height);
+        }
+        true
+    }
+
+    /// Whether upstream is live, asked once for each stream.
+    fn is_live(&self) -> bool {
+        if let Some(live) = lock(&self.stream).live {
+            return live;
+        }
+        let mut query = gst::query::Latency::new();
+        let live = self.sinkpad.peer_query(&mut query) && query.result().0;
+        gst::debug!(
+            CAT,
+            imp = self,
+            "upstream is {}live",
+            if live { "" } else { "not " }
+        );
+        lock(&self.stream).live = Some(live);
+        live
+    }
+
+    fn chain(&self, mut buffer: gst::Buffer) -> FlowResult {
+        let session = self.session().ok_or(gst::FlowError::Flushing)?;
+        if self.failed.load(Ordering::SeqCst) {
+            return Err(gst::FlowError::Error);
+        }
+        let format = lock(&self.stream)
+            .format
+            .clone()
+            .ok_or(gst::FlowError::NotNegotiated)?;
+        self.counters.frames.fetch_add(1, Ordering::Relaxed);
+        if buffer.n_memory() == 0 {
+            // A gap: there is nothing to see.
+            return self.srcpad.push(buffer);
+        }
+        let plan = session.plan();
+        let wait = match plan.mode {
+            Mode::EveryFrame => true,
+            Mode::Latest => false,
+            Mode::Auto => !self.is_live(),
+        };
+        let submitted = if self.is_due(&plan, &buffer, wait) {
+            self.submit(&session, &plan, &format, &buffer, wait)?
+        } else {
+            None
+        };
+        let mask = match (wait, submitted) {
+            (true, Some(ticket)) => match session.worker.wait_for(ticket) {
+                Ok(mask) => Some(mask),
+                Err(interrupted) => self.interrupted(interrupted)?,
+            },
+            (true, None) => lock(&self.stream).mask.clone(),
+            (false, _) => session.worker.latest(),
+        };
+        if self.failed.load(Ordering::SeqCst) {
+            return Err(gst::FlowError::Error);
+        }
+        let fresh = wait && submitted.is_some();
+        if mask.is_some() && !fresh {
+            self.counters.reused.fetch_add(1, Ordering::Relaxed);
+        }
+        {
+            let mut stream = lock(&self.stream);
+            stream.mask_age = mask
+                .as_ref()
+                .and_then(|mask| meta::age(mask.pts, buffer.pts()));
+            stream.mask = mask.clone();
+        }
+        if let Some(mask) = mask {
+            self.decorate(&plan, &format, &mask, buffer.make_mut())?;
+        }
+        self.srcpad.push(buffer)
+    }
+
+    /// Whether this frame is to be segmented.
+    fn is_due(&self, plan: &Plan, buffer: &gst::BufferRef, wait: bool) -> bool {
+        let mut stream = lock(&self.stream);
+        if buffer.flags().contains(gst::BufferFlags::DISCONT) {
+            stream.discontinuous = true;
+        }
+        let due = stream.since_due % plan.interval == 0;
+        stream.since_due = if due { 1 } else { stream.since_due + 1 };
+        if !due {
+            return false;
+        }
+        // With no mask at all, a late frame gets one all the same.
+        let late = wait && plan.qos && stream.mask.is_some() && {
+            let running_time = stream.segment.to_running_time(buffer.pts());
+            let earliest = *lock(&self.earliest);
+            matches!((running_time, earliest), (Some(time), Some(earliest)) if time < earliest)
+        };
+        if late {
+            gst::debug!(CAT, imp = self, "late, not segmented: {:?}", buffer.pts());
+        }
+        !late
+    }
+
+    /// Hands a frame to the worker. No ticket if that is not possible now.
+    fn submit(
+        &self,
+        session: &Session,
+        plan: &Plan,
+        format: &Format,
+        buffer: &gst::BufferRef,
+        wait: bool,
+    ) -> Result<Option<u64>, gst::FlowError> {
+        if session.worker.is_dead() {
+            return Ok(None);
+        }
+        let size = if wait {
+            match session.worker.wait_input_size() {
+                Ok(size) => Some(size),
+                Err(interrupted) => self.interrupted(interrupted)?,
+            }
+        } else {
+            session.worker.input_size()
+        };
+        let Some((width, height)) = size else {
+            // The engine has not told its input size yet: the next frame is due instead.
+            lock(&self.stream).since_due = 0;
+            return Ok(None);
+        };
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &format.info)
+            .map_err(|error| self.unmappable(&error))?;
+        let planes = self.planes(&format.layout, frame.plane_stride(), frame.planes_data())?;
+        let mut stream = lock(&self.stream);
+        let stream = &mut *stream;
+        let sampler = match &mut stream.sampler {
+            Some(sampler) if sampler.size() == (width, height) => sampler,
+            sampler => sampler.insert(Sampler::new(&format.layout, width, height)),
+        };
+        let image = sampler.sample(&format.layout, &planes);
+        let continues = !std::mem::take(&mut stream.discontinuous);
+        Ok(Some(session.worker.submit(Job {
+            image,
+            options: plan.options.clone(),
+            class: plan.class.clone(),
+            smoothing: plan.smoothing,
+            continues,
+            pts: buffer.pts(),
+        })))
+    }
+
+    /// What a wait that ended without a result means for the frame: no mask, or the end of the stream.
+    fn interrupted<T>(&self, interrupted: Interrupted) -> Result<Option<T>, gst::FlowError> {
+        match interrupted {
+            Interrupted::Flushing => Err(gst::FlowError::Flushing),
+            Interrupted::Failed if self.failed.load(Ordering::SeqCst) => Err(gst::FlowError::Error),
+            Interrupted::Failed => Ok(None),
+        }
+    }
+
+    /// Draws a mask on a frame and tells its facts.
+    fn decorate(
+        &self,
+        plan: &Plan,
+        format: &Format,
+        mask: &Mask,
+        buffer: &mut gst::BufferRef,
+    ) -> Result<(), gst::FlowError> {
+        if plan.overlay != Overlay::None {
+            self.draw(plan, format, mask, buffer)?;
+        }
+        FrameReport::new(mask, &plan.foreground, buffer.pts())
+            .attach(buffer)
+            .map_err(|error| {
+                gst::element_imp_error!(
+                    self,
+                    gst::CoreError::Failed,
+                    ["Cannot add the meta: {error}"]
+                );
+                gst::FlowError::Error
+            })
+    }
+
+    fn draw(
+        &self,
+        plan: &Plan,
+        format: &Format,
+        mask: &Mask,
+        buffer: &mut gst::BufferRef,
+    ) -> Result<(), gst::FlowError> {
+        let layout = &format.layout;
+        let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &format.info)
+            .map_err(|error| self.unmappable(&error))?;
+        let mut stream = lock(&self.stream);
+        let stream = &mut *stream;
+        let map = &mask.map;
+        let chosen = plan.foreground.as_slice();
+        let layer: Option<Layer> = match plan.overlay {
+            Overlay::None | Overlay::Contour => None,
+            Overlay::Tint => Some(overlay::tint(map, chosen, &plan.colors, plan.alpha, layout)),
+            Overlay::Foreground => Some(overlay::cut_out(map, chosen, plan.background, layout)),
+            Overlay::BlurBackground => {
+                let planes = self.planes(layout, frame.plane_stride(), frame.planes_data())?;
+                let sampler = match &mut stream.sampler {
+                    Some(sampler) if sampler.size() == (map.width, map.height) => sampler,
+                    sampler => sampler.insert(Sampler::new(layout, map.width, map.height)),
+                };
+                let averages = sampler.average(&planes);
+                Some(overlay::blur_background(map, chosen, averages, layout))
+            }
+        };
+        let strides: [i32; 4] = std::array::from_fn(|plane| {
+            frame.plane_stride().get(plane).copied().unwrap_or_default()
+        });
+        let mut planes = Vec::with_capacity(layout.planes);
+        for (index, data) in frame
+            .planes_data_mut()
+            .into_iter()
+            .enumerate()
+            .take(layout.planes)
+        {
+            let stride = self.stride(layout, index, strides[index], data.len())?;
+            planes.push(PlaneMut { data, stride });
+        }
+        match layer {
+            Some(layer) => stream.painter.paint(layout, &layer, &mut planes),
+            None => contour::paint(layout, map, chosen, &plan.colors, plan.alpha, &mut planes),
+        }
+        Ok(())
+    }
+
+    fn planes<'a>(
+        &self,
+        layout: &Layout,
+        strides: &[i32],
+        data: [&'a [u8]; 4],
+    ) -> Result<Vec<Plane<'a>>, gst::FlowError> {
+        (0..layout.planes)
+            .map(|index| {
+                let stride = self.stride(layout, index, strides[index], data[index].len())?;
+                Ok(Plane {
+                    data: data[index],
+                    stride,
+                })
+            })
+            .collect()
+    }
+
+    /// The stride of a plane, if the plane holds what the caps promise.
+    fn stride(
+        &self,
+        layout: &Layout,
+        plane: usize,
+        stride: i32,
+        length: usize,
+    ) -> Result<usize, gst::FlowError> {
+        let (bytes, rows) = layout.plane_size(plane);
+        usize::try_from(stride)
+            .ok()
+            .filter(|stride| *stride >= bytes && length >= stride * (rows - 1) + bytes)
+            .ok_or_else(|| {
+                gst::element_imp_error!(
+                    self,
+                    gst::StreamError::Format,
+                    ["Plane {plane} of a frame has {length} bytes in rows of {stride}, too few for {rows} rows of {bytes}"]
+                );
+                gst::FlowError::Error
+            })
+    }
+
+    fn unmappable(&self, error: &glib::BoolError) -> gst::FlowError {
+        gst::element_imp_error!(
+            self,
+            gst::StreamError::Format,
+            ["A buffer does not hold the frame that its caps promise: {error}"]
+        );
+        gst::FlowError::Error
+    }
+}
+
+/// The running time before which frames come too late, by the rule of GstBaseTransform.
+fn earliest(timestamp: gst::ClockTime, difference: i64) -> Option<gst::ClockTime> {
+    // A sink that is late will be late again: twice what is missing is caught up.
+    let ahead = if difference > 0 {
+        difference.saturating_mul(2)
+    } else {
+        difference
+    };
+    let time = i128::from(timestamp.nseconds()) + i128::from(ahead);
+    u64::try_from(time).ok().map(gst::ClockTime::from_nseconds)
+}

@@ -1,0 +1,154 @@
+//! # factorseg
+//!
+//! Segments raw video into regions and draws them on the frames. Each frame is noised once and passed once
+//! through a factorized diffusion model, which was trained without labels; the soft regions that it returns
+//! are drawn in the frame's own planes.
+//!
+//! ## Example pipelines
+//!
+//! ```text
+//! gst-launch-1.0 videotestsrc num-buffers=100 ! video/x-raw,width=640,height=480 ! factorseg ! videoconvert ! autovideosink
+//! ```
+//! A test picture with its regions tinted.
+//!
+//! ```text
+//! gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! factorseg overlay=contour ! videoconvert ! x264enc ! mp4mux ! filesink location=out.mp4
+//! ```
+//! A file with the outlines of its regions; every frame is segmented.
+//!
+//! ```text
+//! gst-launch-1.0 v4l2src ! videoconvert ! factorseg overlay=blur-background ! videoconvert ! autovideosink
+//! ```
+//! A camera with a blurred background; the source is live, so no frame waits for the network.
+//!
+//! ## Modes
+//!
+//! `every-frame` is exact: each frame waits for its own mask. `latest` never waits: a thread segments the
+//! newest frame it can get, and every frame passes at once with the newest mask there is (none at the very
+//! start). `auto` asks upstream when the first frame comes: `latest` for live sources, else `every-frame`.
+//!
+//! A filter that makes frames wait longer than they last shows a frozen video on a clocked sink. In
+//! `every-frame` the element therefore listens to the sink: while frames come late, they are drawn with the
+//! last mask instead of their own (`qos=false` turns that off); no frame is dropped.
+//!
+//! Since: 0.1.0
+
+use std::sync::Arc;
+
+use factorseg_model::Engine;
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gstreamer as gst;
+
+use crate::settings::EngineRequest;
+
+mod imp;
+
+/// When frames are segmented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstFactorSegMode")]
+#[repr(i32)]
+pub enum Mode {
+    /// As the source is live or not.
+    #[default]
+    #[enum_value(
+        name = "Auto: latest if upstream is live, else every-frame",
+        nick = "auto"
+    )]
+    Auto,
+    /// Each frame waits for its own mask.
+    #[enum_value(
+        name = "Every frame waits for its own mask (exact)",
+        nick = "every-frame"
+    )]
+    EveryFrame,
+    /// Frames pass at once with the newest mask.
+    #[enum_value(
+        name = "Frames pass at once with the newest mask (never blocks)",
+        nick = "latest"
+    )]
+    Latest,
+}
+
+/// What is drawn on the frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstFactorSegOverlay")]
+#[repr(i32)]
+pub enum Overlay {
+    /// Nothing.
+    #[enum_value(name = "None: frames stay as they are", nick = "none")]
+    None,
+    /// Colours over the foreground regions.
+    #[default]
+    #[enum_value(name = "Tint: foreground regions in their colours", nick = "tint")]
+    Tint,
+    /// Lines around the foreground regions.
+    #[enum_value(name = "Contour: lines around foreground regions", nick = "contour")]
+    Contour,
+    /// The foreground alone.
+    #[enum_value(
+        name = "Foreground: the rest is background-color, or transparent in formats with alpha",
+        nick = "foreground"
+    )]
+    Foreground,
+    /// The foreground sharp, the rest blurred.
+    #[enum_value(
+        name = "Blur background: all but the foreground is blurred",
+        nick = "blur-background"
+    )]
+    BlurBackground,
+}
+
+/// What happens when a frame cannot be segmented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstFactorSegErrorPolicy")]
+#[repr(i32)]
+pub enum ErrorPolicy {
+    /// The stream ends with an error message.
+    #[default]
+    #[enum_value(name = "Fail: error message, the stream ends", nick = "fail")]
+    Fail,
+    /// Frames pass without a mask.
+    #[enum_value(
+        name = "Pass through: one warning, frames pass without a mask",
+        nick = "passthrough"
+    )]
+    Passthrough,
+}
+
+glib::wrapper! {
+    /// The element `factorseg`.
+    pub struct FactorSeg(ObjectSubclass<imp::FactorSeg>) @extends gst::Element, gst::Object;
+}
+
+/// Why a factory has no engine.
+pub type EngineError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Makes the engine that an element asks for.
+pub type EngineFactory =
+    Arc<dyn Fn(&EngineRequest) -> Result<Box<dyn Engine>, EngineError> + Send + Sync>;
+
+impl FactorSeg {
+    /// Makes the element take its engine from `factory` instead of loading a checkpoint: for applications
+    /// with a network of their own, and for tests. Takes effect on the next change to `READY`.
+    pub fn set_engine_factory(&self, factory: EngineFactory) {
+        self.imp().set_engine_factory(factory);
+    }
+}
+
+pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    for documented in [
+        Mode::static_type(),
+        Overlay::static_type(),
+        ErrorPolicy::static_type(),
+    ] {
+        documented.mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    }
+    gst::Element::register(
+        Some(plugin),
+        "factorseg",
+        gst::Rank::NONE,
+        FactorSeg::static_type(),
+    )
+}

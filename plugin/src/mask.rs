@@ -1,0 +1,281 @@
+//! The result of one inference: soft regions and what can be said of them.
+
+use std::sync::Arc;
+
+use factorseg_model::RegionMap;
+use gstreamer as gst;
+
+/// A region in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RegionFacts {
+    /// Share of the picture that the region wins, `0..=1`.
+    pub area: f64,
+    /// The box around what it wins, in shares of the picture's size; `None` if it wins nothing.
+    pub bounds: Option<Bounds>,
+}
+
+/// A rectangle in normalised coordinates: `0` is the left or top border, `1` the right or bottom.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// Left edge.
+    pub x: f64,
+    /// Top edge.
+    pub y: f64,
+    /// Width.
+    pub width: f64,
+    /// Height.
+    pub height: f64,
+}
+
+/// Soft regions of one frame.
+#[derive(Clone, Debug)]
+pub struct Mask {
+    /// Probabilities on the network's grid, which covers the whole frame.
+    pub map: RegionMap,
+    /// Timestamp of the frame that they were computed from.
+    pub pts: Option<gst::ClockTime>,
+    /// Name of the class that the network was conditioned on, `none` without one.
+    pub class: Arc<str>,
+    /// Noise level.
+    pub timestep: usize,
+    /// Areas and boxes, one for each region.
+    pub regions: Vec<RegionFacts>,
+}
+
+/// Why a result of an engine is no mask.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MaskError {
+    /// Not one map for one image.
+    #[error("the engine returned {0} region maps for one frame")]
+    Count(usize),
+    /// Another size than the input's, or another number of regions than the engine declares.
+    #[error(
+        "the engine returned {found_regions} regions of {found_width}x{found_height} ({values} values) instead of {regions} of {width}x{height}"
+    )]
+    Size {
+        /// Regions, as declared.
+        regions: usize,
+        /// Width of the input.
+        width: usize,
+        /// Height of the input.
+        height: usize,
+        /// Regions, as returned.
+        found_regions: usize,
+        /// Width, as returned.
+        found_width: usize,
+        /// Height, as returned.
+        found_height: usize,
+        /// Length of the data, as returned.
+        values: usize,
+    },
+    /// NaN, infinite, or not between 0 and 1.
+    #[error("the engine returned {0}, which is no probability")]
+    Value(String),
+}
+
+/// Takes the one map of a result, if it is what was asked for.
+///
+/// # Errors
+/// If it has another size or number of regions, or a value is no probability.
+pub fn check(
+    maps: Vec<RegionMap>,
+    regions: usize,
+    width: usize,
+    height: usize,
+) -> Result<RegionMap, MaskError> {
+    let count = maps.len();
+    let mut maps = maps.into_iter();
+    let (Some(mut map), None) = (maps.next(), maps.next()) else {
+        return Err(MaskError::Count(count));
+    };
+    let fits = (map.regions, map.width, map.height) == (regions, width, height)
+        && map.probabilities.len() == regions * width * height;
+    if !fits {
+        return Err(MaskError::Size {
+            regions,
+            width,
+            height,
+            found_regions: map.regions,
+            found_width: map.width,
+            found_height: map.height,
+            values: map.probabilities.len(),
+        });
+    }
+    // Rounding of a softmax may leave the range by a little.
+    const SLACK: f32 = 1e-3;
+    for value in &mut map.probabilities {
+        if !(-SLACK..=1.0 + SLACK).contains(value) {
+            return Err(MaskError::Value(value.to_string()));
+        }
+        *value = value.clamp(0.0, 1.0);
+    }
+    Ok(map)
+}
+
+/// Blends a new map with the one before it: the share of the old one is `strength` where both agree and
+/// falls with the square of what they differ by, so that still areas stop flickering and moving edges
+/// do not trail. Maps of different sizes are not blended.
+pub fn smooth(map: &mut RegionMap, previous: &RegionMap, strength: f32) {
+    let same =
+        (map.regions, map.width, map.height) == (previous.regions, previous.width, previous.height);
+    if !same || strength <= 0.0 {
+        return;
+    }
+    let cells = map.width * map.height;
+    for cell in 0..cells {
+        let values = || (0..map.regions).map(|region| region * cells + cell);
+        // Total variation distance of the two distributions.
+        let distance: f32 = values()
+            .map(|at| (map.probabilities[at] - previous.probabilities[at]).abs())
+            .sum::<f32>()
+            / 2.0;
+        let weight = strength * (1.0 - distance.min(1.0)).powi(2);
+        for region in 0..map.regions {
+            let at = region * cells + cell;
+            let new = map.probabilities[at];
+            map.probabilities[at] = new + (previous.probabilities[at] - new) * weight;
+        }
+    }
+}
+
+/// The region that wins at each cell, row by row.
+pub fn winners(map: &RegionMap) -> Vec<usize> {
+    let cells = map.width * map.height;
+    (0..cells)
+        .map(|cell| {
+            (1..map.regions).fold(0, |best, region| {
+                let value = |region: usize| map.probabilities[region * cells + cell];
+                if value(region) > value(best) {
+                    region
+                } else {
+                    best
+                }
+            })
+        })
+        .collect()
+}
+
+/// Area and box of each region.
+pub fn facts(map: &RegionMap) -> Vec<RegionFacts> {
+    #[derive(Clone)]
+    struct Tally {
+        cells: usize,
+        left: usize,
+        right: usize,
+        top: usize,
+        bottom: usize,
+    }
+    let empty = Tally {
+        cells: 0,
+        left: usize::MAX,
+        right: 0,
+        top: usize::MAX,
+        bottom: 0,
+    };
+    let mut tallies = vec![empty; map.regions];
+    for (cell, region) in winners(map).into_iter().enumerate() {
+        let (x, y) = (cell % map.width, cell / map.width);
+        let tally = &mut tallies[region];
+        tally.cells += 1;
+        tally.left = tally.left.min(x);
+        tally.right = tally.right.max(x + 1);
+        tally.top = tally.top.min(y);
+        tally.bottom = tally.bottom.max(y + 1);
+    }
+    let (width, height) = (map.width as f64, map.height as f64);
+    tallies
+        .into_iter()
+        .map(|tally| RegionFacts {
+            area: tally.cells as f64 / (width * height),
+            bounds: (tally.cells > 0).then(|| Bounds {
+                x: tally.left as f64 / width,
+                y: tally.top as f64 / height,
+                width: (tally.right - tally.left) as f64 / width,
+                height: (tally.bottom - tally.top) as f64 / height,
+            }),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(regions: usize, width: usize, height: usize, probabilities: &[f32]) -> RegionMap {
+        RegionMap {
+            regions,
+            width,
+            height,
+            probabilities: probabilities.to_vec(),
+        }
+    }
+
+    #[test]
+    fn results_that_are_no_masks_are_refused() {
+        let good = map(2, 2, 1, &[0.25, 1.0, 0.75, 0.0]);
+        assert!(check(vec![good.clone()], 2, 2, 1).is_ok());
+        assert_eq!(check(vec![], 2, 2, 1).unwrap_err(), MaskError::Count(0));
+        assert_eq!(
+            check(vec![good.clone(), good.clone()], 2, 2, 1).unwrap_err(),
+            MaskError::Count(2)
+        );
+        assert!(check(vec![good.clone()], 3, 2, 1).is_err());
+        assert!(check(vec![good.clone()], 2, 1, 2).is_err());
+        let mut short = good.clone();
+        short.probabilities.pop();
+        assert!(check(vec![short], 2, 2, 1).is_err());
+        for bad in [f32::NAN, f32::INFINITY, -0.5, 1.5] {
+            let mut wrong = good.clone();
+            wrong.probabilities[1] = bad;
+            assert!(matches!(
+                check(vec![wrong], 2, 2, 1),
+                Err(MaskError::Value(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn smoothing_follows_changes_and_calms_noise() {
+        let old = map(2, 2, 1, &[0.6, 1.0, 0.4, 0.0]);
+        let mut new = map(2, 2, 1, &[0.5, 0.0, 0.5, 1.0]);
+        smooth(&mut new, &old, 0.8);
+        // Distance 0.1: weight 0.8 * 0.81.
+        assert!((new.probabilities[0] - (0.5 + 0.1 * 0.648)).abs() < 1e-6);
+        // Distance 1: the new value alone.
+        assert_eq!(new.probabilities[1], 0.0);
+        assert!((new.probabilities[0] + new.probabilities[2] - 1.0).abs() < 1e-6);
+        let before = new.clone();
+        smooth(&mut new, &map(2, 1, 2, &[0.0; 4]), 0.8);
+        assert_eq!(new.probabilities, before.probabilities);
+    }
+
+    #[test]
+    fn areas_and_boxes_are_of_what_a_region_wins() {
+        // Winners: 0 0 0 1 / 0 1 1 1
+        let first = [0.9, 0.8, 0.7, 0.1, 0.6, 0.2, 0.1, 0.3];
+        let mut probabilities = first.to_vec();
+        probabilities.extend(first.iter().map(|p| 1.0 - p));
+        probabilities.extend([0.0; 8]);
+        let facts = facts(&map(3, 4, 2, &probabilities));
+        assert_eq!(facts[0].area, 0.5);
+        assert_eq!(
+            facts[0].bounds,
+            Some(Bounds {
+                x: 0.0,
+                y: 0.0,
+                width: 0.75,
+                height: 1.0
+            })
+        );
+        assert_eq!(
+            facts[1].bounds,
+            Some(Bounds {
+                x: 0.25,
+                y: 0.0,
+                width: 0.75,
+                height: 1.0
+            })
+        );
+        assert_eq!(facts[2], RegionFacts::default());
+    }
+}

@@ -1,0 +1,375 @@
+//! From a frame to the network's input: the frame's components are averaged over the area of each input
+//! pixel straight from its planes, and only the small picture is converted to RGB.
+//!
+//! Rows are summed first, in 16-bit integers over whole rows of a plane, which compilers vectorise; columns
+//! are summed once for each input row. A size above the frame's own is interpolated linearly.
+
+use factorseg_model::InputImage;
+
+use crate::layout::{Channel, Component, Layout, Plane};
+
+/// How one target sample is made from the source samples `first..=last`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Tap {
+    first: usize,
+    last: usize,
+    /// Weight of `first`.
+    head: f32,
+    /// Weight of every sample strictly between.
+    interior: f32,
+    /// Weight of `last`, 0 where it is `first`.
+    tail: f32,
+}
+
+/// The taps that resample `extent` source samples (of which `length` exist) to `target`.
+fn taps(length: usize, extent: f64, target: usize) -> Vec<Tap> {
+    let scale = extent / target as f64;
+    let limit = length - 1;
+    (0..target)
+        .map(|index| {
+            if scale >= 1.0 {
+                let begin = index as f64 * scale;
+                let end = ((index + 1) as f64 * scale).min(extent);
+                let first = (begin.floor() as usize).min(limit);
+                let last = ((end.ceil() as usize).max(1) - 1).clamp(first, limit);
+                if first == last {
+                    return Tap {
+                        first,
+                        last,
+                        head: 1.0,
+                        interior: 0.0,
+                        tail: 0.0,
+                    };
+                }
+                let head = (first + 1) as f64 - begin;
+                let tail = end - last as f64;
+                let total = head + tail + (last - first - 1) as f64;
+                Tap {
+                    first,
+                    last,
+                    head: (head / total) as f32,
+                    interior: (1.0 / total) as f32,
+                    tail: (tail / total) as f32,
+                }
+            } else {
+                let center = ((index as f64 + 0.5) * scale - 0.5).clamp(0.0, limit as f64);
+                let first = center.floor() as usize;
+                let fraction = (center - first as f64) as f32;
+                let last = (first + 1).min(limit);
+                if last == first {
+                    return Tap {
+                        first,
+                        last,
+                        head: 1.0,
+                        interior: 0.0,
+                        tail: 0.0,
+                    };
+                }
+                Tap {
+                    first,
+                    last,
+                    head: 1.0 - fraction,
+                    interior: 0.0,
+                    tail: fraction,
+                }
+            }
+        })
+        .collect()
+}
+
+/// Resamples frames of one layout to one input size. Holds its tables and scratch rows, so that a frame
+/// costs no allocation but its result.
+#[derive(Debug)]
+pub struct Sampler {
+    width: usize,
+    height: usize,
+    /// For each plane: bytes in a row, the taps of its rows.
+    planes: Vec<(usize, Vec<Tap>)>,
+    /// For each colour component: the taps of its columns.
+    columns: Vec<(Component, Vec<Tap>)>,
+    sums: Vec<u16>,
+    row: Vec<f32>,
+    small: Vec<f32>,
+}
+
+impl Sampler {
+    /// A sampler from frames of `layout` to `width` x `height` input pixels.
+    pub fn new(layout: &Layout, width: usize, height: usize) -> Self {
+        let planes = (0..layout.planes)
+            .map(|plane| {
+                let (bytes, rows) = layout.plane_size(plane);
+                let extent = layout
+                    .in_plane(plane)
+                    .map(|(_, component)| component.extent_height)
+                    .fold(0.0, f64::max);
+                (bytes, taps(rows, extent, height))
+            })
+            .collect::<Vec<_>>();
+        let columns = layout
+            .components
+            .iter()
+            .filter(|component| matches!(component.channel, Channel::Color(_)))
+            .map(|component| {
+                (
+                    *component,
+                    taps(component.width, component.extent_width, width),
+                )
+            })
+            .collect::<Vec<_>>();
+        let longest = planes.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0);
+        Self {
+            width,
+            height,
+            small: vec![0.0; columns.len() * width * height],
+            planes,
+            columns,
+            sums: vec![0; longest],
+            row: vec![0.0; longest],
+        }
+    }
+
+    /// The input size, (width, height).
+    pub fn size(&self) -> (usize, usize) {
+        (self.width, self.height)
+    }
+
+    /// Averages a frame to the input size and converts it to planar RGB in `-1..=1`.
+    pub fn sample(&mut self, layout: &Layout, frame: &[Plane<'_>]) -> InputImage {
+        self.average(frame);
+        self.image(layout)
+    }
+
+    /// Averages a frame to the input size: its colour components one after the other,
+    /// `[components, height, width]`, in sample values `0..=255`.
+    pub fn average(&mut self, frame: &[Plane<'_>]) -> &[f32] {
+        let pixels = self.width * self.height;
+        for (index, plane) in frame.iter().enumerate().take(self.planes.len()) {
+            for y in 0..self.height {
+                let (bytes, rows) = &self.planes[index];
+                let row = &mut self.row[..*bytes];
+                average_rows(plane, &rows[y], &mut self.sums[..*bytes], row);
+                for (c, (component, columns)) in self.columns.iter().enumerate() {
+                    if component.plane == index {
+                        let at = c * pixels + y * self.width;
+                        average_columns(
+                            row,
+                            component,
+                            columns,
+                            &mut self.small[at..at + self.width],
+                        );
+                    }
+                }
+            }
+        }
+        &self.small
+    }
+
+    /// The frame averaged last, as planar RGB in `-1..=1`.
+    pub fn image(&self, layout: &Layout) -> InputImage {
+        let pixels = self.width * self.height;
+        let mut data = vec![0.0; 3 * pixels];
+        for i in 0..pixels {
+            let mut samples = [0.0; 3];
+            for (c, sample) in samples.iter_mut().enumerate().take(self.columns.len()) {
+                *sample = self.small[c * pixels + i];
+            }
+            for (c, value) in layout.color.to_rgb(samples).into_iter().enumerate() {
+                data[c * pixels + i] = 2.0 * value - 1.0;
+            }
+        }
+        InputImage {
+            width: self.width,
+            height: self.height,
+            data,
+        }
+    }
+}
+
+/// Averages the rows of a tap into `row`, all bytes of the row alike.
+fn average_rows(plane: &Plane<'_>, tap: &Tap, sums: &mut [u16], row: &mut [f32]) {
+    let length = row.len();
+    let source = |y: usize| &plane.data[y * plane.stride..y * plane.stride + length];
+    for (out, &byte) in row.iter_mut().zip(source(tap.first)) {
+        *out = tap.head * f32::from(byte);
+    }
+    if tap.tail > 0.0 {
+        for (out, &byte) in row.iter_mut().zip(source(tap.last)) {
+            *out += tap.tail * f32::from(byte);
+        }
+    }
+    if tap.interior > 0.0 {
+        // 257 rows of 255 just fit 16 bits.
+        let mut y = tap.first + 1;
+        while y < tap.last {
+            let end = tap.last.min(y + 257);
+            sums.fill(0);
+            for y in y..end {
+                for (sum, &byte) in sums.iter_mut().zip(source(y)) {
+                    *sum += u16::from(byte);
+                }
+            }
+            for (out, &sum) in row.iter_mut().zip(&*sums) {
+                *out += tap.interior * f32::from(sum);
+            }
+            y = end;
+        }
+    }
+}
+
+/// Averages the columns of one component of a row into `out`.
+fn average_columns(row: &[f32], component: &Component, columns: &[Tap], out: &mut [f32]) {
+    let row = &row[component.offset..];
+    let step = component.step;
+    for (out, tap) in out.iter_mut().zip(columns) {
+        let mut value = tap.head * row[tap.first * step] + tap.tail * row[tap.last * step];
+        if tap.interior > 0.0 && tap.last > tap.first + 1 {
+            let interior = &row[(tap.first + 1) * step..];
+            let sum: f32 = interior
+                .iter()
+                .step_by(step)
+                .take(tap.last - tap.first - 1)
+                .sum();
+            value += tap.interior * sum;
+        }
+        *out = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::{FORMATS, tests::layout};
+
+    /// Random bytes, strides longer than rows.
+    fn frame(layout: &Layout, padding: usize) -> Vec<(Vec<u8>, usize)> {
+        let mut state = 12345u32;
+        (0..layout.planes)
+            .map(|plane| {
+                let (bytes, rows) = layout.plane_size(plane);
+                let stride = bytes + padding;
+                let data = (0..stride * (rows - 1) + bytes)
+                    .map(|_| {
+                        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                        (state >> 24) as u8
+                    })
+                    .collect();
+                (data, stride)
+            })
+            .collect()
+    }
+
+    fn views(frame: &[(Vec<u8>, usize)]) -> Vec<Plane<'_>> {
+        frame
+            .iter()
+            .map(|(data, stride)| Plane {
+                data,
+                stride: *stride,
+            })
+            .collect()
+    }
+
+    /// Overlap of the source sample `i` with the target's box, or the weight of linear interpolation.
+    fn weight(length: usize, extent: f64, target: usize, index: usize, i: usize) -> f64 {
+        let scale = extent / target as f64;
+        if scale >= 1.0 {
+            let (begin, end) = (index as f64 * scale, (index + 1) as f64 * scale);
+            let overlap = (end.min((i + 1) as f64) - begin.max(i as f64)).max(0.0);
+            overlap / scale
+        } else {
+            let center = ((index as f64 + 0.5) * scale - 0.5).clamp(0.0, (length - 1) as f64);
+            (1.0 - (center - i as f64).abs()).max(0.0)
+        }
+    }
+
+    /// The definition, one sample at a time in f64.
+    fn naive(layout: &Layout, frame: &[Plane<'_>], width: usize, height: usize) -> Vec<f32> {
+        let mut data = vec![0.0; 3 * width * height];
+        for y in 0..height {
+            for x in 0..width {
+                let mut samples = [0.0f32; 3];
+                for component in &layout.components {
+                    let Channel::Color(channel) = component.channel else {
+                        continue;
+                    };
+                    let plane = &frame[component.plane];
+                    let mut sum = 0.0;
+                    for j in 0..component.height {
+                        let v = weight(component.height, component.extent_height, height, y, j);
+                        for i in 0..component.width {
+                            let w =
+                                v * weight(component.width, component.extent_width, width, x, i);
+                            if w > 0.0 {
+                                let at = j * plane.stride + component.offset + i * component.step;
+                                sum += w * f64::from(plane.data[at]);
+                            }
+                        }
+                    }
+                    samples[channel] = sum as f32;
+                }
+                for (c, value) in layout.color.to_rgb(samples).into_iter().enumerate() {
+                    data[(c * height + y) * width + x] = 2.0 * value - 1.0;
+                }
+            }
+        }
+        data
+    }
+
+    #[test]
+    fn agrees_with_the_definition_in_every_format() {
+        for format in FORMATS {
+            for (width, height, padding) in
+                [(1, 1, 0), (7, 5, 3), (33, 18, 0), (64, 40, 13), (2, 300, 1)]
+            {
+                let layout = layout(format, width, height);
+                let frame = frame(&layout, padding);
+                let frame = views(&frame);
+                for (w, h) in [(8, 8), (16, 4), (5, 3), (1, 1)] {
+                    let got = Sampler::new(&layout, w, h).sample(&layout, &frame);
+                    let expected = naive(&layout, &frame, w, h);
+                    assert_eq!((got.width, got.height), (w, h));
+                    assert_eq!(got.data.len(), expected.len());
+                    for (i, (a, b)) in got.data.iter().zip(&expected).enumerate() {
+                        assert!(
+                            (a - b).abs() < 2e-5,
+                            "{format:?} {width}x{height} -> {w}x{h}, value {i}: {a} is not {b}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_white_column_longer_than_16_bits_stays_white() {
+        let layout = layout(gstreamer_video::VideoFormat::Gray8, 1, 4096);
+        let data = vec![255; 4096];
+        let plane = Plane {
+            data: &data,
+            stride: 1,
+        };
+        let image = Sampler::new(&layout, 8, 8).sample(&layout, &[plane]);
+        for value in image.data {
+            assert!((value - 1.0).abs() < 1e-5, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_sampler_serves_many_frames() {
+        let layout = layout(gstreamer_video::VideoFormat::I420, 31, 17);
+        let mut sampler = Sampler::new(&layout, 8, 8);
+        let noisy = frame(&layout, 0);
+        let first = sampler.sample(&layout, &views(&noisy));
+        let black = layout_black(&layout);
+        sampler.sample(&layout, &views(&black));
+        assert_eq!(sampler.sample(&layout, &views(&noisy)).data, first.data);
+    }
+
+    fn layout_black(layout: &Layout) -> Vec<(Vec<u8>, usize)> {
+        (0..layout.planes)
+            .map(|plane| {
+                let (bytes, rows) = layout.plane_size(plane);
+                (vec![16; bytes * rows], bytes)
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,350 @@
+//! What the user asks for, and what it means for a certain engine.
+
+use std::sync::Arc;
+
+use factorseg_model::{
+    CheckpointSource, ClassError, DeviceError, DeviceSpec, EngineInfo, SegmenterOptions, find_class,
+};
+
+use crate::color::Rgb;
+use crate::factorseg::{ErrorPolicy, Mode, Overlay};
+use crate::overlay::{PALETTE, rgb};
+
+/// The properties as they were set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `model`; empty for the embedded one.
+    pub model: String,
+    /// `device`.
+    pub device: String,
+    /// `class`.
+    pub class: String,
+    /// `timestep`.
+    pub timestep: u32,
+    /// `seed`.
+    pub seed: u64,
+    /// `samples`.
+    pub samples: u32,
+    /// `mode`.
+    pub mode: Mode,
+    /// `interval`.
+    pub interval: u32,
+    /// `qos`.
+    pub qos: bool,
+    /// `overlay`.
+    pub overlay: Overlay,
+    /// `alpha`.
+    pub alpha: f64,
+    /// `colors`.
+    pub colors: String,
+    /// `background-color`, `0xRRGGBB`.
+    pub background_color: u32,
+    /// `foreground-regions`.
+    pub foreground_regions: String,
+    /// `smoothing`.
+    pub smoothing: f64,
+    /// `on-error`.
+    pub on_error: ErrorPolicy,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let options = SegmenterOptions::default();
+        Self {
+            model: String::new(),
+            device: "auto".to_owned(),
+            class: "none".to_owned(),
+            timestep: options.timestep as u32,
+            seed: options.seed,
+            samples: options.samples as u32,
+            mode: Mode::default(),
+            interval: 1,
+            qos: true,
+            overlay: Overlay::default(),
+            alpha: 0.5,
+            colors: String::new(),
+            background_color: 0,
+            foreground_regions: "auto".to_owned(),
+            smoothing: 0.0,
+            on_error: ErrorPolicy::default(),
+        }
+    }
+}
+
+/// A property whose value makes no sense, alone or for the model that is loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// `device`.
+    #[error("property device: {0}")]
+    Device(#[from] DeviceError),
+    /// `class`.
+    #[error("property class: {0}")]
+    Class(#[from] ClassError),
+    /// `timestep`.
+    #[error("property timestep: {value} is above the model's {timesteps}")]
+    Timestep {
+        /// As set.
+        value: u32,
+        /// The model's highest.
+        timesteps: usize,
+    },
+    /// `colors`.
+    #[error("property colors: `{0}` is no colour; use RRGGBB in hexadecimal, separated by commas")]
+    Color(String),
+    /// `foreground-regions`.
+    #[error(
+        "property foreground-regions: `{word}` is no region; use auto, all, or numbers from 1 to {regions} separated by commas"
+    )]
+    Region {
+        /// The part that is wrong.
+        word: String,
+        /// Regions of the model.
+        regions: usize,
+    },
+}
+
+/// Which engine a user asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EngineRequest {
+    /// Where the weights come from.
+    pub model: CheckpointSource,
+    /// Where it runs.
+    pub device: DeviceSpec,
+}
+
+/// The settings, understood for one engine: all that the streaming thread needs.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// For the engine.
+    pub options: SegmenterOptions,
+    /// Name of the class.
+    pub class: Arc<str>,
+    /// When frames are segmented.
+    pub mode: Mode,
+    /// One frame of so many is segmented.
+    pub interval: u64,
+    /// Whether late frames are not segmented.
+    pub qos: bool,
+    /// What is drawn.
+    pub overlay: Overlay,
+    /// Opacity of tint and contour.
+    pub alpha: f32,
+    /// Colours of the regions, in turn.
+    pub colors: Vec<Rgb>,
+    /// Colour behind a cut-out.
+    pub background: Rgb,
+    /// For each region, whether it is foreground.
+    pub foreground: Vec<bool>,
+    /// Temporal smoothing.
+    pub smoothing: f32,
+}
+
+impl Settings {
+    /// The engine that `model` and `device` name.
+    ///
+    /// # Errors
+    /// If there is no such device.
+    pub fn engine(&self) -> Result<EngineRequest, SettingsError> {
+        Ok(EngineRequest {
+            model: CheckpointSource::from_path(self.model.as_str()),
+            device: self.device.trim().parse()?,
+        })
+    }
+
+    /// What the settings mean for an engine.
+    ///
+    /// # Errors
+    /// Names the property that makes no sense.
+    pub fn plan(&self, engine: &EngineInfo) -> Result<Plan, SettingsError> {
+        let class = find_class(&engine.classes, &self.class)?;
+        if self.timestep as usize > engine.timesteps {
+            return Err(SettingsError::Timestep {
+                value: self.timestep,
+                timesteps: engine.timesteps,
+            });
+        }
+        Ok(Plan {
+            options: SegmenterOptions {
+                class,
+                timestep: self.timestep as usize,
+                seed: self.seed,
+                samples: self.samples as usize,
+            },
+            class: class
+                .map_or("none", |index| &engine.classes[index].name)
+                .into(),
+            mode: self.mode,
+            interval: u64::from(self.interval),
+            qos: self.qos,
+            overlay: self.overlay,
+            alpha: self.alpha as f32,
+            colors: parse_colors(&self.colors)?,
+            background: rgb(self.background_color),
+            foreground: parse_regions(&self.foreground_regions, engine)?,
+            smoothing: self.smoothing as f32,
+        })
+    }
+}
+
+fn parse_colors(text: &str) -> Result<Vec<Rgb>, SettingsError> {
+    if text.trim().is_empty() {
+        return Ok(PALETTE.map(rgb).to_vec());
+    }
+    text.split(',')
+        .map(|word| {
+            let word = word.trim();
+            let digits = word.trim_start_matches('#').trim_start_matches("0x");
+            u32::from_str_radix(digits, 16)
+                .ok()
+                .filter(|_| digits.len() == 6)
+                .map(rgb)
+                .ok_or_else(|| SettingsError::Color(word.to_owned()))
+        })
+        .collect()
+}
+
+fn parse_regions(text: &str, engine: &EngineInfo) -> Result<Vec<bool>, SettingsError> {
+    let regions = engine.regions;
+    let known = &engine.foreground_regions;
+    match text.trim() {
+        "all" => Ok(vec![true; regions]),
+        // A model that does not know its object shows every region.
+        "auto" | "" if known.is_empty() => Ok(vec![true; regions]),
+        "auto" | "" => Ok((0..regions).map(|region| known.contains(&region)).collect()),
+        text => {
+            let mut chosen = vec![false; regions];
+            for word in text.split(',').map(str::trim) {
+                let region = word
+                    .parse::<usize>()
+                    .ok()
+                    .filter(|region| (1..=regions).contains(region))
+                    .ok_or_else(|| SettingsError::Region {
+                        word: word.to_owned(),
+                        regions,
+                    })?;
+                chosen[region - 1] = true;
+            }
+            Ok(chosen)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use factorseg_model::ClassLabel;
+
+    fn engine() -> EngineInfo {
+        EngineInfo {
+            regions: 3,
+            timesteps: 1000,
+            classes: vec![ClassLabel {
+                wordnet_id: None,
+                name: "tabby".into(),
+            }],
+            foreground_regions: vec![1],
+            ..EngineInfo::default()
+        }
+    }
+
+    #[test]
+    fn the_defaults_make_a_plan() {
+        let plan = Settings::default().plan(&engine()).unwrap();
+        assert_eq!(plan.options, SegmenterOptions::default());
+        assert_eq!(plan.options.timestep, 30);
+        assert_eq!(plan.foreground, [false, true, false]);
+        assert_eq!(plan.colors.len(), PALETTE.len());
+        assert_eq!(&*plan.class, "none");
+    }
+
+    #[test]
+    fn values_mean_what_they_say() {
+        let settings = Settings {
+            class: "Tabby".into(),
+            colors: "#ff0000, 00ff00,0x0000ff".into(),
+            foreground_regions: "1,3".into(),
+            ..Settings::default()
+        };
+        let plan = settings.plan(&engine()).unwrap();
+        assert_eq!((plan.options.class, &*plan.class), (Some(0), "tabby"));
+        assert_eq!(
+            plan.colors,
+            [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+        );
+        assert_eq!(plan.foreground, [true, false, true]);
+        let unknowing = EngineInfo {
+            foreground_regions: vec![],
+            ..engine()
+        };
+        assert_eq!(
+            Settings::default().plan(&unknowing).unwrap().foreground,
+            [true; 3]
+        );
+    }
+
+    #[test]
+    fn errors_name_the_property_and_the_value() {
+        let bad = [
+            (
+                Settings {
+                    class: "unicorn".into(),
+                    ..Settings::default()
+                },
+                "class",
+                "unicorn",
+            ),
+            (
+                Settings {
+                    timestep: 1001,
+                    ..Settings::default()
+                },
+                "timestep",
+                "1001",
+            ),
+            (
+                Settings {
+                    colors: "ff0000,red".into(),
+                    ..Settings::default()
+                },
+                "colors",
+                "red",
+            ),
+            (
+                Settings {
+                    colors: "fff".into(),
+                    ..Settings::default()
+                },
+                "colors",
+                "fff",
+            ),
+            (
+                Settings {
+                    foreground_regions: "4".into(),
+                    ..Settings::default()
+                },
+                "foreground-regions",
+                "4",
+            ),
+            (
+                Settings {
+                    foreground_regions: "0".into(),
+                    ..Settings::default()
+                },
+                "foreground-regions",
+                "0",
+            ),
+        ];
+        for (settings, property, value) in bad {
+            let message = settings.plan(&engine()).unwrap_err().to_string();
+            assert!(
+                message.contains(property) && message.contains(value),
+                "{message}"
+            );
+        }
+        let settings = Settings {
+            device: "gpu".into(),
+            ..Settings::default()
+        };
+        assert!(settings.engine().unwrap_err().to_string().contains("gpu"));
+    }
+}

@@ -1,0 +1,451 @@
+//! The thread that owns the engine.
+//!
+//! There is one slot for work and the newest frame wins it: whoever submits never waits. Whoever wants the
+//! result of one certain frame waits for its ticket, and flushing ends every wait at once. An inference that
+//! is under way when the stream is flushed runs to its end, but its result is thrown away. A panic of the
+//! engine ends here.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use factorseg_model::{Engine, EngineInfo, InputImage, RegionMap, SegmentError, SegmenterOptions};
+use gstreamer as gst;
+
+use crate::mask::{self, Mask, MaskError};
+
+/// Locks a mutex whether or not a thread panicked with it: the data of this crate is whole between statements.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One frame to segment.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The frame at the engine's input size.
+    pub image: InputImage,
+    /// How it is segmented.
+    pub options: SegmenterOptions,
+    /// Name of the class in `options`.
+    pub class: Arc<str>,
+    /// Strength of temporal smoothing, `0..=1`.
+    pub smoothing: f32,
+    /// Whether the frame follows the last job's in the same scene; if not, nothing is smoothed.
+    pub continues: bool,
+    /// Timestamp of the frame.
+    pub pts: Option<gst::ClockTime>,
+}
+
+/// Why there is no mask.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The engine says so.
+    #[error(transparent)]
+    Engine(#[from] SegmentError),
+    /// The engine returned something that is no mask.
+    #[error(transparent)]
+    Result(#[from] MaskError),
+    /// The engine has no input size for the frame.
+    #[error("the engine wants an input of {0}x{1}")]
+    Size(usize, usize),
+    /// The engine panicked; it is not used again.
+    #[error("the engine panicked: {0}")]
+    Panicked(String),
+}
+
+/// Why a wait ended without a mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupted {
+    /// The stream is flushed or stopped.
+    Flushing,
+    /// The inference failed; the failure was reported.
+    Failed,
+}
+
+/// What the worker has done since it started.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerStats {
+    /// Inferences that ended with a mask.
+    pub inferred: u64,
+    /// Frames that a newer one replaced before they were segmented, or that were flushed.
+    pub dropped: u64,
+    /// The last inferences' durations, in no order.
+    pub durations: Vec<Duration>,
+}
+
+/// Durations that are kept for the percentiles.
+const DURATIONS: usize = 256;
+
+#[derive(Default)]
+struct Slots {
+    pending: Option<(u64, Job)>,
+    /// The ticket given last.
+    tickets: u64,
+    /// Tickets up to this one belong to a time before the last flush.
+    flushed: u64,
+    /// The ticket that ended last, and how.
+    ended: u64,
+    ended_well: bool,
+    latest: Option<(u64, Arc<Mask>)>,
+    frame_size: Option<(usize, usize)>,
+    input_size: Option<((usize, usize), Option<(usize, usize)>)>,
+    flushing: bool,
+    stop: bool,
+    dead: bool,
+    stats: WorkerStats,
+    next_duration: usize,
+}
+
+#[derive(Default)]
+struct Shared {
+    slots: Mutex<Slots>,
+    changed: Condvar,
+}
+
+/// Called in the worker's thread for every failure.
+pub type OnFailure = Box<dyn Fn(&Failure) + Send>;
+
+/// A thread with an engine. Dropping it waits for the inference that is under way.
+pub struct Worker {
+    shared: Arc<Shared>,
+    info: EngineInfo,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts a thread for `engine`.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(
+        engine: Box<dyn Engine>,
+        name: &str,
+        on_failure: OnFailure,
+    ) -> std::io::Result<Self> {
+        let info = engine.info().clone();
+        let shared = Arc::new(Shared::default());
+        let thread = thread::Builder::new().name(name.to_owned()).spawn({
+            let shared = shared.clone();
+            move || run(engine, &shared, &on_failure)
+        })?;
+        Ok(Self {
+            shared,
+            info,
+            thread: Some(thread),
+        })
+    }
+
+    /// What runs, and where.
+    pub fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    /// Whether the engine panicked: it does nothing any more.
+    pub fn is_dead(&self) -> bool {
+        lock(&self.shared.slots).dead
+    }
+
+    /// Tells the size of the frames to come. The engine's answer is there a moment later.
+    pub fn set_frame_size(&self, width: usize, height: usize) {
+        let mut slots = lock(&self.shared.slots);
+        slots.frame_size = Some((width, height));
+        self.shared.changed.notify_all();
+    }
+
+    /// The engine's input size for the frame size that was told last, if it has answered.
+    pub fn input_size(&self) -> Option<(usize, usize)> {
+        lock(&self.shared.slots).known_input_size()?
+    }
+
+    /// Waits for the engine's input size.
+    ///
+    /// # Errors
+    /// If the stream is flushed, or the engine failed.
+    pub fn wait_input_size(&self) -> Result<(usize, usize), Interrupted> {
+        self.wait(|slots| {
+            slots
+                .known_input_size()
+                .map(|size| size.ok_or(Interrupted::Failed))
+        })
+    }
+
+    /// Puts a frame into the slot, in place of one that still waits there. Returns its ticket.
+    pub fn submit(&self, job: Job) -> u64 {
+        let mut slots = lock(&self.shared.slots);
+        slots.tickets += 1;
+        let ticket = slots.tickets;
+        if slots.pending.replace((ticket, job)).is_some() {
+            slots.stats.dropped += 1;
+        }
+        self.shared.changed.notify_all();
+        ticket
+    }
+
+    /// Whether a frame waits in the slot.
+    pub fn has_pending(&self) -> bool {
+        lock(&self.shared.slots).pending.is_some()
+    }
+
+    /// Waits for the mask of a ticket.
+    ///
+    /// # Errors
+    /// If the stream is flushed, or the inference failed.
+    pub fn wait_for(&self, ticket: u64) -> Result<Arc<Mask>, Interrupted> {
+        self.wait(|slots| {
+            if ticket <= slots.flushed {
+                return Some(Err(Interrupted::Flushing));
+            }
+            match &slots.latest {
+                Some((of, mask)) if *of >= ticket => Some(Ok(mask.clone())),
+                _ => {
+                    (slots.ended >= ticket && !slots.ended_well).then_some(Err(Interrupted::Failed))
+                }
+            }
+        })
+    }
+
+    /// The newest mask since the last flush.
+    pub fn latest(&self) -> Option<Arc<Mask>> {
+        lock(&self.shared.slots)
+            .latest
+            .as_ref()
+            .map(|(_, mask)| mask.clone())
+    }
+
+    /// Forgets masks and waiting work; a result still under way is thrown away when it comes.
+    pub fn forget(&self) {
+        let mut slots = lock(&self.shared.slots);
+        slots.flushed = slots.tickets;
+        slots.latest = None;
+        if slots.pending.take().is_some() {
+            slots.stats.dropped += 1;
+        }
+        self.shared.changed.notify_all();
+    }
+
+    /// While flushing, no wait lasts.
+    pub fn set_flushing(&self, flushing: bool) {
+        let mut slots = lock(&self.shared.slots);
+        slots.flushing = flushing;
+        self.shared.changed.notify_all();
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> WorkerStats {
+        lock(&self.shared.slots).stats.clone()
+    }
+
+    fn wait<T>(
+        &self,
+        mut ready: impl FnMut(&Slots) -> Option<Result<T, Interrupted>>,
+    ) -> Result<T, Interrupted> {
+        let mut slots = lock(&self.shared.slots);
+        loop {
+            if slots.flushing || slots.stop {
+                return Err(Interrupted::Flushing);
+            }
+            if let Some(result) = ready(&slots) {
+                return result;
+            }
+            if slots.dead {
+                return Err(Interrupted::Failed);
+            }
+            slots = self
+                .shared
+                .changed
+                .wait(slots)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        {
+            let mut slots = lock(&self.shared.slots);
+            slots.stop = true;
+            slots.pending = None;
+            self.shared.changed.notify_all();
+        }
+        if let Some(thread) = self.thread.take() {
+            // A message handler may tear the element down in the worker's own thread.
+            if thread.thread().id() != thread::current().id() {
+                // It catches every panic, and has nothing to return.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Slots {
+    /// The answer for the frame size told last; the inner `None` is a failure.
+    fn known_input_size(&self) -> Option<Option<(usize, usize)>> {
+        match (self.frame_size, self.input_size) {
+            (Some(frame), Some((of, input))) if frame == of => Some(input),
+            _ => None,
+        }
+    }
+
+    fn finish(&mut self, ticket: u64, mask: Option<Mask>, duration: Duration) {
+        self.ended = ticket;
+        self.ended_well = mask.is_some();
+        let Some(mask) = mask else {
+            // An old mask would stay on a picture that moves on.
+            self.latest = None;
+            return;
+        };
+        self.stats.inferred += 1;
+        if self.stats.durations.len() < DURATIONS {
+            self.stats.durations.push(duration);
+        } else {
+            self.stats.durations[self.next_duration] = duration;
+        }
+        self.next_duration = (self.next_duration + 1) % DURATIONS;
+        if ticket > self.flushed {
+            self.latest = Some((ticket, Arc::new(mask)));
+        }
+    }
+}
+
+enum Task {
+    Size(usize, usize),
+    Segment(u64, Job),
+}
+
+fn next_task(shared: &Shared) -> Option<Task> {
+    let mut slots = lock(&shared.slots);
+    loop {
+        if slots.stop {
+            return None;
+        }
+        if let Some((width, height)) = slots.frame_size
+            && slots.known_input_size().is_none()
+        {
+            return Some(Task::Size(width, height));
+        }
+        if let Some((ticket, job)) = slots.pending.take() {
+            return Some(Task::Segment(ticket, job));
+        }
+        slots = shared
+            .changed
+            .wait(slots)
+            .unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
+    let mut segmenting = Segmenting {
+        regions: engine.info().regions,
+        engine,
+        applied: None,
+        previous: None,
+    };
+    while let Some(task) = next_task(shared) {
+        let failure = match task {
+            Task::Size(width, height) => {
+                let size = caught(|| segmenting.input_size(width, height));
+                let (size, failure) = match size {
+                    Ok(size) => (Some(size), None),
+                    Err(failure) => (None, Some(failure)),
+                };
+                lock(&shared.slots).input_size = Some(((width, height), size));
+                failure
+            }
+            Task::Segment(ticket, job) => {
+                let start = Instant::now();
+                let (mask, failure) = match caught(|| segmenting.segment(job)) {
+                    Ok(mask) => (Some(mask), None),
+                    Err(failure) => {
+                        segmenting.previous = None;
+                        (None, Some(failure))
+                    }
+                };
+                // Reported before the stream can go on, so that an error message precedes its end.
+                if let Some(failure) = &failure {
+                    on_failure(failure);
+                }
+                lock(&shared.slots).finish(ticket, mask, start.elapsed());
+                shared.changed.notify_all();
+                if matches!(failure, Some(Failure::Panicked(_))) {
+                    break;
+                }
+                continue;
+            }
+        };
+        if let Some(failure) = &failure {
+            on_failure(failure);
+        }
+        shared.changed.notify_all();
+        if matches!(failure, Some(Failure::Panicked(_))) {
+            break;
+        }
+    }
+    {
+        let mut slots = lock(&shared.slots);
+        slots.dead = true;
+        slots.latest = None;
+        shared.changed.notify_all();
+    }
+    // What an engine that panicked does when it is dropped is not known either.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(segmenting)));
+}
+
+struct Segmenting {
+    engine: Box<dyn Engine>,
+    regions: usize,
+    applied: Option<SegmenterOptions>,
+    previous: Option<RegionMap>,
+}
+
+impl Segmenting {
+    fn input_size(&self, width: usize, height: usize) -> Result<(usize, usize), Failure> {
+        /// No network of this kind has more input pixels; a wrong answer must not exhaust memory.
+        const LIMIT: usize = 8192;
+        match self.engine.input_size(width, height) {
+            (w, h) if (1..=LIMIT).contains(&w) && (1..=LIMIT).contains(&h) => Ok((w, h)),
+            (w, h) => Err(Failure::Size(w, h)),
+        }
+    }
+
+    fn segment(&mut self, job: Job) -> Result<Mask, Failure> {
+        if self.applied.as_ref() != Some(&job.options) {
+            self.engine.set_options(&job.options)?;
+            self.applied = Some(job.options.clone());
+            self.previous = None;
+        }
+        let (width, height) = (job.image.width, job.image.height);
+        let maps = self.engine.segment(std::slice::from_ref(&job.image))?;
+        let mut map = mask::check(maps, self.regions, width, height)?;
+        if job.smoothing > 0.0 {
+            if let (true, Some(previous)) = (job.continues, &self.previous) {
+                mask::smooth(&mut map, previous, job.smoothing);
+            }
+            self.previous = Some(map.clone());
+        } else {
+            self.previous = None;
+        }
+        Ok(Mask {
+            regions: mask::facts(&map),
+            map,
+            pts: job.pts,
+            class: job.class,
+            timestep: job.options.timestep,
+        })
+    }
+}
+
+fn caught<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|panic| Err(Failure::Panicked(panic_text(&*panic))))
+}
+
+/// What a panic says.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "with no message".to_owned())
+}
