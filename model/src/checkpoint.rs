@@ -1,0 +1,593 @@
+//! Checkpoints: safetensors files that carry their whole configuration in the header.
+//!
+//! Tensor names are field paths of the network. The header's metadata holds `factorseg.format` (the version, `1`),
+//! `factorseg.config` (a [`ModelConfig`] as JSON) and `factorseg.info` (a [`CheckpointInfo`] as JSON). A file is
+//! untrusted input: sizes, shapes, types and configuration are held against each other before anything is allocated
+//! for the network, and only the tensors that are asked for are read.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::tensor::backend::Backend;
+use safetensors::tensor::{Dtype, Metadata, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ConfigError, ModelConfig};
+use crate::factorized::{Factorized, MaskNetwork};
+use crate::labels::ClassLabel;
+use crate::parameters::{map_values, parameter_specs, visit_values};
+
+/// Version of the format that this crate writes and reads.
+pub const FORMAT_VERSION: &str = "1";
+
+/// File name of the weights in a checkpoint directory.
+pub const MODEL_FILE: &str = "model.safetensors";
+
+const FORMAT_KEY: &str = "factorseg.format";
+const CONFIG_KEY: &str = "factorseg.config";
+const INFO_KEY: &str = "factorseg.info";
+
+/// A longer header is no checkpoint's: the largest network has about a thousand tensors.
+const MAXIMUM_HEADER: u64 = 16 << 20;
+
+const EMBEDDED: &[u8] = include_bytes!("../checkpoints/default.safetensors");
+
+/// Which of the trainer's two sets of weights a checkpoint holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightKind {
+    /// As the optimizer left them.
+    Raw,
+    /// Exponential moving average: what one segments with.
+    #[default]
+    Ema,
+}
+
+/// What a checkpoint says of itself beside its configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CheckpointInfo {
+    /// The classes, in the order of their indices; empty for an unconditional network.
+    pub classes: Vec<ClassLabel>,
+    /// Training steps behind the weights.
+    pub step: u64,
+    /// Name of the training data.
+    pub dataset: String,
+    /// Which weights these are.
+    pub weights: WeightKind,
+    /// Regions that are the object rather than its surroundings, where somebody has looked; else empty.
+    pub foreground_regions: Vec<usize>,
+}
+
+/// Where a checkpoint comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CheckpointSource {
+    /// The one inside this library.
+    #[default]
+    Embedded,
+    /// A file, or a directory that holds `model.safetensors`.
+    Path(PathBuf),
+}
+
+impl CheckpointSource {
+    /// A user's word for a checkpoint: a path, or nothing for the embedded one.
+    pub fn from_path(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        match path.as_os_str().is_empty() {
+            true => CheckpointSource::Embedded,
+            false => CheckpointSource::Path(path),
+        }
+    }
+}
+
+impl fmt::Display for CheckpointSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CheckpointSource::Embedded => f.write_str("embedded checkpoint"),
+            CheckpointSource::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Storage type of the weights in a file. Networks compute with `f32` whatever the file holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WeightType {
+    /// Exact.
+    #[default]
+    F32,
+    /// Half the size, 8 bits of precision.
+    Bf16,
+    /// Half the size, 11 bits of precision, values up to 65504.
+    F16,
+}
+
+/// A checkpoint that cannot be read or written. Every message starts with the file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The operating system refused.
+    #[error("{file}: cannot {action}: {source}")]
+    Io {
+        /// The file.
+        file: String,
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The file is damaged or something else.
+    #[error("{file}: not a safetensors file, or a damaged one: {reason}")]
+    Container {
+        /// The file.
+        file: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A safetensors file, but not one of ours.
+    #[error(
+        "{file}: not a factorseg checkpoint: the header has no `{key}`; use a file written by `factorseg train`"
+    )]
+    Foreign {
+        /// The file.
+        file: String,
+        /// The missing key.
+        key: &'static str,
+    },
+    /// Written by another version of the format.
+    #[error(
+        "{file}: checkpoint format {found}, expected {FORMAT_VERSION}; use a matching version of factorseg"
+    )]
+    Format {
+        /// The file.
+        file: String,
+        /// The format it has.
+        found: String,
+    },
+    /// A header field is not what it should be.
+    #[error("{file}: header field `{key}`: {reason}")]
+    Header {
+        /// The file.
+        file: String,
+        /// The field.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The configuration is no network's.
+    #[error("{file}: header field `{CONFIG_KEY}`: {source}")]
+    Config {
+        /// The file.
+        file: String,
+        /// The field.
+        source: ConfigError,
+    },
+    /// A tensor is missing or is not what the configuration asks for.
+    #[error("{file}: tensor `{name}`: {reason}")]
+    Tensor {
+        /// The file.
+        file: String,
+        /// Name of the tensor.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+trait Source: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Source for T {}
+
+/// An opened checkpoint: its header is read and checked, its tensors are not.
+pub struct Checkpoint {
+    file: String,
+    source: Box<dyn Source>,
+    tensors: Metadata,
+    data_start: u64,
+    config: ModelConfig,
+    info: CheckpointInfo,
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpoint")
+            .field("file", &self.file)
+            .field("config", &self.config)
+            .field("info", &self.info)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Checkpoint {
+    /// Opens a checkpoint and checks its header.
+    ///
+    /// # Errors
+    /// If the file is missing, damaged, not a factorseg checkpoint, or of another format version.
+    pub fn open(source: &CheckpointSource) -> Result<Self, CheckpointError> {
+        let name = source.to_string();
+        match source {
+            CheckpointSource::Embedded => Self::from_reader(name, Box::new(Cursor::new(EMBEDDED))),
+            CheckpointSource::Path(path) => {
+                let path = match path.is_dir() {
+                    true => path.join(MODEL_FILE),
+                    false => path.clone(),
+                };
+                let name = path.display().to_string();
+                let file = File::open(&path).map_err(io_error(&name, "open"))?;
+                Self::from_reader(name, Box::new(file))
+            }
+        }
+    }
+
+    fn from_reader(file: String, mut source: Box<dyn Source>) -> Result<Self, CheckpointError> {
+        let (tensors, data_start) = read_header(&file, source.as_mut())?;
+        let empty = HashMap::new();
+        let metadata = tensors.metadata().as_ref().unwrap_or(&empty);
+
+        let field = |key: &'static str| {
+            metadata.get(key).ok_or_else(|| CheckpointError::Foreign {
+                file: file.clone(),
+                key,
+            })
+        };
+        let header_error = |key: &'static str, error: serde_json::Error| CheckpointError::Header {
+            file: file.clone(),
+            key,
+            reason: error.to_string(),
+        };
+        let format = field(FORMAT_KEY)?;
+        if format != FORMAT_VERSION {
+            return Err(CheckpointError::Format {
+                found: format.clone(),
+                file,
+            });
+        }
+        let config: ModelConfig = serde_json::from_str(field(CONFIG_KEY)?)
+            .map_err(|error| header_error(CONFIG_KEY, error))?;
+        config
+            .validate()
+            .map_err(|source| CheckpointError::Config {
+                file: file.clone(),
+                source,
+            })?;
+        let info: CheckpointInfo = match metadata.get(INFO_KEY) {
+            Some(json) => {
+                serde_json::from_str(json).map_err(|error| header_error(INFO_KEY, error))?
+            }
+            None => CheckpointInfo::default(),
+        };
+        let inconsistent = |reason: String| CheckpointError::Header {
+            file: file.clone(),
+            key: INFO_KEY,
+            reason,
+        };
+        if !info.classes.is_empty() && info.classes.len() != config.classes {
+            return Err(inconsistent(format!(
+                "{} class labels for {} classes",
+                info.classes.len(),
+                config.classes
+            )));
+        }
+        if let Some(region) = info
+            .foreground_regions
+            .iter()
+            .find(|&&r| r >= config.regions)
+        {
+            return Err(inconsistent(format!(
+                "foreground region {region} of {} regions",
+                config.regions
+            )));
+        }
+        Ok(Self {
+            file,
+            source,
+            tensors,
+            data_start,
+            config,
+            info,
+        })
+    }
+
+    /// The file's name, for messages.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The network's configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// What the checkpoint says of itself.
+    pub fn info(&self) -> &CheckpointInfo {
+        &self.info
+    }
+
+    /// Names, shapes and types of all tensors in the file, by name.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>, String)> {
+        let mut tensors: Vec<_> = self
+            .tensors
+            .tensors()
+            .into_iter()
+            .map(|(name, info)| (name, info.shape.clone(), format!("{:?}", info.dtype)))
+            .collect();
+        tensors.sort();
+        tensors
+    }
+
+    /// The values of one tensor, row-major.
+    ///
+    /// # Errors
+    /// If there is no such tensor, or it is not of a floating point type, or cannot be read.
+    pub fn read(&mut self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        let info = self
+            .tensors
+            .info(name)
+            .ok_or_else(|| tensor_error(&self.file, name, "missing"))?;
+        let (start, end) = info.data_offsets;
+        let dtype = info.dtype;
+        let mut bytes = vec![0; end - start];
+        self.source
+            .seek(SeekFrom::Start(self.data_start + start as u64))
+            .and_then(|_| self.source.read_exact(&mut bytes))
+            .map_err(io_error(&self.file, "read"))?;
+        let halves = bytes
+            .chunks_exact(2)
+            .map(|b| u16::from_le_bytes([b[0], b[1]]));
+        match dtype {
+            Dtype::F32 => Ok(bytes
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect()),
+            Dtype::BF16 => Ok(halves.map(|b| half::bf16::from_bits(b).to_f32()).collect()),
+            Dtype::F16 => Ok(halves.map(|b| half::f16::from_bits(b).to_f32()).collect()),
+            other => Err(tensor_error(
+                &self.file,
+                name,
+                format!("type {other:?}, expected F32, BF16 or F16"),
+            )),
+        }
+    }
+
+    /// Loads the whole network.
+    ///
+    /// # Errors
+    /// If a tensor is missing, has another shape than the configuration asks for, or cannot be read.
+    pub fn load<B: Backend>(
+        &mut self,
+        device: &B::Device,
+    ) -> Result<Factorized<B>, CheckpointError> {
+        let network = self.config.init(device);
+        self.fill(network)
+    }
+
+    /// Loads the part that segments. The decoder's weights are not read.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn load_mask_network<B: Backend>(
+        &mut self,
+        device: &B::Device,
+    ) -> Result<MaskNetwork<B>, CheckpointError> {
+        let network = self.config.init_mask_network(device);
+        self.fill(network)
+    }
+
+    fn fill<B: Backend, M: Module<B>>(&mut self, module: M) -> Result<M, CheckpointError> {
+        // All shapes before the first allocation.
+        for spec in parameter_specs(&module) {
+            let found = self.tensors.info(&spec.name).ok_or_else(|| {
+                tensor_error(
+                    &self.file,
+                    &spec.name,
+                    format!("missing, expected shape {:?}", spec.shape),
+                )
+            })?;
+            if found.shape != spec.shape {
+                return Err(tensor_error(
+                    &self.file,
+                    &spec.name,
+                    format!("shape {:?}, expected {:?}", found.shape, spec.shape),
+                ));
+            }
+        }
+        let mut failure = None;
+        let module = map_values(module, |name, _| {
+            if failure.is_some() {
+                return None;
+            }
+            self.read(name).map_err(|error| failure = Some(error)).ok()
+        });
+        failure.map_or(Ok(module), Err)
+    }
+}
+
+fn io_error(file: &str, action: &'static str) -> impl FnOnce(io::Error) -> CheckpointError {
+    let file = file.to_owned();
+    move |source| CheckpointError::Io {
+        file,
+        action,
+        source,
+    }
+}
+
+fn tensor_error(file: &str, name: &str, reason: impl Into<String>) -> CheckpointError {
+    CheckpointError::Tensor {
+        file: file.to_owned(),
+        name: name.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+/// Reads and checks a safetensors header; returns it with the offset at which the tensors' bytes begin.
+fn read_header(file: &str, source: &mut dyn Source) -> Result<(Metadata, u64), CheckpointError> {
+    let damaged = |reason: String| CheckpointError::Container {
+        file: file.to_owned(),
+        reason,
+    };
+    let io = |action| io_error(file, action);
+    let length = source.seek(SeekFrom::End(0)).map_err(io("read"))?;
+    source.rewind().map_err(io("read"))?;
+    if length < 8 {
+        return Err(damaged(format!("{length} bytes is too short")));
+    }
+    let mut prefix = [0; 8];
+    source.read_exact(&mut prefix).map_err(io("read"))?;
+    let header_length = u64::from_le_bytes(prefix);
+    if header_length > MAXIMUM_HEADER || header_length > length - 8 {
+        return Err(damaged(format!(
+            "a header of {header_length} bytes in a file of {length}"
+        )));
+    }
+    // At most MAXIMUM_HEADER.
+    let mut header = vec![0; header_length as usize];
+    source.read_exact(&mut header).map_err(io("read"))?;
+    let metadata: Metadata =
+        serde_json::from_slice(&header).map_err(|error| damaged(format!("header: {error}")))?;
+
+    let data_start = 8 + header_length;
+    let data_length = length - data_start;
+    for (name, info) in metadata.tensors() {
+        let (start, end) = info.data_offsets;
+        if start > end || end as u64 > data_length {
+            return Err(damaged(format!(
+                "tensor `{name}` lies at bytes {start} to {end} of {data_length}; the file may be truncated"
+            )));
+        }
+        let bits = info
+            .shape
+            .iter()
+            .try_fold(info.dtype.bitsize(), |size, &dimension| {
+                size.checked_mul(dimension)
+            });
+        if bits != (end - start).checked_mul(8) {
+            return Err(damaged(format!(
+                "tensor `{name}` of shape {:?} and type {:?} has {} bytes",
+                info.shape,
+                info.dtype,
+                end - start
+            )));
+        }
+    }
+    Ok((metadata, data_start))
+}
+
+/// Writes a checkpoint. The file appears under its name only when it is complete and on disk, so an older one of that
+/// name survives a crash or a full disk.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn save<B: Backend>(
+    path: &Path,
+    network: &Factorized<B>,
+    config: &ModelConfig,
+    info: &CheckpointInfo,
+    weight_type: WeightType,
+) -> Result<(), CheckpointError> {
+    let mut tensors = Vec::new();
+    visit_values(network, |name, shape, values| {
+        tensors.push((name.to_owned(), shape.to_vec(), values));
+    });
+    save_tensors(path, tensors, config, info, weight_type)
+}
+
+/// Writes a checkpoint from named tensors, `(name, shape, values)`; see [`save`].
+///
+/// # Errors
+/// If the file cannot be written, or values and shape of a tensor do not fit.
+pub fn save_tensors(
+    path: &Path,
+    tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+    config: &ModelConfig,
+    info: &CheckpointInfo,
+    weight_type: WeightType,
+) -> Result<(), CheckpointError> {
+    let file = path.display().to_string();
+    let to_json = |key, json: Result<String, serde_json::Error>| {
+        json.map_err(|error| CheckpointError::Header {
+            file: file.clone(),
+            key,
+            reason: error.to_string(),
+        })
+    };
+    let metadata = HashMap::from([
+        (FORMAT_KEY.to_owned(), FORMAT_VERSION.to_owned()),
+        (
+            CONFIG_KEY.to_owned(),
+            to_json(CONFIG_KEY, serde_json::to_string(config))?,
+        ),
+        (
+            INFO_KEY.to_owned(),
+            to_json(INFO_KEY, serde_json::to_string(info))?,
+        ),
+    ]);
+    let encoded: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+        .into_iter()
+        .map(|(name, shape, values)| (name, shape, encode(&values, weight_type)))
+        .collect();
+    let dtype = match weight_type {
+        WeightType::F32 => Dtype::F32,
+        WeightType::Bf16 => Dtype::BF16,
+        WeightType::F16 => Dtype::F16,
+    };
+    let views = encoded
+        .iter()
+        .map(|(name, shape, bytes)| {
+            TensorView::new(dtype, shape.clone(), bytes)
+                .map(|view| (name.as_str(), view))
+                .map_err(|error| tensor_error(&file, name, error.to_string()))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| {
+        CheckpointError::Container {
+            file: file.clone(),
+            reason: error.to_string(),
+        }
+    })?;
+    write_atomically(path, &bytes).map_err(io_error(&file, "write"))
+}
+
+fn encode(values: &[f32], weight_type: WeightType) -> Vec<u8> {
+    match weight_type {
+        WeightType::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        WeightType::Bf16 => values
+            .iter()
+            .flat_map(|&v| half::bf16::from_f32(v).to_le_bytes())
+            .collect(),
+        WeightType::F16 => values
+            .iter()
+            .flat_map(|&v| half::f16::from_f32(v).to_le_bytes())
+            .collect(),
+    }
+}
+
+/// Writes a file so that its name holds either the old content or all of the new: temporary file in the same
+/// directory, fsync, rename, fsync of the directory. The temporary file does not outlive a failure.
+///
+/// # Errors
+/// Whatever the operating system says.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path
+        .file_name()
+        .ok_or(io::ErrorKind::InvalidInput)?
+        .to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = File::create(&temporary)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = written {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,409 @@
+//! Segmentation of real images (Section 3.4): noise the image, pass it once, read the masks.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::DispatchDevice;
+use burn::tensor::activation::softmax;
+use burn::tensor::{Int, Tensor, TensorData};
+
+use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointSource};
+use crate::config::ModelConfig;
+use crate::device::{DeviceError, DeviceSpec, Runtime, device_name};
+use crate::factorized::MaskNetwork;
+use crate::labels::ClassLabel;
+use crate::noise::standard_normal;
+use crate::schedule::NoiseSchedule;
+
+/// The timestep that the paper segments at (Section 4.1).
+pub const DEFAULT_TIMESTEP: usize = 30;
+
+/// No frame is resampled to a longer side than this many times the training side.
+const MAXIMUM_ASPECT: usize = 4;
+
+/// An image at the network's resolution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputImage {
+    /// In pixels.
+    pub width: usize,
+    /// In pixels.
+    pub height: usize,
+    /// Planar RGB, `[3, height, width]`, values from -1 (black) to 1.
+    pub data: Vec<f32>,
+}
+
+/// Soft region masks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegionMap {
+    /// Number of regions, `K`.
+    pub regions: usize,
+    /// In pixels.
+    pub width: usize,
+    /// In pixels.
+    pub height: usize,
+    /// `[K, height, width]`, each value from 0 to 1, with sum 1 over `K`.
+    pub probabilities: Vec<f32>,
+}
+
+/// How images are segmented. May change between calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmenterOptions {
+    /// Index of the class to condition on; `None` for no class.
+    pub class: Option<usize>,
+    /// Noise level, the paper's `t` in `1..=T`.
+    pub timestep: usize,
+    /// Seed of the noise. The noise depends on nothing else, so a still video has still masks.
+    pub seed: u64,
+    /// Noise draws that are averaged; the cost is proportional to it.
+    pub samples: usize,
+}
+
+impl Default for SegmenterOptions {
+    fn default() -> Self {
+        Self {
+            class: None,
+            timestep: DEFAULT_TIMESTEP,
+            seed: 0,
+            samples: 1,
+        }
+    }
+}
+
+/// What an [`Engine`] runs and where.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EngineInfo {
+    /// Name of the checkpoint.
+    pub model: String,
+    /// `cpu`, `cuda:0`.
+    pub device: String,
+    /// Number of regions, `K`.
+    pub regions: usize,
+    /// Number of timesteps, `T`.
+    pub timesteps: usize,
+    /// The classes, in the order of their indices; empty for an unconditional network.
+    pub classes: Vec<ClassLabel>,
+    /// Regions that are the object, where the checkpoint says so; else empty.
+    pub foreground_regions: Vec<usize>,
+}
+
+/// Images that cannot be segmented.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// The checkpoint cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The device cannot be had.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// An option is outside its range.
+    #[error("option `{option}` is {value}, expected {expected}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// An image does not fit the network.
+    #[error(
+        "an image of {width}x{height} with {values} values, expected sides that are multiples of {stride} and 3 values a pixel"
+    )]
+    Image {
+        /// In pixels.
+        width: usize,
+        /// In pixels.
+        height: usize,
+        /// Length of its data.
+        values: usize,
+        /// What sides must be multiples of.
+        stride: usize,
+    },
+    /// The network returned values that are no probabilities.
+    #[error("{model} returned values that are not finite; its weights are damaged or overflow")]
+    NotFinite {
+        /// Name of the checkpoint.
+        model: String,
+    },
+    /// The device failed.
+    #[error("the network failed on {device}: {reason}")]
+    Failed {
+        /// Name of the device.
+        device: String,
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// Images in, region masks out: the seam between whoever has frames and the network.
+pub trait Engine: Send {
+    /// The size, `(width, height)`, that a frame is resampled to before [`Engine::segment`].
+    fn input_size(&self, frame_width: usize, frame_height: usize) -> (usize, usize);
+
+    /// Segments images; one result for each, of the image's size.
+    ///
+    /// # Errors
+    /// If an image does not fit, or the network or its device fails.
+    fn segment(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError>;
+
+    /// Changes the options for the calls that follow; they stay as they were on an error.
+    ///
+    /// # Errors
+    /// If an option is outside its range.
+    fn set_options(&mut self, options: &SegmenterOptions) -> Result<(), SegmentError>;
+
+    /// What runs, and where.
+    fn info(&self) -> &EngineInfo;
+}
+
+/// The [`Engine`] that runs a checkpoint.
+#[derive(Debug)]
+pub struct Segmenter {
+    network: MaskNetwork<Runtime>,
+    device: DispatchDevice,
+    config: ModelConfig,
+    schedule: NoiseSchedule,
+    options: SegmenterOptions,
+    info: EngineInfo,
+    /// The time and class embedding, `[1, 4 C]`: constant while the options are.
+    embedding: Tensor<Runtime, 2>,
+    /// The noise of all samples for images of the size seen last, `[samples, 3, height, width]`.
+    noise: Noise,
+}
+
+#[derive(Debug, Default)]
+struct Noise {
+    size: (usize, usize),
+    values: Vec<f32>,
+}
+
+impl Segmenter {
+    /// Loads the part of a checkpoint that segments.
+    ///
+    /// # Errors
+    /// If the checkpoint or the device cannot be used, or an option is outside its range.
+    pub fn load(
+        source: &CheckpointSource,
+        device: DeviceSpec,
+        options: &SegmenterOptions,
+    ) -> Result<Self, SegmentError> {
+        let mut checkpoint = Checkpoint::open(source)?;
+        let config = checkpoint.config().clone();
+        check_options(&config, options)?;
+        let device = device.resolve()?;
+        let name = device_name(&device);
+        let network =
+            catch_device_panic(&name, || checkpoint.load_mask_network::<Runtime>(&device))??;
+        let info = EngineInfo {
+            model: checkpoint.file().to_owned(),
+            regions: config.regions,
+            timesteps: config.schedule.timesteps,
+            classes: checkpoint.info().classes.clone(),
+            foreground_regions: checkpoint.info().foreground_regions.clone(),
+            device: name,
+        };
+        let embedding =
+            catch_device_panic(&info.device, || embed(&network, &config, options, &device))?;
+        Ok(Self {
+            schedule: NoiseSchedule::new(&config.schedule),
+            network,
+            device,
+            config,
+            options: options.clone(),
+            info,
+            embedding,
+            noise: Noise::default(),
+        })
+    }
+
+    /// The network's configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> &SegmenterOptions {
+        &self.options
+    }
+
+    /// Eq. 1 for a run of images of one size: `[images * samples, 3, height, width]`.
+    fn noised(&mut self, images: &[InputImage], size: (usize, usize)) -> Vec<f32> {
+        let length = 3 * size.0 * size.1;
+        let samples = self.options.samples;
+        if self.noise.size != size || self.noise.values.len() != samples * length {
+            self.noise = Noise {
+                size,
+                values: standard_normal(self.options.seed, samples * length),
+            };
+        }
+        let (image_weight, noise_weight) = self.schedule.mix(self.options.timestep);
+        let (image_weight, noise_weight) = (image_weight as f32, noise_weight as f32);
+        images
+            .iter()
+            .flat_map(|image| {
+                self.noise
+                    .values
+                    .chunks_exact(length)
+                    .flat_map(move |noise| {
+                        image
+                            .data
+                            .iter()
+                            .zip(noise)
+                            .map(move |(image, noise)| image_weight * image + noise_weight * noise)
+                    })
+            })
+            .collect()
+    }
+
+    fn segment_one_size(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError> {
+        let InputImage { width, height, .. } = images[0];
+        let regions = self.config.regions;
+        let samples = self.options.samples;
+        let batch = images.len() * samples;
+        let x_t = TensorData::new(
+            self.noised(images, (width, height)),
+            [batch, 3, height, width],
+        );
+
+        let masks = catch_device_panic(&self.info.device, || {
+            let x_t = Tensor::<Runtime, 4>::from_data(x_t, &self.device);
+            let embedding = self.embedding.clone().repeat_dim(0, batch);
+            let features = self.network.features(x_t, embedding);
+            let masks = softmax(self.network.mask_logits(&features), 1);
+            // Mean over the noise draws.
+            let masks = masks
+                .reshape([images.len(), samples, regions * height * width])
+                .mean_dim(1);
+            masks.into_data().into_vec::<f32>()
+        })?
+        .map_err(|error| SegmentError::Failed {
+            device: self.info.device.clone(),
+            reason: format!("{error:?}"),
+        })?;
+        if !masks.iter().all(|value| value.is_finite()) {
+            return Err(SegmentError::NotFinite {
+                model: self.info.model.clone(),
+            });
+        }
+        Ok(masks
+            .chunks_exact(regions * height * width)
+            .map(|probabilities| RegionMap {
+                regions,
+                width,
+                height,
+                probabilities: probabilities.to_vec(),
+            })
+            .collect())
+    }
+}
+
+impl Engine for Segmenter {
+    /// The shorter side becomes the training side; the aspect ratio is kept, up to 4:1.
+    fn input_size(&self, frame_width: usize, frame_height: usize) -> (usize, usize) {
+        let side = self.config.image_size;
+        let stride = self.config.stride();
+        let shorter = frame_width.min(frame_height).max(1);
+        let scaled = |length: usize| {
+            let exact = (length * side) as f64 / shorter as f64;
+            let rounded = (exact / stride as f64).round() as usize * stride;
+            rounded.clamp(side, MAXIMUM_ASPECT * side)
+        };
+        (scaled(frame_width), scaled(frame_height))
+    }
+
+    fn segment(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError> {
+        let stride = self.config.stride();
+        for image in images {
+            let InputImage {
+                width,
+                height,
+                ref data,
+            } = *image;
+            let fits = width > 0
+                && height > 0
+                && width % stride == 0
+                && height % stride == 0
+                && data.len() == 3 * width * height;
+            if !fits {
+                return Err(SegmentError::Image {
+                    width,
+                    height,
+                    values: data.len(),
+                    stride,
+                });
+            }
+        }
+        let mut maps = Vec::with_capacity(images.len());
+        for run in images.chunk_by(|a, b| (a.width, a.height) == (b.width, b.height)) {
+            maps.extend(self.segment_one_size(run)?);
+        }
+        Ok(maps)
+    }
+
+    fn set_options(&mut self, options: &SegmenterOptions) -> Result<(), SegmentError> {
+        check_options(&self.config, options)?;
+        self.embedding = catch_device_panic(&self.info.device, || {
+            embed(&self.network, &self.config, options, &self.device)
+        })?;
+        self.options = options.clone();
+        self.noise = Noise::default();
+        Ok(())
+    }
+
+    fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+}
+
+fn check_options(config: &ModelConfig, options: &SegmenterOptions) -> Result<(), SegmentError> {
+    let error = |option, value: usize, expected: String| {
+        Err(SegmentError::Option {
+            option,
+            value: value.to_string(),
+            expected,
+        })
+    };
+    let timesteps = config.schedule.timesteps;
+    if !(1..=timesteps).contains(&options.timestep) {
+        return error("timestep", options.timestep, format!("1 to {timesteps}"));
+    }
+    if !(1..=64).contains(&options.samples) {
+        return error("samples", options.samples, "1 to 64".into());
+    }
+    match options.class {
+        Some(class) if class >= config.classes => {
+            let expected = match config.classes {
+                0 => "no class: the checkpoint is unconditional".into(),
+                classes => format!("0 to {}", classes - 1),
+            };
+            error("class", class, expected)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn embed(
+    network: &MaskNetwork<Runtime>,
+    config: &ModelConfig,
+    options: &SegmenterOptions,
+    device: &DispatchDevice,
+) -> Tensor<Runtime, 2> {
+    let index = |value: usize| Tensor::<Runtime, 1, Int>::full([1], value as i64, device);
+    let class = options.class.unwrap_or_else(|| config.no_class());
+    network.embed(index(options.timestep), Some(index(class)))
+}
+
+/// burn reports a failing device (out of memory, lost) by panicking: that ends here.
+fn catch_device_panic<T>(device: &str, run: impl FnOnce() -> T) -> Result<T, SegmentError> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let reason = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("unknown reason")
+            .to_owned();
+        SegmentError::Failed {
+            device: device.to_owned(),
+            reason,
+        }
+    })
+}
