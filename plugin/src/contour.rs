@@ -41,13 +41,7 @@ struct SpreadRow {
 }
 
 impl SpreadRow {
-    fn new(
-        margins: &[f32],
-        grid_width: usize,
-        grid_row: usize,
-        columns: &[Place],
-        scale: f32,
-    ) -> Self {
+    fn new(margins: &[f32], grid_width: usize, grid_row: usize, columns: &[Place], scale: f32) -> Self {
         let row = &margins[grid_row * grid_width..(grid_row + 1) * grid_width];
         let (mut values, mut slopes) = (Vec::new(), Vec::new());
         let (mut nearest, mut positive, mut negative) = (f32::INFINITY, false, false);
@@ -86,9 +80,7 @@ pub fn paint(
         let mut done: Vec<Component> = Vec::new();
         for component in &layout.components {
             // Components of one size share the distances.
-            let same = |other: &Component| {
-                (other.width, other.height) == (component.width, component.height)
-            };
+            let same = |other: &Component| (other.width, other.height) == (component.width, component.height);
             if component.channel == Channel::Alpha || done.iter().any(same) {
                 continue;
             }
@@ -174,9 +166,7 @@ mod tests {
 
     /// The left half belongs to region 0.
     fn halves() -> RegionMap {
-        let left: Vec<f32> = (0..64)
-            .map(|cell| if cell % 8 < 4 { 0.9 } else { 0.1 })
-            .collect();
+        let left: Vec<f32> = (0..64).map(|cell| if cell % 8 < 4 { 0.9 } else { 0.1 }).collect();
         let mut probabilities = left.clone();
         probabilities.extend(left.iter().map(|p| 1.0 - p));
         RegionMap {
@@ -211,10 +201,7 @@ mod tests {
                 .map(|(x, &byte)| (x as f32 + 0.5) * f32::from(byte) / 255.0)
                 .sum::<f32>()
                 / covered;
-            assert!(
-                (covered - line_width(400, 400)).abs() < 0.1,
-                "{covered} px wide"
-            );
+            assert!((covered - line_width(400, 400)).abs() < 0.1, "{covered} px wide");
             assert!((center - 200.0).abs() < 0.1, "at {center}");
         }
     }

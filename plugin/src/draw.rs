@@ -134,12 +134,7 @@ impl Painter {
 }
 
 impl SpreadRow {
-    fn spread(
-        &mut self,
-        row: usize,
-        grid_width: usize,
-        channels: &[(&Component, &ChannelLayer, Vec<Place>)],
-    ) {
+    fn spread(&mut self, row: usize, grid_width: usize, channels: &[(&Component, &ChannelLayer, Vec<Place>)]) {
         if self.grid_row == Some(row) {
             return;
         }
@@ -161,18 +156,14 @@ impl SpreadRow {
             self.reset(component, 0..begin);
             self.reset(component, end..columns.len());
             for (i, place) in columns[begin..end].iter().enumerate() {
-                let mix = |row: &[f32]| {
-                    row[place.first] + (row[place.second] - row[place.first]) * place.fraction
-                };
+                let mix = |row: &[f32]| row[place.first] + (row[place.second] - row[place.first]) * place.fraction;
                 let at = component.offset + (begin + i) * component.step;
                 self.keep[at] = (mix(keep) * KEEP + 0.5) as i16;
                 self.add[at] = (mix(add) * ADD + 0.5) as i16;
             }
             if begin < end {
                 self.begin = self.begin.min(component.offset + begin * component.step);
-                self.end = self
-                    .end
-                    .max(component.offset + (end - 1) * component.step + 1);
+                self.end = self.end.max(component.offset + (end - 1) * component.step + 1);
             }
         }
     }
@@ -267,8 +258,7 @@ mod tests {
         let mut add = 0.0;
         for j in 0..layer.height {
             for i in 0..layer.width {
-                let weight = (1.0 - (column - i as f64).abs()).max(0.0)
-                    * (1.0 - (row - j as f64).abs()).max(0.0);
+                let weight = (1.0 - (column - i as f64).abs()).max(0.0) * (1.0 - (row - j as f64).abs()).max(0.0);
                 keep += weight * f64::from(channel.keep[j * layer.width + i]);
                 add += weight * f64::from(channel.add[j * layer.width + i]);
             }

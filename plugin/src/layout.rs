@@ -9,7 +9,7 @@ use gstreamer_video as gst_video;
 use crate::color::ColorModel;
 
 /// The pixel formats the element takes, best first.
-pub const FORMATS: [gst_video::VideoFormat; 21] = [
+pub const FORMATS: [gst_video::VideoFormat; 20] = [
     gst_video::VideoFormat::I420,
     gst_video::VideoFormat::Nv12,
     gst_video::VideoFormat::Rgb,
@@ -30,7 +30,6 @@ pub const FORMATS: [gst_video::VideoFormat; 21] = [
     gst_video::VideoFormat::Yuy2,
     gst_video::VideoFormat::Uyvy,
     gst_video::VideoFormat::Yvyu,
-    gst_video::VideoFormat::Vyuy,
 ];
 
 /// What a component stands for.
@@ -100,10 +99,8 @@ impl Layout {
                     step: info.comp_pstride(at) as usize,
                     width: info.comp_width(at) as usize,
                     height: info.comp_height(at) as usize,
-                    extent_width: f64::from(info.width())
-                        / f64::from(1u32 << format.w_sub()[index as usize]),
-                    extent_height: f64::from(info.height())
-                        / f64::from(1u32 << format.h_sub()[index as usize]),
+                    extent_width: f64::from(info.width()) / f64::from(1u32 << format.w_sub()[index as usize]),
+                    extent_height: f64::from(info.height()) / f64::from(1u32 << format.h_sub()[index as usize]),
                 }
             })
             .collect();
@@ -133,13 +130,12 @@ impl Layout {
 
     /// Bytes of a row of a plane that hold samples, and the rows of that plane.
     pub fn plane_size(&self, plane: usize) -> (usize, usize) {
-        self.in_plane(plane)
-            .fold((0, 0), |(bytes, rows), (_, component)| {
-                (
-                    bytes.max(component.offset + component.step * (component.width - 1) + 1),
-                    rows.max(component.height),
-                )
-            })
+        self.in_plane(plane).fold((0, 0), |(bytes, rows), (_, component)| {
+            (
+                bytes.max(component.offset + component.step * (component.width - 1) + 1),
+                rows.max(component.height),
+            )
+        })
     }
 }
 
@@ -167,11 +163,7 @@ pub(crate) mod tests {
 
     pub(crate) fn layout(format: gst_video::VideoFormat, width: u32, height: u32) -> Layout {
         gstreamer::init().unwrap();
-        Layout::new(
-            &gst_video::VideoInfo::builder(format, width, height)
-                .build()
-                .unwrap(),
-        )
+        Layout::new(&gst_video::VideoInfo::builder(format, width, height).build().unwrap())
     }
 
     #[test]

@@ -77,12 +77,7 @@ pub enum MaskError {
 ///
 /// # Errors
 /// If it has another size or number of regions, or a value is no probability.
-pub fn check(
-    maps: Vec<RegionMap>,
-    regions: usize,
-    width: usize,
-    height: usize,
-) -> Result<RegionMap, MaskError> {
+pub fn check(maps: Vec<RegionMap>, regions: usize, width: usize, height: usize) -> Result<RegionMap, MaskError> {
     let count = maps.len();
     let mut maps = maps.into_iter();
     let (Some(mut map), None) = (maps.next(), maps.next()) else {
@@ -116,8 +111,7 @@ pub fn check(
 /// falls with the square of what they differ by, so that still areas stop flickering and moving edges
 /// do not trail. Maps of different sizes are not blended.
 pub fn smooth(map: &mut RegionMap, previous: &RegionMap, strength: f32) {
-    let same =
-        (map.regions, map.width, map.height) == (previous.regions, previous.width, previous.height);
+    let same = (map.regions, map.width, map.height) == (previous.regions, previous.width, previous.height);
     if !same || strength <= 0.0 {
         return;
     }
@@ -145,11 +139,7 @@ pub fn winners(map: &RegionMap) -> Vec<usize> {
         .map(|cell| {
             (1..map.regions).fold(0, |best, region| {
                 let value = |region: usize| map.probabilities[region * cells + cell];
-                if value(region) > value(best) {
-                    region
-                } else {
-                    best
-                }
+                if value(region) > value(best) { region } else { best }
             })
         })
         .collect()
@@ -227,10 +217,7 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, -0.5, 1.5] {
             let mut wrong = good.clone();
             wrong.probabilities[1] = bad;
-            assert!(matches!(
-                check(vec![wrong], 2, 2, 1),
-                Err(MaskError::Value(_))
-            ));
+            assert!(matches!(check(vec![wrong], 2, 2, 1), Err(MaskError::Value(_))));
         }
     }
 

@@ -169,10 +169,7 @@ impl RegionReport {
 }
 
 /// How much older a mask's frame is than another frame.
-pub(crate) fn age(
-    mask: Option<gst::ClockTime>,
-    frame: Option<gst::ClockTime>,
-) -> Option<gst::ClockTime> {
+pub(crate) fn age(mask: Option<gst::ClockTime>, frame: Option<gst::ClockTime>) -> Option<gst::ClockTime> {
     Some(frame?.saturating_sub(mask?))
 }
 

@@ -40,17 +40,9 @@ fn chosen(is_foreground: &[bool]) -> impl Iterator<Item = usize> {
         .map(|(region, _)| region)
 }
 
-fn layer(
-    map: &RegionMap,
-    layout: &Layout,
-    channel: impl Fn(usize) -> Option<ChannelLayer>,
-) -> Layer {
+fn layer(map: &RegionMap, layout: &Layout, channel: impl Fn(usize) -> Option<ChannelLayer>) -> Layer {
     let mut colors = [None, None, None];
-    for (index, color) in colors
-        .iter_mut()
-        .enumerate()
-        .take(layout.color.components())
-    {
+    for (index, color) in colors.iter_mut().enumerate().take(layout.color.components()) {
         *color = channel(index);
     }
     Layer {
@@ -63,13 +55,7 @@ fn layer(
 
 /// Foreground regions painted in their colours, as strongly as they are probable, at most with opacity
 /// `alpha` (`0..=1`).
-pub fn tint(
-    map: &RegionMap,
-    is_foreground: &[bool],
-    colors: &[Rgb],
-    alpha: f32,
-    layout: &Layout,
-) -> Layer {
+pub fn tint(map: &RegionMap, is_foreground: &[bool], colors: &[Rgb], alpha: f32, layout: &Layout) -> Layer {
     let cells = map.width * map.height;
     let keep: Vec<f32> = foreground(map, is_foreground)
         .into_iter()
@@ -104,10 +90,7 @@ pub fn cut_out(map: &RegionMap, is_foreground: &[bool], background: Rgb, layout:
     }
     let background = layout.color.from_rgb(background);
     layer(map, layout, |channel| {
-        let mut add = keep
-            .iter()
-            .map(|keep| (1.0 - keep) * background[channel])
-            .collect();
+        let mut add = keep.iter().map(|keep| (1.0 - keep) * background[channel]).collect();
         limit(&keep, &mut add);
         Some(ChannelLayer {
             keep: keep.clone(),
@@ -121,12 +104,7 @@ pub fn cut_out(map: &RegionMap, is_foreground: &[bool], background: Rgb, layout:
 /// `averages` is the frame averaged on the map's grid, `[components, height, width]`, as
 /// [`crate::sample::Sampler::average`] gives it. The blur leaves the foreground's own colours out, so that
 /// the object has no halo.
-pub fn blur_background(
-    map: &RegionMap,
-    is_foreground: &[bool],
-    averages: &[f32],
-    layout: &Layout,
-) -> Layer {
+pub fn blur_background(map: &RegionMap, is_foreground: &[bool], averages: &[f32], layout: &Layout) -> Layer {
     let (width, height) = (map.width, map.height);
     let cells = width * height;
     let keep = foreground(map, is_foreground);
@@ -166,10 +144,7 @@ fn blur(values: &[f32], width: usize, height: usize) -> Vec<f32> {
     let mut values = values.to_vec();
     let mut next = values.clone();
     let mean = |values: &[f32], index: usize, length: usize, at: &dyn Fn(usize) -> usize| {
-        let (begin, end) = (
-            index.saturating_sub(RADIUS),
-            (index + RADIUS + 1).min(length),
-        );
+        let (begin, end) = (index.saturating_sub(RADIUS), (index + RADIUS + 1).min(length));
         (begin..end).map(|i| values[at(i)]).sum::<f32>() / (end - begin) as f32
     };
     for _ in 0..2 {
@@ -218,22 +193,12 @@ mod tests {
     #[test]
     fn cut_out_uses_the_opacity_where_there_is_one() {
         let is_foreground = [false, true, false];
-        let opaque = cut_out(
-            &map(),
-            &is_foreground,
-            [0.0, 0.0, 1.0],
-            &layout(VideoFormat::Bgr, 4, 2),
-        );
+        let opaque = cut_out(&map(), &is_foreground, [0.0, 0.0, 1.0], &layout(VideoFormat::Bgr, 4, 2));
         assert_eq!(opaque.alpha, None);
         let blue = opaque.colors[2].as_ref().unwrap();
         assert_eq!(blue.keep, [0.25, 1.0]);
         assert!((blue.add[0] - 0.75 * 255.0).abs() < 1e-3 && blue.add[1] == 0.0);
-        let transparent = cut_out(
-            &map(),
-            &is_foreground,
-            [0.0; 3],
-            &layout(VideoFormat::Bgra, 4, 2),
-        );
+        let transparent = cut_out(&map(), &is_foreground, [0.0; 3], &layout(VideoFormat::Bgra, 4, 2));
         assert_eq!(transparent.colors, [None, None, None]);
         assert_eq!(transparent.alpha.unwrap().keep, [0.25, 1.0]);
     }

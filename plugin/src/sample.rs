@@ -109,12 +109,7 @@ impl Sampler {
             .components
             .iter()
             .filter(|component| matches!(component.channel, Channel::Color(_)))
-            .map(|component| {
-                (
-                    *component,
-                    taps(component.width, component.extent_width, width),
-                )
-            })
+            .map(|component| (*component, taps(component.width, component.extent_width, width)))
             .collect::<Vec<_>>();
         let longest = planes.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0);
         Self {
@@ -151,12 +146,7 @@ impl Sampler {
                 for (c, (component, columns)) in self.columns.iter().enumerate() {
                     if component.plane == index {
                         let at = c * pixels + y * self.width;
-                        average_columns(
-                            row,
-                            component,
-                            columns,
-                            &mut self.small[at..at + self.width],
-                        );
+                        average_columns(row, component, columns, &mut self.small[at..at + self.width]);
                     }
                 }
             }
@@ -224,11 +214,7 @@ fn average_columns(row: &[f32], component: &Component, columns: &[Tap], out: &mu
         let mut value = tap.head * row[tap.first * step] + tap.tail * row[tap.last * step];
         if tap.interior > 0.0 && tap.last > tap.first + 1 {
             let interior = &row[(tap.first + 1) * step..];
-            let sum: f32 = interior
-                .iter()
-                .step_by(step)
-                .take(tap.last - tap.first - 1)
-                .sum();
+            let sum: f32 = interior.iter().step_by(step).take(tap.last - tap.first - 1).sum();
             value += tap.interior * sum;
         }
         *out = value;
@@ -261,10 +247,7 @@ mod tests {
     fn views(frame: &[(Vec<u8>, usize)]) -> Vec<Plane<'_>> {
         frame
             .iter()
-            .map(|(data, stride)| Plane {
-                data,
-                stride: *stride,
-            })
+            .map(|(data, stride)| Plane { data, stride: *stride })
             .collect()
     }
 
@@ -296,8 +279,7 @@ mod tests {
                     for j in 0..component.height {
                         let v = weight(component.height, component.extent_height, height, y, j);
                         for i in 0..component.width {
-                            let w =
-                                v * weight(component.width, component.extent_width, width, x, i);
+                            let w = v * weight(component.width, component.extent_width, width, x, i);
                             if w > 0.0 {
                                 let at = j * plane.stride + component.offset + i * component.step;
                                 sum += w * f64::from(plane.data[at]);
@@ -317,9 +299,7 @@ mod tests {
     #[test]
     fn agrees_with_the_definition_in_every_format() {
         for format in FORMATS {
-            for (width, height, padding) in
-                [(1, 1, 0), (7, 5, 3), (33, 18, 0), (64, 40, 13), (2, 300, 1)]
-            {
+            for (width, height, padding) in [(1, 1, 0), (7, 5, 3), (33, 18, 0), (64, 40, 13), (2, 300, 1)] {
                 let layout = layout(format, width, height);
                 let frame = frame(&layout, padding);
                 let frame = views(&frame);
@@ -343,10 +323,7 @@ mod tests {
     fn a_white_column_longer_than_16_bits_stays_white() {
         let layout = layout(gstreamer_video::VideoFormat::Gray8, 1, 4096);
         let data = vec![255; 4096];
-        let plane = Plane {
-            data: &data,
-            stride: 1,
-        };
+        let plane = Plane { data: &data, stride: 1 };
         let image = Sampler::new(&layout, 8, 8).sample(&layout, &[plane]);
         for value in image.data {
             assert!((value - 1.0).abs() < 1e-5, "{value}");

@@ -170,9 +170,7 @@ impl Settings {
                 seed: self.seed,
                 samples: self.samples as usize,
             },
-            class: class
-                .map_or("none", |index| &engine.classes[index].name)
-                .into(),
+            class: class.map_or("none", |index| &engine.classes[index].name).into(),
             mode: self.mode,
             interval: u64::from(self.interval),
             qos: self.qos,
@@ -267,19 +265,13 @@ mod tests {
         };
         let plan = settings.plan(&engine()).unwrap();
         assert_eq!((plan.options.class, &*plan.class), (Some(0), "tabby"));
-        assert_eq!(
-            plan.colors,
-            [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
-        );
+        assert_eq!(plan.colors, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]);
         assert_eq!(plan.foreground, [true, false, true]);
         let unknowing = EngineInfo {
             foreground_regions: vec![],
             ..engine()
         };
-        assert_eq!(
-            Settings::default().plan(&unknowing).unwrap().foreground,
-            [true; 3]
-        );
+        assert_eq!(Settings::default().plan(&unknowing).unwrap().foreground, [true; 3]);
     }
 
     #[test]
@@ -336,10 +328,7 @@ mod tests {
         ];
         for (settings, property, value) in bad {
             let message = settings.plan(&engine()).unwrap_err().to_string();
-            assert!(
-                message.contains(property) && message.contains(value),
-                "{message}"
-            );
+            assert!(message.contains(property) && message.contains(value), "{message}");
         }
         let settings = Settings {
             device: "gpu".into(),

@@ -89,6 +89,8 @@ struct Slots {
     ended: u64,
     ended_well: bool,
     latest: Option<(u64, Arc<Mask>)>,
+    /// An inference is under way.
+    busy: bool,
     frame_size: Option<(usize, usize)>,
     input_size: Option<((usize, usize), Option<(usize, usize)>)>,
     flushing: bool,
@@ -119,11 +121,7 @@ impl Worker {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(
-        engine: Box<dyn Engine>,
-        name: &str,
-        on_failure: OnFailure,
-    ) -> std::io::Result<Self> {
+    pub fn start(engine: Box<dyn Engine>, name: &str, on_failure: OnFailure) -> std::io::Result<Self> {
         let info = engine.info().clone();
         let shared = Arc::new(Shared::default());
         let thread = thread::Builder::new().name(name.to_owned()).spawn({
@@ -154,9 +152,16 @@ impl Worker {
         self.shared.changed.notify_all();
     }
 
-    /// The engine's input size for the frame size that was told last, if it has answered.
-    pub fn input_size(&self) -> Option<(usize, usize)> {
-        lock(&self.shared.slots).known_input_size()?
+    /// The engine's input size for the frame size that was told last; `None` while an inference must end
+    /// before the engine can answer. Waits for nothing else.
+    ///
+    /// # Errors
+    /// If the stream is flushed, or the engine failed.
+    pub fn input_size(&self) -> Result<Option<(usize, usize)>, Interrupted> {
+        self.wait(|slots| match slots.known_input_size() {
+            Some(size) => Some(size.map(Some).ok_or(Interrupted::Failed)),
+            None => slots.busy.then_some(Ok(None)),
+        })
     }
 
     /// Waits for the engine's input size.
@@ -164,11 +169,7 @@ impl Worker {
     /// # Errors
     /// If the stream is flushed, or the engine failed.
     pub fn wait_input_size(&self) -> Result<(usize, usize), Interrupted> {
-        self.wait(|slots| {
-            slots
-                .known_input_size()
-                .map(|size| size.ok_or(Interrupted::Failed))
-        })
+        self.wait(|slots| slots.known_input_size().map(|size| size.ok_or(Interrupted::Failed)))
     }
 
     /// Puts a frame into the slot, in place of one that still waits there. Returns its ticket.
@@ -199,19 +200,14 @@ impl Worker {
             }
             match &slots.latest {
                 Some((of, mask)) if *of >= ticket => Some(Ok(mask.clone())),
-                _ => {
-                    (slots.ended >= ticket && !slots.ended_well).then_some(Err(Interrupted::Failed))
-                }
+                _ => (slots.ended >= ticket && !slots.ended_well).then_some(Err(Interrupted::Failed)),
             }
         })
     }
 
     /// The newest mask since the last flush.
     pub fn latest(&self) -> Option<Arc<Mask>> {
-        lock(&self.shared.slots)
-            .latest
-            .as_ref()
-            .map(|(_, mask)| mask.clone())
+        lock(&self.shared.slots).latest.as_ref().map(|(_, mask)| mask.clone())
     }
 
     /// Forgets masks and waiting work; a result still under way is thrown away when it comes.
@@ -237,10 +233,7 @@ impl Worker {
         lock(&self.shared.slots).stats.clone()
     }
 
-    fn wait<T>(
-        &self,
-        mut ready: impl FnMut(&Slots) -> Option<Result<T, Interrupted>>,
-    ) -> Result<T, Interrupted> {
+    fn wait<T>(&self, mut ready: impl FnMut(&Slots) -> Option<Result<T, Interrupted>>) -> Result<T, Interrupted> {
         let mut slots = lock(&self.shared.slots);
         loop {
             if slots.flushing || slots.stop {
@@ -252,11 +245,7 @@ impl Worker {
             if slots.dead {
                 return Err(Interrupted::Failed);
             }
-            slots = self
-                .shared
-                .changed
-                .wait(slots)
-                .unwrap_or_else(PoisonError::into_inner);
+            slots = self.shared.changed.wait(slots).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -289,6 +278,7 @@ impl Slots {
     }
 
     fn finish(&mut self, ticket: u64, mask: Option<Mask>, duration: Duration) {
+        self.busy = false;
         self.ended = ticket;
         self.ended_well = mask.is_some();
         let Some(mask) = mask else {
@@ -326,12 +316,11 @@ fn next_task(shared: &Shared) -> Option<Task> {
             return Some(Task::Size(width, height));
         }
         if let Some((ticket, job)) = slots.pending.take() {
+            slots.busy = true;
+            shared.changed.notify_all();
             return Some(Task::Segment(ticket, job));
         }
-        slots = shared
-            .changed
-            .wait(slots)
-            .unwrap_or_else(PoisonError::into_inner);
+        slots = shared.changed.wait(slots).unwrap_or_else(PoisonError::into_inner);
     }
 }
 
@@ -437,8 +426,7 @@ impl Segmenting {
 }
 
 fn caught<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    catch_unwind(AssertUnwindSafe(call))
-        .unwrap_or_else(|panic| Err(Failure::Panicked(panic_text(&*panic))))
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(Failure::Panicked(panic_text(&*panic))))
 }
 
 /// What a panic says.

@@ -109,44 +109,24 @@ impl ObjectSubclass for FactorSeg {
     type ParentType = gst::Element;
 
     fn with_class(class: &Self::Class) -> Self {
-        let template = |name| {
-            class
-                .pad_template(name)
-                .expect("the class has this template")
-        };
+        let template = |name| class.pad_template(name).expect("the class has this template");
         let sinkpad = gst::Pad::builder_from_template(&template("sink"))
             .chain_function(|_, parent, buffer| {
-                Self::catch_panic_pad_function(
-                    parent,
-                    || Err(gst::FlowError::Error),
-                    |element| element.chain(buffer),
-                )
+                Self::catch_panic_pad_function(parent, || Err(gst::FlowError::Error), |element| element.chain(buffer))
             })
             .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(
-                    parent,
-                    || false,
-                    |element| element.sink_event(pad, event),
-                )
+                Self::catch_panic_pad_function(parent, || false, |element| element.sink_event(pad, event))
             })
             .query_function(|pad, parent, query| {
-                Self::catch_panic_pad_function(
-                    parent,
-                    || false,
-                    |element| element.sink_query(pad, query),
-                )
+                Self::catch_panic_pad_function(parent, || false, |element| element.sink_query(pad, query))
             })
             .flags(gst::PadFlags::ACCEPT_TEMPLATE)
             .build();
         let srcpad = gst::Pad::builder_from_template(&template("src"))
             .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(
-                    parent,
-                    || false,
-                    |element| element.src_event(pad, event),
-                )
+                Self::catch_panic_pad_function(parent, || false, |element| element.src_event(pad, event))
             })
-            .flags(gst::PadFlags::PROXY_CAPS | gst::PadFlags::FIXED_CAPS)
+            .flags(gst::PadFlags::PROXY_CAPS)
             .build();
         Self {
             sinkpad,
@@ -373,12 +353,9 @@ impl ElementImpl for FactorSeg {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            let caps = gst_video::VideoCapsBuilder::new()
-                .format_list(FORMATS)
-                .build();
+            let caps = gst_video::VideoCapsBuilder::new().format_list(FORMATS).build();
             let always = |name, direction| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps)
-                    .expect("a valid template")
+                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).expect("a valid template")
             };
             vec![
                 always("sink", gst::PadDirection::Sink),
@@ -388,10 +365,7 @@ impl ElementImpl for FactorSeg {
         &TEMPLATES
     }
 
-    fn change_state(
-        &self,
-        transition: gst::StateChange,
-    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         match transition {
             gst::StateChange::NullToReady => self.open()?,
             gst::StateChange::ReadyToPaused => {
@@ -430,6 +404,8 @@ impl FactorSeg {
 
     /// Loads the engine that the settings ask for, unless it is there.
     fn open(&self) -> Result<(), gst::StateChangeError> {
+        self.failed.store(false, Ordering::SeqCst);
+        self.warned.store(false, Ordering::SeqCst);
         let settings = lock(&self.settings).clone();
         let request = match settings.engine() {
             Ok(request) => request,
@@ -473,29 +449,18 @@ impl FactorSeg {
         Ok(())
     }
 
-    fn load(
-        &self,
-        settings: &Settings,
-        request: EngineRequest,
-    ) -> Result<Session, gst::StateChangeError> {
+    fn load(&self, settings: &Settings, request: EngineRequest) -> Result<Session, gst::StateChangeError> {
         let factory = lock(&self.factory).clone().unwrap_or_else(default_factory);
         let engine = catch_unwind(AssertUnwindSafe(|| factory(&request)))
-            .unwrap_or_else(
-                |panic| Err(format!("loading panicked: {}", panic_text(&*panic)).into()),
-            )
+            .unwrap_or_else(|panic| Err(format!("loading panicked: {}", panic_text(&*panic)).into()))
             .map_err(|error| {
-                gst::element_imp_error!(
-                    self,
-                    gst::ResourceError::OpenRead,
-                    ["Cannot load the model: {error}"]
-                );
+                self.fail(gst::ResourceError::OpenRead, &format!("Cannot load the model: {error}"));
                 gst::StateChangeError
             })?;
         if engine.info().regions == 0 {
-            gst::element_imp_error!(
-                self,
+            self.fail(
                 gst::ResourceError::Settings,
-                ["The model {} has no regions", engine.info().model]
+                &format!("The model {} has no regions", engine.info().model),
             );
             return Err(gst::StateChangeError);
         }
@@ -509,10 +474,9 @@ impl FactorSeg {
             }
         });
         let worker = Worker::start(engine, "factorseg", on_failure).map_err(|error| {
-            gst::element_imp_error!(
-                self,
+            self.fail(
                 gst::ResourceError::Failed,
-                ["Cannot start the inference thread: {error}"]
+                &format!("Cannot start the inference thread: {error}"),
             );
             gst::StateChangeError
         })?;
@@ -523,8 +487,15 @@ impl FactorSeg {
         })
     }
 
+    /// Posts an error message, unless this run has had its one already.
+    fn fail(&self, error: impl gst::MessageErrorDomain, text: &str) {
+        if !self.failed.swap(true, Ordering::SeqCst) {
+            gst::element_imp_error!(self, error, ("{text}"));
+        }
+    }
+
     fn refuse_settings(&self, error: &SettingsError) -> gst::StateChangeError {
-        gst::element_imp_error!(self, gst::ResourceError::Settings, ["{error}"]);
+        self.fail(gst::ResourceError::Settings, &error.to_string());
         gst::StateChangeError
     }
 
@@ -545,12 +516,10 @@ impl FactorSeg {
             Ok(plan) => *lock(&session.plan) = Arc::new(plan),
             Err(error) => match settings.on_error {
                 ErrorPolicy::Fail => {
-                    if !self.failed.swap(true, Ordering::SeqCst) {
-                        gst::element_imp_error!(self, gst::ResourceError::Settings, ["{error}"]);
-                    }
+                    self.fail(gst::ResourceError::Settings, &error.to_string());
                 }
                 ErrorPolicy::Passthrough => {
-                    gst::element_imp_warning!(self, gst::ResourceError::Settings, ["{error}"]);
+                    gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{error}"));
                 }
             },
         }
@@ -561,20 +530,14 @@ impl FactorSeg {
         gst::warning!(CAT, imp = self, "{failure}");
         match lock(&self.settings).on_error {
             ErrorPolicy::Fail => {
-                if !self.failed.swap(true, Ordering::SeqCst) {
-                    gst::element_imp_error!(
-                        self,
-                        gst::StreamError::Failed,
-                        ["Cannot segment a frame: {failure}"]
-                    );
-                }
+                self.fail(gst::StreamError::Failed, &format!("Cannot segment a frame: {failure}"));
             }
             ErrorPolicy::Passthrough => {
                 if !self.warned.swap(true, Ordering::SeqCst) {
                     gst::element_imp_warning!(
                         self,
                         gst::StreamError::Failed,
-                        ["Frames pass without a mask: {failure}"]
+                        ("Frames pass without a mask: {failure}")
                     );
                 }
             }
@@ -626,19 +589,13 @@ fn default_factory() -> EngineFactory {
     Arc::new(|request| {
         // The class is set with the first frame: which there are is known only when the model is loaded.
         let options = SegmenterOptions::default();
-        Ok(Box::new(Segmenter::load(
-            &request.model,
-            request.device,
-            &options,
-        )?))
+        Ok(Box::new(Segmenter::load(&request.model, request.device, &options)?))
     })
 }
 
 /// The stream.
 impl FactorSeg {
     fn start(&self) {
-        self.failed.store(false, Ordering::SeqCst);
-        self.warned.store(false, Ordering::SeqCst);
         self.counters.frames.store(0, Ordering::Relaxed);
         self.counters.reused.store(0, Ordering::Relaxed);
         *lock(&self.earliest) = None;
@@ -659,19 +616,17 @@ impl FactorSeg {
     fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
         match event.view() {
             gst::EventView::Caps(caps) => {
-                if !self.set_caps(caps.caps()) {
-                    return false;
-                }
+                // The default handler would not forward it.
+                return self.set_caps(caps.caps()) && self.srcpad.push_event(event);
             }
             gst::EventView::Segment(segment) => {
                 let Some(segment) = segment.segment().downcast_ref::<gst::ClockTime>() else {
-                    gst::element_imp_error!(
-                        self,
+                    self.fail(
                         gst::StreamError::Format,
-                        [
+                        &format!(
                             "A segment in {:?} is not supported, only in time",
                             segment.segment().format()
-                        ]
+                        ),
                     );
                     return false;
                 };
@@ -715,9 +670,7 @@ impl FactorSeg {
                 let template = pad.pad_template_caps();
                 let filter = caps.filter_owned();
                 let wanted = match &filter {
-                    Some(filter) => {
-                        filter.intersect_with_mode(&template, gst::CapsIntersectMode::First)
-                    }
+                    Some(filter) => filter.intersect_with_mode(&template, gst::CapsIntersectMode::First),
                     None => template,
                 };
                 let possible = self
@@ -740,14 +693,13 @@ impl FactorSeg {
             }
         };
         if info.interlace_mode() != gst_video::VideoInterlaceMode::Progressive {
-            gst::element_imp_error!(
-                self,
+            self.fail(
                 gst::StreamError::Format,
-                [
+                &format!(
                     "Interlaced video ({}) is not supported; put `deinterlace` before {}",
                     info.interlace_mode().to_str(),
                     self.obj().name()
-                ]
+                ),
             );
             return false;
         }
@@ -780,12 +732,7 @@ impl FactorSeg {
         }
         let mut query = gst::query::Latency::new();
         let live = self.sinkpad.peer_query(&mut query) && query.result().0;
-        gst::debug!(
-            CAT,
-            imp = self,
-            "upstream is {}live",
-            if live { "" } else { "not " }
-        );
+        gst::debug!(CAT, imp = self, "upstream is {}live", if live { "" } else { "not " });
         lock(&self.stream).live = Some(live);
         live
     }
@@ -795,10 +742,7 @@ impl FactorSeg {
         if self.failed.load(Ordering::SeqCst) {
             return Err(gst::FlowError::Error);
         }
-        let format = lock(&self.stream)
-            .format
-            .clone()
-            .ok_or(gst::FlowError::NotNegotiated)?;
+        let format = lock(&self.stream).format.clone().ok_or(gst::FlowError::NotNegotiated)?;
         self.counters.frames.fetch_add(1, Ordering::Relaxed);
         if buffer.n_memory() == 0 {
             // A gap: there is nothing to see.
@@ -832,9 +776,7 @@ impl FactorSeg {
         }
         {
             let mut stream = lock(&self.stream);
-            stream.mask_age = mask
-                .as_ref()
-                .and_then(|mask| meta::age(mask.pts, buffer.pts()));
+            stream.mask_age = mask.as_ref().and_then(|mask| meta::age(mask.pts, buffer.pts()));
             stream.mask = mask.clone();
         }
         if let Some(mask) = mask {
@@ -879,15 +821,16 @@ impl FactorSeg {
             return Ok(None);
         }
         let size = if wait {
-            match session.worker.wait_input_size() {
-                Ok(size) => Some(size),
-                Err(interrupted) => self.interrupted(interrupted)?,
-            }
+            session.worker.wait_input_size().map(Some)
         } else {
             session.worker.input_size()
         };
+        let size = match size {
+            Ok(size) => size,
+            Err(interrupted) => self.interrupted(interrupted)?,
+        };
         let Some((width, height)) = size else {
-            // The engine has not told its input size yet: the next frame is due instead.
+            // The engine is busy with a frame of another size: the next frame is due instead.
             lock(&self.stream).since_due = 0;
             return Ok(None);
         };
@@ -935,11 +878,7 @@ impl FactorSeg {
         FrameReport::new(mask, &plan.foreground, buffer.pts())
             .attach(buffer)
             .map_err(|error| {
-                gst::element_imp_error!(
-                    self,
-                    gst::CoreError::Failed,
-                    ["Cannot add the meta: {error}"]
-                );
+                self.fail(gst::CoreError::Failed, &format!("Cannot add the meta: {error}"));
                 gst::FlowError::Error
             })
     }
@@ -972,16 +911,10 @@ impl FactorSeg {
                 Some(overlay::blur_background(map, chosen, averages, layout))
             }
         };
-        let strides: [i32; 4] = std::array::from_fn(|plane| {
-            frame.plane_stride().get(plane).copied().unwrap_or_default()
-        });
+        let strides: [i32; 4] =
+            std::array::from_fn(|plane| frame.plane_stride().get(plane).copied().unwrap_or_default());
         let mut planes = Vec::with_capacity(layout.planes);
-        for (index, data) in frame
-            .planes_data_mut()
-            .into_iter()
-            .enumerate()
-            .take(layout.planes)
-        {
+        for (index, data) in frame.planes_data_mut().into_iter().enumerate().take(layout.planes) {
             let stride = self.stride(layout, index, strides[index], data.len())?;
             planes.push(PlaneMut { data, stride });
         }
@@ -1010,32 +943,21 @@ impl FactorSeg {
     }
 
     /// The stride of a plane, if the plane holds what the caps promise.
-    fn stride(
-        &self,
-        layout: &Layout,
-        plane: usize,
-        stride: i32,
-        length: usize,
-    ) -> Result<usize, gst::FlowError> {
+    fn stride(&self, layout: &Layout, plane: usize, stride: i32, length: usize) -> Result<usize, gst::FlowError> {
         let (bytes, rows) = layout.plane_size(plane);
         usize::try_from(stride)
             .ok()
             .filter(|stride| *stride >= bytes && length >= stride * (rows - 1) + bytes)
             .ok_or_else(|| {
-                gst::element_imp_error!(
-                    self,
-                    gst::StreamError::Format,
-                    ["Plane {plane} of a frame has {length} bytes in rows of {stride}, too few for {rows} rows of {bytes}"]
-                );
+                self.fail(gst::StreamError::Format, &format!("Plane {plane} of a frame has {length} bytes in rows of {stride}, too few for {rows} rows of {bytes}"));
                 gst::FlowError::Error
             })
     }
 
     fn unmappable(&self, error: &glib::BoolError) -> gst::FlowError {
-        gst::element_imp_error!(
-            self,
+        self.fail(
             gst::StreamError::Format,
-            ["A buffer does not hold the frame that its caps promise: {error}"]
+            &format!("A buffer does not hold the frame that its caps promise: {error}"),
         );
         gst::FlowError::Error
     }

@@ -52,22 +52,13 @@ mod imp;
 pub enum Mode {
     /// As the source is live or not.
     #[default]
-    #[enum_value(
-        name = "Auto: latest if upstream is live, else every-frame",
-        nick = "auto"
-    )]
+    #[enum_value(name = "Auto: latest if upstream is live, else every-frame", nick = "auto")]
     Auto,
     /// Each frame waits for its own mask.
-    #[enum_value(
-        name = "Every frame waits for its own mask (exact)",
-        nick = "every-frame"
-    )]
+    #[enum_value(name = "Every frame waits for its own mask (exact)", nick = "every-frame")]
     EveryFrame,
     /// Frames pass at once with the newest mask.
-    #[enum_value(
-        name = "Frames pass at once with the newest mask (never blocks)",
-        nick = "latest"
-    )]
+    #[enum_value(name = "Frames pass at once with the newest mask (never blocks)", nick = "latest")]
     Latest,
 }
 
@@ -110,10 +101,7 @@ pub enum ErrorPolicy {
     #[enum_value(name = "Fail: error message, the stream ends", nick = "fail")]
     Fail,
     /// Frames pass without a mask.
-    #[enum_value(
-        name = "Pass through: one warning, frames pass without a mask",
-        nick = "passthrough"
-    )]
+    #[enum_value(name = "Pass through: one warning, frames pass without a mask", nick = "passthrough")]
     Passthrough,
 }
 
@@ -126,8 +114,7 @@ glib::wrapper! {
 pub type EngineError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Makes the engine that an element asks for.
-pub type EngineFactory =
-    Arc<dyn Fn(&EngineRequest) -> Result<Box<dyn Engine>, EngineError> + Send + Sync>;
+pub type EngineFactory = Arc<dyn Fn(&EngineRequest) -> Result<Box<dyn Engine>, EngineError> + Send + Sync>;
 
 impl FactorSeg {
     /// Makes the element take its engine from `factory` instead of loading a checkpoint: for applications
@@ -138,17 +125,8 @@ impl FactorSeg {
 }
 
 pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    for documented in [
-        Mode::static_type(),
-        Overlay::static_type(),
-        ErrorPolicy::static_type(),
-    ] {
+    for documented in [Mode::static_type(), Overlay::static_type(), ErrorPolicy::static_type()] {
         documented.mark_as_plugin_api(gst::PluginAPIFlags::empty());
     }
-    gst::Element::register(
-        Some(plugin),
-        "factorseg",
-        gst::Rank::NONE,
-        FactorSeg::static_type(),
-    )
+    gst::Element::register(Some(plugin), "factorseg", gst::Rank::NONE, FactorSeg::static_type())
 }

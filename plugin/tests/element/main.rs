@@ -1,0 +1,8 @@
+//! How the element behaves in streams, with engines that are slow, fail, panic or lie.
+
+mod failures;
+mod formats;
+mod lifecycle;
+mod modes;
+mod properties;
+mod support;

@@ -1,0 +1,174 @@
+//! When frames are segmented, and what is seen on a clocked sink.
+
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+use gstfactorseg::FrameReport;
+use gstreamer as gst;
+use gstreamer_video::VideoFormat;
+
+use crate::support::*;
+
+#[test]
+fn every_frame_has_its_own_mask() {
+    let fake = Fake::slow(Behaviour::Brightness, 5);
+    let element = fake.element();
+    element.set_property_from_str("mode", "every-frame");
+    let mut bench = Bench::with(element);
+    bench.set_caps(VideoFormat::Gray8, 32, 16);
+    let info = video_info(VideoFormat::Gray8, 32, 16);
+    for index in 0..10u64 {
+        let output = bench
+            .harness
+            .push_and_pull(flat_frame(&info, index, if index % 2 == 0 { 20 } else { 240 }))
+            .unwrap();
+        let report = FrameReport::from_buffer(&output).unwrap();
+        assert_eq!(report.mask_pts, output.pts());
+        assert_eq!(report.mask_age, Some(gst::ClockTime::ZERO));
+        assert_eq!(report.regions[0].area, (index % 2) as f64);
+        assert_eq!((report.class.as_str(), report.timestep), ("none", 30));
+    }
+    assert_eq!(fake.segmented(), 10);
+    assert_eq!((bench.stat("frames"), bench.stat("inferred")), (10, 10));
+    assert_eq!((bench.stat("reused"), bench.stat("dropped")), (0, 0));
+    assert!(bench.stat("latency-p50") >= 5_000_000);
+}
+
+#[test]
+fn interval_is_one_inference_in_so_many_frames() {
+    for interval in [1u32, 2, 3, 7] {
+        let fake = Fake::new(Behaviour::Whole);
+        let element = fake.element();
+        element.set_property_from_str("mode", "every-frame");
+        element.set_property("interval", interval);
+        let mut bench = Bench::with(element);
+        bench.set_caps(VideoFormat::Nv12, 32, 16);
+        let info = video_info(VideoFormat::Nv12, 32, 16);
+        for index in 0..21 {
+            let output = bench.harness.push_and_pull(flat_frame(&info, index, 9)).unwrap();
+            let report = FrameReport::from_buffer(&output).unwrap();
+            assert_eq!(report.mask_age, Some((index % u64::from(interval)) * FRAME_DURATION));
+            // The overlay does not blink in between.
+            assert_ne!(bytes(&output)[0], 9);
+        }
+        assert_eq!(fake.segmented(), 21usize.div_ceil(interval as usize));
+        assert_eq!(bench.stat("reused"), 21 - bench.stat("inferred"));
+    }
+}
+
+#[test]
+fn latest_never_waits_and_draws_the_newest_mask() {
+    let fake = Fake::slow(Behaviour::Whole, 250);
+    let element = fake.element();
+    element.set_property_from_str("mode", "latest");
+    let mut bench = Bench::with(element);
+    bench.set_caps(VideoFormat::I420, 64, 48);
+    let info = video_info(VideoFormat::I420, 64, 48);
+    let start = Instant::now();
+    for index in 0..20 {
+        let output = bench.harness.push_and_pull(flat_frame(&info, index, 30)).unwrap();
+        assert_eq!(FrameReport::from_buffer(&output), None);
+    }
+    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
+    until("the first mask is there", || bench.stat("inferred") >= 1);
+    let output = bench.harness.push_and_pull(flat_frame(&info, 20, 30)).unwrap();
+    let report = FrameReport::from_buffer(&output).unwrap();
+    assert!(report.mask_age.unwrap() > gst::ClockTime::ZERO);
+    assert_ne!(bytes(&output)[0], 30);
+    // Newest wins: after the one under way comes the last that was pushed before it, none in between.
+    until("the second mask is there", || bench.stat("inferred") >= 2);
+    let output = bench.harness.push_and_pull(flat_frame(&info, 21, 30)).unwrap();
+    let report = FrameReport::from_buffer(&output).unwrap();
+    assert!(report.mask_pts >= Some(19 * FRAME_DURATION), "{report:?}");
+    assert!(bench.stat("dropped") >= 15);
+}
+
+#[test]
+fn auto_is_latest_for_live_sources_only() {
+    for (live, mode) in [(true, "latest"), (false, "every-frame")] {
+        let mut bench = Bench::new(&Fake::new(Behaviour::Whole));
+        bench.harness.set_live(live);
+        bench.set_caps(VideoFormat::I420, 64, 48);
+        let info = video_info(VideoFormat::I420, 64, 48);
+        bench.harness.push_and_pull(flat_frame(&info, 0, 30)).unwrap();
+        let stats = bench.element.property::<gst::Structure>("stats");
+        let value = stats.get::<gstfactorseg::factorseg::Mode>("mode").unwrap();
+        let nick = gst::glib::EnumValue::from_value(&value.to_value())
+            .unwrap()
+            .1
+            .nick()
+            .to_owned();
+        assert_eq!(nick, mode);
+    }
+}
+
+#[test]
+fn a_still_video_has_still_masks() {
+    let element = Fake::new(Behaviour::Brightness).element();
+    element.set_property("smoothing", 0.8);
+    let mut bench = Bench::with(element);
+    bench.set_caps(VideoFormat::Rgb, 50, 30);
+    let info = video_info(VideoFormat::Rgb, 50, 30);
+    let first = bytes(&bench.harness.push_and_pull(flat_frame(&info, 0, 120)).unwrap());
+    for index in 1..5 {
+        let output = bench.harness.push_and_pull(flat_frame(&info, index, 120)).unwrap();
+        assert_eq!(bytes(&output), first);
+    }
+}
+
+/// Plays 60 frames at 30 per second into a sink that drops what is more than 50 ms late, with an engine that
+/// takes 100 ms for a frame. Returns (shown, dropped).
+fn play_clocked(mode: &str, qos: bool) -> (u64, u64) {
+    let fake = Fake::slow(Behaviour::Whole, 100);
+    let element = fake.element();
+    element.set_property_from_str("mode", mode);
+    element.set_property("qos", qos);
+    let pipeline = gst::Pipeline::new();
+    let source = gst::ElementFactory::make("videotestsrc")
+        .property("num-buffers", 60)
+        .build()
+        .unwrap();
+    let filter = gst::ElementFactory::make("capsfilter")
+        .property_from_str("caps", "video/x-raw,format=I420,width=64,height=48,framerate=30/1")
+        .build()
+        .unwrap();
+    let sink = gst::ElementFactory::make("fakesink")
+        .property("sync", true)
+        .property("qos", true)
+        .property("max-lateness", 50_000_000i64)
+        .build()
+        .unwrap();
+    let elements = [&source, &filter, element.upcast_ref(), &sink];
+    pipeline.add_many(elements).unwrap();
+    gst::Element::link_many(elements).unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let message = pipeline
+        .bus()
+        .unwrap()
+        .timed_pop_filtered(
+            gst::ClockTime::from_seconds(20),
+            &[gst::MessageType::Eos, gst::MessageType::Error],
+        )
+        .expect("the pipeline ends");
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    let stats = sink.property::<gst::Structure>("stats");
+    pipeline.set_state(gst::State::Null).unwrap();
+    (stats.get("rendered").unwrap(), stats.get("dropped").unwrap())
+}
+
+#[test]
+fn a_slow_engine_freezes_no_clocked_sink() {
+    // What a filter that waits shows, as a measure that the test can fail.
+    let waiting = std::thread::spawn(|| play_clocked("every-frame", false));
+    let latest = play_clocked("latest", true);
+    let waiting = waiting.join().unwrap();
+    assert_eq!(latest, (60, 0));
+    assert!(waiting.0 < 20, "{waiting:?}");
+}
+
+#[test]
+fn late_frames_are_shown_with_the_last_mask() {
+    let (shown, dropped) = play_clocked("every-frame", true);
+    assert_eq!(shown + dropped, 60);
+    assert!(shown >= 35, "{shown} of 60 shown");
+}

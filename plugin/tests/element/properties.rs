@@ -1,0 +1,150 @@
+//! Properties while the element plays, and what the buffers tell.
+
+use factorseg_model::SegmenterOptions;
+use gst::prelude::*;
+use gstfactorseg::FrameReport;
+use gstreamer as gst;
+use gstreamer_video::VideoFormat;
+
+use crate::support::*;
+
+#[test]
+fn options_reach_the_engine_when_they_change() {
+    let fake = Fake::new(Behaviour::Whole);
+    let mut bench = Bench::new(&fake);
+    bench.set_caps(VideoFormat::I420, 64, 48);
+    let info = video_info(VideoFormat::I420, 64, 48);
+    let mut frames = 0..;
+    let mut push = |bench: &mut Bench| {
+        let frame = flat_frame(&info, frames.next().unwrap(), 1);
+        let output = bench.harness.push_and_pull(frame).unwrap();
+        FrameReport::from_buffer(&output).unwrap()
+    };
+    push(&mut bench);
+    push(&mut bench);
+    bench.element.set_property("class", "Tractor");
+    bench.element.set_property("timestep", 200u32);
+    let report = push(&mut bench);
+    assert_eq!((report.class.as_str(), report.timestep), ("tractor", 200));
+    bench.element.set_property("seed", u64::MAX);
+    bench.element.set_property("samples", 4u32);
+    bench.element.set_property("class", "none");
+    push(&mut bench);
+    push(&mut bench);
+    let default = SegmenterOptions::default();
+    let changed = SegmenterOptions {
+        class: Some(1),
+        timestep: 200,
+        ..default.clone()
+    };
+    let again = SegmenterOptions {
+        class: None,
+        seed: u64::MAX,
+        samples: 4,
+        ..changed.clone()
+    };
+    assert_eq!(*fake.options.lock().unwrap(), [default, changed, again]);
+}
+
+#[test]
+fn drawing_changes_with_the_next_frame() {
+    let fake = Fake::new(Behaviour::Whole);
+    let mut bench = Bench::new(&fake);
+    bench.set_caps(VideoFormat::Rgb, 16, 8);
+    let info = video_info(VideoFormat::Rgb, 16, 8);
+    let pixel = |bench: &mut Bench| {
+        let output = bench.harness.push_and_pull(flat_frame(&info, 0, 100)).unwrap();
+        bytes(&output)[..3].to_vec()
+    };
+    bench.element.set_property("colors", "ff0000");
+    assert_eq!(pixel(&mut bench), [178, 50, 50]);
+    bench.element.set_property("alpha", 1.0);
+    assert_eq!(pixel(&mut bench), [255, 0, 0]);
+    bench.element.set_property("foreground-regions", "2");
+    assert_eq!(pixel(&mut bench), [100, 100, 100]);
+    bench.element.set_property_from_str("overlay", "foreground");
+    bench.element.set_property("background-color", 0x0a0b0cu32);
+    assert_eq!(pixel(&mut bench), [10, 11, 12]);
+    bench.element.set_property_from_str("overlay", "none");
+    assert_eq!(pixel(&mut bench), [100, 100, 100]);
+}
+
+#[test]
+fn every_property_reads_as_it_was_written() {
+    let element = Fake::new(Behaviour::Whole).element();
+    for (name, value) in [
+        ("model", "x.safetensors"),
+        ("device", "cuda:1"),
+        ("class", "tabby"),
+        ("timestep", "77"),
+        ("seed", "12345678901234567890"),
+        ("samples", "3"),
+        ("mode", "latest"),
+        ("interval", "5"),
+        ("qos", "false"),
+        ("overlay", "blur-background"),
+        ("alpha", "0.25"),
+        ("colors", "112233"),
+        ("background-color", "255"),
+        ("foreground-regions", "all"),
+        ("smoothing", "0.5"),
+        ("on-error", "passthrough"),
+    ] {
+        element.set_property_from_str(name, value);
+        let read = element.property_value(name).serialize().unwrap();
+        assert_eq!(read.trim_matches('"'), value, "{name}");
+    }
+    let writable = element
+        .list_properties()
+        .iter()
+        .filter(|property| property.owner_type() == element.type_())
+        .filter(|property| property.flags().contains(gst::glib::ParamFlags::WRITABLE))
+        .count();
+    assert_eq!(writable, 16, "a property is missing above");
+}
+
+#[test]
+fn the_meta_survives_a_conversion_and_a_tee() {
+    let fake = Fake::new(Behaviour::Halves);
+    let element = fake.element();
+    let pipeline = gst::Pipeline::new();
+    let source = gst::ElementFactory::make("videotestsrc")
+        .property("num-buffers", 3)
+        .build()
+        .unwrap();
+    let rest = gst::parse::bin_from_description(
+        "tee name=t t. ! queue ! videoconvert ! videoscale ! video/x-raw,format=RGB,width=33,height=77 ! fakesink name=out t. ! queue ! fakesink",
+        false,
+    )
+    .unwrap();
+    let tee = rest.by_name("t").unwrap();
+    rest.add_pad(&gst::GhostPad::with_target(&tee.static_pad("sink").unwrap()).unwrap())
+        .unwrap();
+    let out = rest.by_name("out").unwrap();
+    pipeline
+        .add_many([&source, element.upcast_ref(), rest.upcast_ref()])
+        .unwrap();
+    gst::Element::link_many([&source, element.upcast_ref(), rest.upcast_ref()]).unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    out.static_pad("sink")
+        .unwrap()
+        .add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+            if let Some(buffer) = probe.buffer() {
+                sender.send(FrameReport::from_buffer(buffer)).unwrap();
+            }
+            gst::PadProbeReturn::Ok
+        });
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let message = pipeline.bus().unwrap().timed_pop_filtered(
+        gst::ClockTime::from_seconds(10),
+        &[gst::MessageType::Eos, gst::MessageType::Error],
+    );
+    let message = message.expect("the pipeline ends");
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    pipeline.set_state(gst::State::Null).unwrap();
+    let reports: Vec<_> = receiver.try_iter().collect();
+    assert_eq!(reports.len(), 3);
+    for report in reports {
+        assert_eq!(report.unwrap().regions[0].bounds.unwrap().width, 0.5);
+    }
+}
