@@ -1,0 +1,84 @@
+"""Times the segmentation pass (encoder, middle, mask generator, softmax) in PyTorch eager, channels_last, no_grad.
+
+    python segment_pytorch.py --preset small --batch 1 --threads 1 --seconds 5
+
+Random weights; the network is tests/reference/factorized.py, whose tensor names and sizes equal a checkpoint's. The
+last line printed is `milliseconds <preset> <batch> <threads> <minimum> <median>`.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "reference"))
+from factorized import Factorized, ModelConfig  # noqa: E402
+
+PRESETS = {
+    "tiny": dict(
+        image_size=32,
+        base_channels=16,
+        channel_multipliers=[1, 2, 3],
+        residual_blocks=1,
+        attention_resolutions=[8],
+        attention_heads=2,
+        norm_groups=8,
+    ),
+    "small": dict(
+        image_size=64,
+        base_channels=32,
+        channel_multipliers=[1, 2, 3, 4],
+        residual_blocks=1,
+        attention_resolutions=[8],
+        attention_heads=2,
+        norm_groups=8,
+    ),
+    "paper-64": dict(image_size=64),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=PRESETS, default="small")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long to measure, after two passes of warming up")
+    parser.add_argument("--profile", action="store_true", help="print the time by operation")
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    model = Factorized(ModelConfig(**PRESETS[arguments.preset])).eval()
+    model.decoder = None  # segmentation does not run it
+    for parameter in model.parameters():
+        if not parameter.any():
+            parameter.data.normal_(std=0.02)  # no zero weights: they could be faster than trained ones
+    model = model.to(memory_format=torch.channels_last)
+    side = model.config.image_size
+    image = torch.randn(arguments.batch, 3, side, side).to(memory_format=torch.channels_last)
+    timestep = torch.full((arguments.batch,), 30)
+
+    times = []
+    with torch.no_grad():
+        for _ in range(2):
+            model.masks(image, timestep)
+        if arguments.profile:
+            with torch.profiler.profile() as profile:
+                model.masks(image, timestep)
+            print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=15))
+        end = time.perf_counter() + arguments.seconds
+        while time.perf_counter() < end or len(times) < 3:
+            start = time.perf_counter()
+            model.masks(image, timestep)
+            times.append((time.perf_counter() - start) * 1e3)
+    print(
+        "milliseconds", arguments.preset, arguments.batch, arguments.threads,
+        f"{min(times):.3f} {statistics.median(times):.3f}",
+    )
+
+
+if __name__ == "__main__":
+    main()

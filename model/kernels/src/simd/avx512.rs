@@ -1,0 +1,85 @@
+//! AVX-512 (foundation instructions only): 16 lanes, 32 registers.
+
+use super::Vector;
+use std::arch::x86_64::*;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(__m512);
+
+// SAFETY: each method is the intrinsic of the same meaning; callers promise AVX-512F.
+unsafe impl Vector for Avx512 {
+    const LANES: usize = 16;
+    // 10 x 2 accumulators hide the latency; more rows would need more addresses than there are registers for them.
+    const ROWS: usize = 10;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_set1_ps(value) })
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: see the trait.
+        Self(unsafe { _mm512_loadu_ps(from) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: see the trait.
+        unsafe { _mm512_storeu_ps(to, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_add_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_sub_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_mul_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_div_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, term.0) })
+    }
+    #[inline(always)]
+    unsafe fn mul_sub_from(self, factor: Self, term: Self) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_fnmadd_ps(self.0, factor.0, term.0) })
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        // The instruction returns its second operand where one is NaN.
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_max_ps(other.0, self.0) })
+    }
+    #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_min_ps(other.0, self.0) })
+    }
+    #[inline(always)]
+    unsafe fn round(self) -> Self {
+        // Scale 0: to a whole number, to nearest.
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_roundscale_ps::<0>(self.0) })
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(self) -> Self {
+        // SAFETY: see the impl.
+        unsafe {
+            let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(self.0), _mm512_set1_epi32(127));
+            Self(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent)))
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The plan against the PyTorch reference: the fixtures of `tests/reference`, computed there in float64.
+
+use factorseg_kernels::{Architecture, InstructionSet, KernelError, PlanOptions, SegmentationPlan, Threads};
+use safetensors::SafeTensors;
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+struct Fixture {
+    tensors: HashMap<String, (Vec<f32>, Vec<usize>)>,
+    integers: HashMap<String, Vec<i32>>,
+    architecture: Architecture,
+    classes: usize,
+}
+
+fn load(name: &str) -> Fixture {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/reference/fixtures")
+        .join(format!("{name}.safetensors"));
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let config = metadata.metadata().as_ref().unwrap()["factorseg.config"].clone();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let number = |key: &str| config[key].as_u64().unwrap() as usize;
+    let list = |key: &str| -> Vec<usize> {
+        config[key]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|value| value.as_u64().unwrap() as usize)
+            .collect()
+    };
+    let channel_multipliers = list("channel_multipliers");
+    let resolutions = list("attention_resolutions");
+    let architecture = Architecture {
+        base_channels: number("base_channels"),
+        residual_blocks: number("residual_blocks"),
+        attention_levels: (0..channel_multipliers.len())
+            .map(|level| resolutions.contains(&(number("image_size") >> level)))
+            .collect(),
+        channel_multipliers,
+        attention_heads: number("attention_heads"),
+        norm_groups: number("norm_groups"),
+        regions: number("regions"),
+    };
+    let (mut tensors, mut integers) = (HashMap::new(), HashMap::new());
+    for (name, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
+        let words = view
+            .data()
+            .chunks_exact(4)
+            .map(|word| <[u8; 4]>::try_from(word).unwrap());
+        if view.dtype() == safetensors::Dtype::F32 {
+            tensors.insert(name, (words.map(f32::from_le_bytes).collect(), view.shape().to_vec()));
+        } else {
+            integers.insert(name, words.map(i32::from_le_bytes).collect());
+        }
+    }
+    Fixture {
+        tensors,
+        integers,
+        architecture,
+        classes: number("classes"),
+    }
+}
+
+impl Fixture {
+    fn lookup<'a>(&'a self) -> impl Fn(&str) -> Option<(&'a [f32], &'a [usize])> {
+        |name| {
+            self.tensors
+                .get(name)
+                .map(|(values, shape)| (values.as_slice(), shape.as_slice()))
+        }
+    }
+
+    fn linear(&self, name: &str, input: &[f64]) -> Vec<f64> {
+        let (weight, _) = &self.tensors[&format!("{name}.weight")];
+        let (bias, _) = &self.tensors[&format!("{name}.bias")];
+        let outputs = bias.len();
+        (0..outputs)
+            .map(|output| {
+                let products = input
+                    .iter()
+                    .enumerate()
+                    .map(|(i, value)| value * f64::from(weight[i * outputs + output]));
+                f64::from(bias[output]) + products.sum::<f64>()
+            })
+            .collect()
+    }
+
+    /// The embedding of one item of the fixture.
+    fn embedding(&self, item: usize) -> Vec<f32> {
+        let half = self.architecture.base_channels / 2;
+        let position = f64::from(self.integers["fixture.timestep"][item] - 1);
+        let angles: Vec<f64> = (0..half)
+            .map(|i| position * (-(10000f64.ln()) * i as f64 / half as f64).exp())
+            .collect();
+        let sinusoids: Vec<f64> = angles
+            .iter()
+            .map(|angle| angle.cos())
+            .chain(angles.iter().map(|angle| angle.sin()))
+            .collect();
+        let hidden: Vec<f64> = self
+            .linear("time_embedding.linear_1", &sinusoids)
+            .iter()
+            .map(|value| value / (1.0 + (-value).exp()))
+            .collect();
+        let mut embedding = self.linear("time_embedding.linear_2", &hidden);
+        if self.classes > 0 {
+            let class = self
+                .integers
+                .get("fixture.class")
+                .map_or(self.classes, |classes| classes[item] as usize);
+            let (table, _) = &self.tensors["class_embedding.weight"];
+            for (value, class) in embedding
+                .iter_mut()
+                .zip(&table[class * table.len() / (self.classes + 1)..])
+            {
+                *value += f64::from(*class);
+            }
+        }
+        embedding.into_iter().map(|value| value as f32).collect()
+    }
+}
+
+fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
+}
+
+#[test]
+fn plans_equal_the_reference() {
+    for name in [
+        "unconditional_64",
+        "single_region_64",
+        "conditional_64",
+        "conditional_128",
+    ] {
+        let fixture = load(name);
+        let (input, shape) = &fixture.tensors["fixture.x_t"];
+        let (masks, _) = &fixture.tensors["fixture.masks"];
+        let (height, width) = (shape[2], shape[3]);
+        let (image, map) = (3 * height * width, fixture.architecture.regions * height * width);
+        for instructions in InstructionSet::available() {
+            for threads in [1, 2] {
+                let threads = Threads::new(threads).unwrap();
+                let options = PlanOptions {
+                    batch: 2,
+                    threads,
+                    instructions,
+                    ..PlanOptions::new(height, width)
+                };
+                let mut plan =
+                    SegmentationPlan::compile(&fixture.architecture, fixture.lookup(), &fixture.embedding(0), options)
+                        .unwrap();
+                for item in 0..shape[0] {
+                    // Also the way from one embedding to another.
+                    plan.set_embedding(fixture.lookup(), &fixture.embedding(item)).unwrap();
+                    let one = &input[item * image..(item + 1) * image];
+                    let expected = &masks[item * map..(item + 1) * map];
+                    let mut output = vec![f32::NAN; map];
+                    plan.run(one, &mut output).unwrap();
+                    let difference = largest_difference(&output, expected);
+                    println!("{name} item {item} {}: {difference:e}", instructions.name());
+                    assert!(
+                        difference < 1e-4,
+                        "{name} item {item} {}: {difference}",
+                        instructions.name()
+                    );
+
+                    // A batch of the same image twice, and the same again: nothing is left over from a run.
+                    let mut two = vec![f32::NAN; 2 * map];
+                    for _ in 0..2 {
+                        plan.run(&[one, one].concat(), &mut two).unwrap();
+                        assert!(largest_difference(&two, &[expected, expected].concat()) < 1e-4);
+                    }
+                    let mut again = vec![f32::NAN; map];
+                    plan.run(one, &mut again).unwrap();
+                    assert_eq!(output, again, "{name}: two runs differ");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn resized_plans_share_weights_and_agree() {
+    let fixture = load("conditional_64");
+    let compile = |height, width, batch| {
+        let options = PlanOptions {
+            batch,
+            ..PlanOptions::new(height, width)
+        };
+        SegmentationPlan::compile(&fixture.architecture, fixture.lookup(), &fixture.embedding(0), options).unwrap()
+    };
+    let stride = fixture.architecture.stride();
+    let (height, width, batch) = (12 * stride, 20 * stride, 3);
+    let input: Vec<f32> = (0..batch * 3 * height * width)
+        .map(|i| ((i * 7919 % 1000) as f32 - 500.0) / 300.0)
+        .collect();
+    let mut outputs = [(); 2].map(|()| vec![f32::NAN; batch * fixture.architecture.regions * height * width]);
+    compile(height, width, batch).run(&input, &mut outputs[0]).unwrap();
+    let options = PlanOptions {
+        batch,
+        ..PlanOptions::new(height, width)
+    };
+    let mut resized = compile(4 * stride, 4 * stride, 1).resized(options).unwrap();
+    resized.run(&input, &mut outputs[1]).unwrap();
+    assert!(largest_difference(&outputs[0], &outputs[1]) < 1e-4);
+}
+
+#[test]
+fn wrong_sizes_and_weights_are_errors() {
+    let fixture = load("conditional_64");
+    let embedding = fixture.embedding(0);
+    let compile = |architecture: &Architecture, height: usize, embedding: &[f32]| {
+        SegmentationPlan::compile(architecture, fixture.lookup(), embedding, PlanOptions::new(height, 32)).err()
+    };
+    assert!(matches!(
+        compile(&fixture.architecture, 31, &embedding),
+        Some(KernelError::Size(_))
+    ));
+    assert!(matches!(
+        compile(&fixture.architecture, 0, &embedding),
+        Some(KernelError::Size(_))
+    ));
+    assert!(matches!(
+        compile(&fixture.architecture, 32, &embedding[1..]),
+        Some(KernelError::Length { .. })
+    ));
+    let deeper = Architecture {
+        residual_blocks: fixture.architecture.residual_blocks + 1,
+        ..fixture.architecture.clone()
+    };
+    assert!(matches!(
+        compile(&deeper, 32, &embedding),
+        Some(KernelError::MissingWeight { .. })
+    ));
+    let more = Architecture {
+        regions: fixture.architecture.regions + 1,
+        ..fixture.architecture.clone()
+    };
+    match compile(&more, 32, &embedding) {
+        Some(KernelError::WeightShape { name, .. }) => assert_eq!(name, "mask_generator.conv_out.weight"),
+        other => panic!("{other:?}"),
+    }
+    let no_attention = Architecture {
+        attention_heads: 7,
+        ..fixture.architecture.clone()
+    };
+    assert!(matches!(
+        compile(&no_attention, 32, &embedding),
+        Some(KernelError::Size(_))
+    ));
+
+    let mut plan = SegmentationPlan::compile(
+        &fixture.architecture,
+        fixture.lookup(),
+        &embedding,
+        PlanOptions::new(32, 32),
+    )
+    .unwrap();
+    let (input, mut output) = (vec![0.0; 3 * 1024], vec![0.0; fixture.architecture.regions * 1024]);
+    plan.run(&input, &mut output).unwrap();
+    assert!(matches!(
+        plan.run(&input[1..], &mut output),
+        Err(KernelError::Length { what: "the input", .. })
+    ));
+    assert!(matches!(
+        plan.run(&[], &mut output),
+        Err(KernelError::Length { what: "the input", .. })
+    ));
+    assert!(plan.run(&[input.clone(), input.clone()].concat(), &mut output).is_err());
+    assert!(matches!(
+        plan.run(&input, &mut output[1..]),
+        Err(KernelError::Length { what: "the output", .. })
+    ));
+}
