@@ -90,7 +90,7 @@ pub fn cut_out(map: &RegionMap, is_foreground: &[bool], background: Rgb, layout:
     }
     let background = layout.color.from_rgb(background);
     layer(map, layout, |channel| {
-        let mut add = keep.iter().map(|keep| (1.0 - keep) * background[channel]).collect();
+        let mut add: Vec<f32> = keep.iter().map(|keep| (1.0 - keep) * background[channel]).collect();
         limit(&keep, &mut add);
         Some(ChannelLayer {
             keep: keep.clone(),
@@ -132,7 +132,7 @@ pub fn blur_background(map: &RegionMap, is_foreground: &[bool], averages: &[f32]
 }
 
 /// Rounding must not lift a byte above 255.
-fn limit(keep: &[f32], add: &mut Vec<f32>) {
+fn limit(keep: &[f32], add: &mut [f32]) {
     for (add, keep) in add.iter_mut().zip(keep) {
         *add = add.clamp(0.0, 255.0 * (1.0 - keep));
     }
@@ -225,9 +225,9 @@ mod tests {
         };
         let layer = blur_background(&map, &[true, false], &averages, &layout);
         let grey = layer.colors[0].as_ref().unwrap();
-        for cell in 0..width * height {
-            assert_eq!(grey.keep[cell], inside[cell]);
-            if inside[cell] == 0.0 {
+        assert_eq!(grey.keep, inside);
+        for (cell, inside) in inside.iter().enumerate() {
+            if *inside == 0.0 {
                 assert!(grey.add[cell] < 1.0, "cell {cell}: {}", grey.add[cell]);
             }
         }

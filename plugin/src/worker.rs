@@ -78,6 +78,9 @@ pub struct WorkerStats {
 /// Durations that are kept for the percentiles.
 const DURATIONS: usize = 256;
 
+/// Width and height.
+type Size = (usize, usize);
+
 #[derive(Default)]
 struct Slots {
     pending: Option<(u64, Job)>,
@@ -91,8 +94,9 @@ struct Slots {
     latest: Option<(u64, Arc<Mask>)>,
     /// An inference is under way.
     busy: bool,
-    frame_size: Option<(usize, usize)>,
-    input_size: Option<((usize, usize), Option<(usize, usize)>)>,
+    frame_size: Option<Size>,
+    /// Of which frame size, and the engine's answer; none if it failed.
+    input_size: Option<(Size, Option<Size>)>,
     flushing: bool,
     stop: bool,
     dead: bool,

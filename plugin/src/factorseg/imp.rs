@@ -791,7 +791,7 @@ impl FactorSeg {
         if buffer.flags().contains(gst::BufferFlags::DISCONT) {
             stream.discontinuous = true;
         }
-        let due = stream.since_due % plan.interval == 0;
+        let due = stream.since_due.is_multiple_of(plan.interval);
         stream.since_due = if due { 1 } else { stream.since_due + 1 };
         if !due {
             return false;

@@ -1,0 +1,145 @@
+//! What everything except the network costs: one core, milliseconds a frame, the median of many.
+//!
+//! ```text
+//! cargo run --release -p gst-plugin-factorseg --example cost
+//! ```
+
+use std::time::{Duration, Instant};
+
+use factorseg_model::RegionMap;
+use gstfactorseg::contour;
+use gstfactorseg::draw::Painter;
+use gstfactorseg::layout::{Layout, Plane, PlaneMut};
+use gstfactorseg::overlay::{self, PALETTE, rgb};
+use gstfactorseg::sample::Sampler;
+use gstreamer_video::{VideoFormat, VideoInfo};
+
+const SIZES: [(&str, u32, u32); 3] = [("480p", 854, 480), ("1080p", 1920, 1080), ("4K", 3840, 2160)];
+const FORMATS: [VideoFormat; 5] = [
+    VideoFormat::I420,
+    VideoFormat::Nv12,
+    VideoFormat::Rgb,
+    VideoFormat::Bgrx,
+    VideoFormat::Gray8,
+];
+
+/// Soft regions that fill the picture: the most expensive case, as nothing is skipped.
+fn full_map(width: usize, height: usize) -> RegionMap {
+    let cells = width * height;
+    let mut probabilities = vec![0.0; 3 * cells];
+    for cell in 0..cells {
+        let angle = (cell % width) as f32 / 9.0 + (cell / width) as f32 / 7.0;
+        let first = 0.5 + 0.3 * angle.sin();
+        probabilities[cell] = first;
+        probabilities[cells + cell] = (1.0 - first) * 0.6;
+        probabilities[2 * cells + cell] = (1.0 - first) * 0.4;
+    }
+    RegionMap {
+        regions: 3,
+        width,
+        height,
+        probabilities,
+    }
+}
+
+/// A disc over a sixth of the picture.
+fn object_map(width: usize, height: usize) -> RegionMap {
+    let cells = width * height;
+    let mut probabilities = vec![0.0; 2 * cells];
+    for cell in 0..cells {
+        let x = (cell % width) as f32 - width as f32 / 2.0;
+        let y = (cell / width) as f32 - height as f32 / 2.0;
+        let inside = (height as f32 * 0.3 - x.hypot(y) + 0.5).clamp(0.0, 1.0);
+        probabilities[cell] = inside;
+        probabilities[cells + cell] = 1.0 - inside;
+    }
+    RegionMap {
+        regions: 2,
+        width,
+        height,
+        probabilities,
+    }
+}
+
+fn median(mut run: impl FnMut()) -> f64 {
+    let mut times: Vec<Duration> = Vec::new();
+    let begin = Instant::now();
+    while times.len() < 5 || (begin.elapsed() < Duration::from_millis(400) && times.len() < 200) {
+        let start = Instant::now();
+        run();
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64() * 1e3
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    gstreamer::init()?;
+    println!("| size | format | sample | tint, all | tint, object | foreground | blur-background | contour |");
+    println!("|---|---|---|---|---|---|---|---|");
+    let colors = PALETTE.map(rgb);
+    for (name, width, height) in SIZES {
+        // As a network of 64 pixels takes a frame of 16:9.
+        let (grid_width, grid_height) = (112, 64);
+        let full = full_map(grid_width, grid_height);
+        let object = object_map(grid_width, grid_height);
+        for format in FORMATS {
+            let info = VideoInfo::builder(format, width, height).build()?;
+            let layout = Layout::new(&info);
+            let mut frame: Vec<(Vec<u8>, usize)> = (0..layout.planes)
+                .map(|plane| {
+                    let stride = info.stride()[plane] as usize;
+                    (vec![100; stride * layout.plane_size(plane).1], stride)
+                })
+                .collect();
+            let mut sampler = Sampler::new(&layout, grid_width, grid_height);
+            let mut painter = Painter::default();
+            let sample = median(|| {
+                let planes: Vec<Plane<'_>> = frame
+                    .iter()
+                    .map(|(data, stride)| Plane { data, stride: *stride })
+                    .collect();
+                std::hint::black_box(sampler.sample(&layout, &planes));
+            });
+            let mut draw = |run: &mut dyn FnMut(&mut Painter, &mut [PlaneMut<'_>])| {
+                median(|| {
+                    let mut planes: Vec<PlaneMut<'_>> = frame
+                        .iter_mut()
+                        .map(|(data, stride)| PlaneMut { data, stride: *stride })
+                        .collect();
+                    run(&mut painter, &mut planes);
+                })
+            };
+            let tint = |map: &RegionMap, chosen: &[bool]| overlay::tint(map, chosen, &colors, 0.5, &layout);
+            let tint_all = draw(&mut |painter, planes| {
+                painter.paint(&layout, &tint(&full, &[true; 3]), planes);
+            });
+            let tint_object = draw(&mut |painter, planes| {
+                painter.paint(&layout, &tint(&object, &[true, false]), planes);
+            });
+            let cut_out = draw(&mut |painter, planes| {
+                let layer = overlay::cut_out(&object, &[true, false], [0.0; 3], &layout);
+                painter.paint(&layout, &layer, planes);
+            });
+            let blur = draw(&mut |painter, planes| {
+                let views: Vec<Plane<'_>> = planes
+                    .iter()
+                    .map(|plane| Plane {
+                        data: plane.data,
+                        stride: plane.stride,
+                    })
+                    .collect();
+                let averages = sampler.average(&views);
+                let layer = overlay::blur_background(&object, &[true, false], averages, &layout);
+                painter.paint(&layout, &layer, planes);
+            });
+            let lines = draw(&mut |_, planes| {
+                contour::paint(&layout, &object, &[true, false], &colors, 0.5, planes);
+            });
+            println!(
+                "| {name} | {format} | {sample:.2} | {tint_all:.2} | {tint_object:.2} | {cut_out:.2} | {blur:.2} | {lines:.2} |"
+            );
+        }
+    }
+    Ok(())
+}
