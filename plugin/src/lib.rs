@@ -12,7 +12,8 @@
 //!
 //! Besides the element, the modules below are its parts, each usable and tested alone: [`sample`] (frame to
 //! network input), [`worker`] (the inference thread), [`mask`] (its result), [`overlay`] with [`draw`] and
-//! [`contour`] (drawing on the frame's planes), [`meta`] (what every output buffer says of its mask).
+//! [`contour`] (drawing on the frame's planes), [`render`] (masks as pictures of their own), [`meta`] (what
+//! every output buffer says of its mask).
 
 use gstreamer as gst;
 
@@ -24,6 +25,7 @@ pub mod layout;
 pub mod mask;
 pub mod meta;
 pub mod overlay;
+pub mod render;
 pub mod sample;
 pub mod settings;
 pub mod worker;

@@ -9,15 +9,17 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
 use gstreamer as gst;
+use gstreamer_base::UniqueFlowCombiner;
 use gstreamer_video as gst_video;
 
-use super::{EngineFactory, ErrorPolicy, Mode, Overlay};
+use super::{EngineFactory, ErrorPolicy, FactorSegMaskPad, MaskFormat, Mode, Overlay};
 use crate::contour;
 use crate::draw::{Layer, Painter};
 use crate::layout::{FORMATS, Layout, Plane, PlaneMut};
 use crate::mask::Mask;
 use crate::meta::{self, FrameReport};
 use crate::overlay;
+use crate::render::{Picture, render};
 use crate::sample::Sampler;
 use crate::settings::{EngineRequest, Plan, Settings, SettingsError};
 use crate::worker::{Failure, Interrupted, Job, Worker, lock, panic_text};
@@ -40,6 +42,7 @@ pub struct FactorSeg {
     /// From READY on.
     session: Mutex<Option<Arc<Session>>>,
     stream: Mutex<Stream>,
+    outputs: Mutex<Outputs>,
     /// The running time that the sink wants frames from, by its last QoS event.
     earliest: Mutex<Option<gst::ClockTime>>,
     counters: Counters,
@@ -75,6 +78,28 @@ struct Stream {
     mask_age: Option<gst::ClockTime>,
 }
 
+/// The pads that buffers leave by.
+struct Outputs {
+    masks: Vec<MaskOutput>,
+    combiner: UniqueFlowCombiner,
+}
+
+#[derive(Clone)]
+struct MaskOutput {
+    pad: FactorSegMaskPad,
+    /// The picture rendered last: most streams reuse masks.
+    rendered: Option<Rendered>,
+}
+
+#[derive(Clone)]
+struct Rendered {
+    mask: Option<Arc<Mask>>,
+    foreground: Vec<bool>,
+    info: gst_video::VideoInfo,
+    format: MaskFormat,
+    memory: gst::Memory,
+}
+
 struct Format {
     info: gst_video::VideoInfo,
     layout: Layout,
@@ -107,6 +132,7 @@ impl ObjectSubclass for FactorSeg {
     const NAME: &'static str = "GstFactorSeg";
     type Type = super::FactorSeg;
     type ParentType = gst::Element;
+    type Interfaces = (gst::ChildProxy,);
 
     fn with_class(class: &Self::Class) -> Self {
         let template = |name| class.pad_template(name).expect("the class has this template");
@@ -120,6 +146,13 @@ impl ObjectSubclass for FactorSeg {
             .query_function(|pad, parent, query| {
                 Self::catch_panic_pad_function(parent, || false, |element| element.sink_query(pad, query))
             })
+            // What comes in goes out as video; masks have events of their own.
+            .iterate_internal_links_function(|_, parent| {
+                let srcpad = parent
+                    .and_then(|parent| parent.downcast_ref::<super::FactorSeg>())
+                    .map(|element| element.imp().srcpad.clone());
+                gst::Iterator::from_vec(srcpad.into_iter().collect())
+            })
             .flags(gst::PadFlags::ACCEPT_TEMPLATE)
             .build();
         let srcpad = gst::Pad::builder_from_template(&template("src"))
@@ -128,9 +161,15 @@ impl ObjectSubclass for FactorSeg {
             })
             .flags(gst::PadFlags::PROXY_CAPS)
             .build();
+        let mut combiner = UniqueFlowCombiner::new();
+        combiner.add_pad(&srcpad);
         Self {
             sinkpad,
             srcpad,
+            outputs: Mutex::new(Outputs {
+                masks: Vec::new(),
+                combiner,
+            }),
             settings: Mutex::default(),
             factory: Mutex::default(),
             session: Mutex::default(),
@@ -360,9 +399,67 @@ impl ElementImpl for FactorSeg {
             vec![
                 always("sink", gst::PadDirection::Sink),
                 always("src", gst::PadDirection::Src),
+                gst::PadTemplate::with_gtype(
+                    "mask_%u",
+                    gst::PadDirection::Src,
+                    gst::PadPresence::Request,
+                    &gst_video::VideoCapsBuilder::new()
+                        .format(gst_video::VideoFormat::Gray8)
+                        .build(),
+                    FactorSegMaskPad::static_type(),
+                )
+                .expect("a valid template"),
             ]
         });
         &TEMPLATES
+    }
+
+    fn request_new_pad(
+        &self,
+        template: &gst::PadTemplate,
+        name: Option<&str>,
+        _caps: Option<&gst::Caps>,
+    ) -> Option<gst::Pad> {
+        let element = self.obj();
+        let pad = {
+            let mut outputs = lock(&self.outputs);
+            let taken = |name: &str| outputs.masks.iter().any(|output| output.pad.name() == name);
+            let name = match name {
+                Some(name) if taken(name) => {
+                    gst::warning!(CAT, imp = self, "there is a pad {name} already");
+                    return None;
+                }
+                Some(name) => name.to_owned(),
+                None => (0..).map(|index| format!("mask_{index}")).find(|name| !taken(name))?,
+            };
+            let pad = gst::PadBuilder::<FactorSegMaskPad>::from_template(template)
+                .name(name)
+                .build();
+            outputs.combiner.add_pad(&pad);
+            outputs.masks.push(MaskOutput {
+                pad: pad.clone(),
+                rendered: None,
+            });
+            pad
+        };
+        if let Err(error) = element.add_pad(&pad) {
+            gst::error!(CAT, imp = self, "cannot add a pad: {error}");
+            self.forget_pad(pad.upcast_ref());
+            return None;
+        }
+        element.child_added(&pad, &pad.name());
+        Some(pad.upcast())
+    }
+
+    fn release_pad(&self, pad: &gst::Pad) {
+        let element = self.obj();
+        self.forget_pad(pad);
+        // A pad that cannot be deactivated is removed all the same.
+        let _ = pad.set_active(false);
+        element.child_removed(pad, &pad.name());
+        if let Err(error) = element.remove_pad(pad) {
+            gst::error!(CAT, imp = self, "cannot remove a pad: {error}");
+        }
     }
 
     fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
@@ -380,6 +477,9 @@ impl ElementImpl for FactorSeg {
         match transition {
             gst::StateChange::PausedToReady => {
                 *lock(&self.stream) = Stream::default();
+                for output in &mut lock(&self.outputs).masks {
+                    output.rendered = None;
+                }
             }
             gst::StateChange::ReadyToNull => {
                 // Out of the lock: dropping it waits for the inference under way.
@@ -389,6 +489,21 @@ impl ElementImpl for FactorSeg {
             _ => {}
         }
         Ok(success)
+    }
+}
+
+impl ChildProxyImpl for FactorSeg {
+    fn children_count(&self) -> u32 {
+        self.obj().num_pads().into()
+    }
+
+    fn child_by_name(&self, name: &str) -> Option<glib::Object> {
+        self.obj().static_pad(name).map(|pad| pad.upcast())
+    }
+
+    fn child_by_index(&self, index: u32) -> Option<glib::Object> {
+        let pad = self.obj().pads().into_iter().nth(index as usize)?;
+        Some(pad.upcast())
     }
 }
 
@@ -603,6 +718,7 @@ impl FactorSeg {
         *stream = Stream::default();
         stream.restart();
         drop(stream);
+        lock(&self.outputs).combiner.reset();
         self.set_flushing(false);
     }
 
@@ -633,21 +749,46 @@ impl FactorSeg {
                 let mut stream = lock(&self.stream);
                 stream.segment = segment.clone();
                 stream.discontinuous = true;
+                // Mask pads have it with their next buffer, when their caps are known.
             }
-            gst::EventView::StreamStart(_) => {
+            gst::EventView::Gap(_) | gst::EventView::Eos(_) => {
+                let format = lock(&self.stream).format.clone();
+                let ends = event.type_() == gst::EventType::Eos;
+                for pad in self.mask_pads() {
+                    if let Some(format) = &format {
+                        self.prepare_mask_pad(&pad, &self.mask_info(&pad, format));
+                    }
+                    if ends || format.is_some() {
+                        pad.push_event(event.clone());
+                    }
+                }
+            }
+            gst::EventView::StreamStart(start) => {
+                for pad in self.mask_pads() {
+                    pad.push_event(self.mask_stream_start(&pad, start));
+                }
                 lock(&self.stream).restart();
                 if let Some(session) = self.session() {
                     session.worker.forget();
                 }
             }
-            gst::EventView::FlushStart(_) => self.set_flushing(true),
+            gst::EventView::FlushStart(_) => {
+                self.set_flushing(true);
+                for pad in self.mask_pads() {
+                    pad.push_event(event.clone());
+                }
+            }
             gst::EventView::FlushStop(_) => {
                 *lock(&self.earliest) = None;
                 let mut stream = lock(&self.stream);
                 stream.segment.reset();
                 stream.restart();
                 drop(stream);
+                lock(&self.outputs).combiner.reset();
                 self.set_flushing(false);
+                for pad in self.mask_pads() {
+                    pad.push_event(event.clone());
+                }
             }
             _ => {}
         }
@@ -746,7 +887,7 @@ impl FactorSeg {
         self.counters.frames.fetch_add(1, Ordering::Relaxed);
         if buffer.n_memory() == 0 {
             // A gap: there is nothing to see.
-            return self.srcpad.push(buffer);
+            return self.push_video(buffer);
         }
         let plan = session.plan();
         let wait = match plan.mode {
@@ -779,10 +920,11 @@ impl FactorSeg {
             stream.mask_age = mask.as_ref().and_then(|mask| meta::age(mask.pts, buffer.pts()));
             stream.mask = mask.clone();
         }
+        self.push_masks(&plan, &format, mask.as_ref(), &buffer)?;
         if let Some(mask) = mask {
             self.decorate(&plan, &format, &mask, buffer.make_mut())?;
         }
-        self.srcpad.push(buffer)
+        self.push_video(buffer)
     }
 
     /// Whether this frame is to be segmented.
@@ -877,10 +1019,7 @@ impl FactorSeg {
         }
         FrameReport::new(mask, &plan.foreground, buffer.pts())
             .attach(buffer)
-            .map_err(|error| {
-                self.fail(gst::CoreError::Failed, &format!("Cannot add the meta: {error}"));
-                gst::FlowError::Error
-            })
+            .map_err(|error| self.meta_error(&error))
     }
 
     fn draw(
@@ -960,6 +1099,166 @@ impl FactorSeg {
             &format!("A buffer does not hold the frame that its caps promise: {error}"),
         );
         gst::FlowError::Error
+    }
+}
+
+/// Masks out.
+impl FactorSeg {
+    fn mask_pads(&self) -> Vec<FactorSegMaskPad> {
+        let outputs = lock(&self.outputs);
+        outputs.masks.iter().map(|output| output.pad.clone()).collect()
+    }
+
+    fn forget_pad(&self, pad: &gst::Pad) {
+        let mut outputs = lock(&self.outputs);
+        outputs.combiner.remove_pad(pad);
+        outputs
+            .masks
+            .retain(|output| output.pad.upcast_ref::<gst::Pad>() != pad);
+    }
+
+    fn mask_stream_start(&self, pad: &FactorSegMaskPad, start: &gst::event::StreamStart) -> gst::Event {
+        let id = pad.create_stream_id(&*self.obj(), Some(&pad.name()));
+        gst::event::StreamStart::builder(&id)
+            .seqnum(start.seqnum())
+            .group_id_if_some(start.group_id())
+            .flags(start.stream_flags())
+            .build()
+    }
+
+    /// What a mask pad's buffers look like now.
+    fn mask_info(&self, pad: &FactorSegMaskPad, format: &Format) -> gst_video::VideoInfo {
+        let regions = self.session().map_or(1, |session| session.worker.info().regions);
+        let height = picture(pad.imp().format()).height(format.layout.height, regions);
+        gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, format.info.width(), height as u32)
+            .fps(format.info.fps())
+            .par(format.info.par())
+            .build()
+            .expect("a grey picture of a size that video has")
+    }
+
+    /// Sends the events that must precede a buffer or the end, where they are not there yet.
+    fn prepare_mask_pad(&self, pad: &FactorSegMaskPad, info: &gst_video::VideoInfo) {
+        if pad.sticky_event::<gst::event::StreamStart>(0).is_none()
+            && let Some(start) = self.sinkpad.sticky_event::<gst::event::StreamStart>(0)
+        {
+            pad.push_event(self.mask_stream_start(pad, &start));
+        }
+        match info.to_caps() {
+            Ok(caps) if pad.current_caps().as_ref() != Some(&caps) => {
+                pad.push_event(gst::event::Caps::new(&caps));
+            }
+            Ok(_) => {}
+            Err(error) => gst::error!(CAT, imp = self, "no caps for {info:?}: {error}"),
+        }
+        let segment = self.sinkpad.sticky_event::<gst::event::Segment>(0);
+        let sent = pad.sticky_event::<gst::event::Segment>(0);
+        let number = |segment: &Option<gst::event::Segment<gst::Event>>| {
+            segment.as_ref().map(|event| (event.seqnum(), event.segment().clone()))
+        };
+        if number(&segment) != number(&sent)
+            && let Some(segment) = segment
+        {
+            pad.push_event(segment);
+        }
+    }
+
+    fn push_masks(
+        &self,
+        plan: &Plan,
+        format: &Format,
+        mask: Option<&Arc<Mask>>,
+        frame: &gst::BufferRef,
+    ) -> Result<(), gst::FlowError> {
+        let masks = lock(&self.outputs).masks.clone();
+        for mut output in masks {
+            let info = self.mask_info(&output.pad, format);
+            self.prepare_mask_pad(&output.pad, &info);
+            let current = Rendered {
+                mask: mask.cloned(),
+                foreground: plan.foreground.clone(),
+                info,
+                format: output.pad.imp().format(),
+                memory: gst::Memory::with_size(0),
+            };
+            let rendered = match output.rendered.take() {
+                Some(rendered) if rendered.shows(&current) => rendered,
+                _ => current.render(format),
+            };
+            let mut buffer = gst::Buffer::new();
+            {
+                let buffer = buffer.make_mut();
+                buffer.append_memory(rendered.memory.clone());
+                // The size of a buffer and its regions come from the mask, all times from the frame.
+                frame
+                    .copy_into(buffer, gst::BufferCopyFlags::TIMESTAMPS, ..)
+                    .map_err(|error| self.meta_error(&error))?;
+                if let Some(mask) = mask {
+                    FrameReport::new(mask, &plan.foreground, frame.pts())
+                        .attach(buffer)
+                        .map_err(|error| self.meta_error(&error))?;
+                }
+            }
+            let flow = output.pad.push(buffer);
+            let mut outputs = lock(&self.outputs);
+            let Some(kept) = outputs.masks.iter_mut().find(|kept| kept.pad == output.pad) else {
+                // It was released while it was pushed to.
+                continue;
+            };
+            kept.rendered = Some(rendered);
+            outputs.combiner.update_pad_flow(&output.pad, flow)?;
+        }
+        Ok(())
+    }
+
+    fn push_video(&self, buffer: gst::Buffer) -> FlowResult {
+        let flow = self.srcpad.push(buffer);
+        lock(&self.outputs).combiner.update_pad_flow(&self.srcpad, flow)
+    }
+
+    fn meta_error(&self, error: &glib::BoolError) -> gst::FlowError {
+        self.fail(gst::CoreError::Failed, &format!("Cannot describe a buffer: {error}"));
+        gst::FlowError::Error
+    }
+}
+
+impl Rendered {
+    /// Whether it is already what `other` is to become.
+    fn shows(&self, other: &Self) -> bool {
+        let same_mask = match (&self.mask, &other.mask) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            _ => false,
+        };
+        same_mask && self.format == other.format && self.info == other.info && self.foreground == other.foreground
+    }
+
+    /// Renders its mask; zeros if there is none.
+    fn render(mut self, format: &Format) -> Self {
+        let stride = self.info.stride()[0] as usize;
+        let mut bytes = vec![0; self.info.size()];
+        if let Some(mask) = &self.mask {
+            let size = (format.layout.width, format.layout.height);
+            render(
+                &mask.map,
+                picture(self.format),
+                &self.foreground,
+                size,
+                stride,
+                &mut bytes,
+            );
+        }
+        self.memory = gst::Memory::from_slice(bytes);
+        self
+    }
+}
+
+fn picture(format: MaskFormat) -> Picture {
+    match format {
+        MaskFormat::Labels => Picture::Labels,
+        MaskFormat::Foreground => Picture::Foreground,
+        MaskFormat::HardForeground => Picture::HardForeground,
+        MaskFormat::Regions => Picture::Regions,
     }
 }
 

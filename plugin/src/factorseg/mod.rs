@@ -21,6 +21,20 @@
 //! ```
 //! A camera with a blurred background; the source is live, so no frame waits for the network.
 //!
+//! ```text
+//! gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! factorseg name=s overlay=none mask_0::format=foreground s.src ! queue ! fakesink s.mask_0 ! queue ! videoconvert ! x264enc ! mp4mux ! filesink location=mask.mp4
+//! ```
+//! The mask itself as a grey video.
+//!
+//! ## Masks
+//!
+//! Each request pad `mask_%u` carries one GRAY8 picture for every frame, with the frame's size and timestamps.
+//! Its property `format` says what the bytes mean: `labels` (number of the winning region from 1),
+//! `foreground` (probability, 0 to 255), `foreground-hard` (0 or 255), `regions` (probability of each region,
+//! one picture below the other). While there is no mask yet, all bytes are 0. Put a queue behind every pad.
+//!
+//! Every buffer, of video and masks, also carries the facts of its mask: see [`crate::meta`].
+//!
 //! ## Modes
 //!
 //! `every-frame` is exact: each frame waits for its own mask. `latest` never waits: a thread segments the
@@ -44,6 +58,7 @@ use gstreamer as gst;
 use crate::settings::EngineRequest;
 
 mod imp;
+mod pad;
 
 /// When frames are segmented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
@@ -105,9 +120,40 @@ pub enum ErrorPolicy {
     Passthrough,
 }
 
+/// What the bytes of a mask pad mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstFactorSegMaskFormat")]
+#[repr(i32)]
+pub enum MaskFormat {
+    /// The winning region's number.
+    #[default]
+    #[enum_value(name = "Labels: number of the region that wins, from 1", nick = "labels")]
+    Labels,
+    /// Soft foreground.
+    #[enum_value(name = "Foreground: its probability, 0 to 255", nick = "foreground")]
+    Foreground,
+    /// Hard foreground.
+    #[enum_value(name = "Hard foreground: 255, the rest 0", nick = "foreground-hard")]
+    HardForeground,
+    /// All regions' probabilities.
+    #[enum_value(
+        name = "Regions: probability of each, 0 to 255, one picture below the other",
+        nick = "regions"
+    )]
+    Regions,
+}
+
 glib::wrapper! {
     /// The element `factorseg`.
-    pub struct FactorSeg(ObjectSubclass<imp::FactorSeg>) @extends gst::Element, gst::Object;
+    pub struct FactorSeg(ObjectSubclass<imp::FactorSeg>)
+        @extends gst::Element, gst::Object,
+        @implements gst::ChildProxy;
+}
+
+glib::wrapper! {
+    /// A pad `mask_%u` of the element.
+    pub struct FactorSegMaskPad(ObjectSubclass<pad::FactorSegMaskPad>)
+        @extends gst::Pad, gst::Object;
 }
 
 /// Why a factory has no engine.

@@ -3,6 +3,7 @@
 mod failures;
 mod formats;
 mod lifecycle;
+mod masks;
 mod modes;
 mod properties;
 mod support;

@@ -1,0 +1,174 @@
+//! The pads that carry masks.
+
+use std::sync::{Arc, Mutex};
+
+use gst::prelude::*;
+use gstfactorseg::FrameReport;
+use gstreamer as gst;
+use gstreamer_check as gst_check;
+use gstreamer_video as gst_video;
+use gstreamer_video::VideoFormat;
+
+use crate::support::*;
+
+/// A harness that takes what comes out of a new mask pad.
+fn mask_harness(bench: &Bench, name: &str, format: &str) -> (gst::Pad, gst_check::Harness) {
+    let pad = bench.element.request_pad_simple(name).unwrap();
+    pad.set_property_from_str("format", format);
+    let harness = gst_check::Harness::with_element(&bench.element, None, Some(pad.name().as_str()));
+    (pad, harness)
+}
+
+#[test]
+fn masks_have_the_size_and_times_of_their_frames() {
+    let fake = Fake::new(Behaviour::Halves);
+    let mut bench = Bench::new(&fake);
+    let (_, mut labels) = mask_harness(&bench, "mask_%u", "labels");
+    let (_, mut regions) = mask_harness(&bench, "mask_7", "regions");
+    for (index, (width, height)) in [(64, 48), (33, 21), (1, 1)].into_iter().enumerate() {
+        bench.set_caps(VideoFormat::Nv12, width, height);
+        let info = video_info(VideoFormat::Nv12, width, height);
+        let video = bench
+            .harness
+            .push_and_pull(flat_frame(&info, index as u64, 80))
+            .unwrap();
+        for (harness, rows) in [(&mut labels, height), (&mut regions, 3 * height)] {
+            let mask = harness.pull().unwrap();
+            assert_eq!((mask.pts(), mask.duration()), (video.pts(), video.duration()));
+            assert_eq!(FrameReport::from_buffer(&mask), FrameReport::from_buffer(&video));
+            let caps = harness.sinkpad().unwrap().current_caps().unwrap();
+            let info = gst_video::VideoInfo::from_caps(&caps).unwrap();
+            assert_eq!((info.width(), info.height()), (width, rows));
+            assert_eq!(info.format(), VideoFormat::Gray8);
+            assert_eq!(info.fps(), gst::Fraction::new(25, 1));
+            assert_eq!(mask.size(), info.size());
+            if width > 1 {
+                let bytes = bytes(&mask);
+                let ends = [bytes[0], bytes[width as usize - 1]];
+                let expected = if rows == height { [1, 2] } else { [255, 0] };
+                assert_eq!(ends, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_format_may_change_while_playing() {
+    let fake = Fake::new(Behaviour::Halves);
+    let mut bench = Bench::new(&fake);
+    bench.element.set_property("foreground-regions", "2");
+    let (pad, mut masks) = mask_harness(&bench, "mask_0", "labels");
+    bench.set_caps(VideoFormat::Rgb, 64, 48);
+    let info = video_info(VideoFormat::Rgb, 64, 48);
+    for (format, left, right, rows) in [
+        ("labels", 1, 2, 48),
+        ("foreground", 0, 255, 48),
+        ("foreground-hard", 0, 255, 48),
+        ("regions", 255, 0, 144),
+        ("labels", 1, 2, 48),
+    ] {
+        pad.set_property_from_str("format", format);
+        bench.harness.push_and_pull(flat_frame(&info, 0, 80)).unwrap();
+        let mask = bytes(&masks.pull().unwrap());
+        assert_eq!((mask[0], mask[63], mask.len()), (left, right, 64 * rows), "{format}");
+    }
+}
+
+#[test]
+fn there_is_a_mask_for_every_frame_even_before_the_first_result() {
+    let fake = Fake::slow(Behaviour::Whole, 50);
+    let mut bench = Bench::new(&fake);
+    bench.element.set_property_from_str("mode", "latest");
+    let (_, mut masks) = mask_harness(&bench, "mask_0", "labels");
+    bench.set_caps(VideoFormat::Rgb, 64, 48);
+    let info = video_info(VideoFormat::Rgb, 64, 48);
+    bench.harness.push_and_pull(flat_frame(&info, 0, 80)).unwrap();
+    assert!(bytes(&masks.pull().unwrap()).iter().all(|&label| label == 0));
+    until("there is a mask", || bench.stat("inferred") > 0);
+    let output = bench.harness.push_and_pull(flat_frame(&info, 1, 80)).unwrap();
+    let mask = masks.pull().unwrap();
+    assert!(bytes(&mask).iter().all(|&label| label == 1));
+    assert_eq!(mask.pts(), output.pts());
+}
+
+#[test]
+fn pads_come_and_go_while_frames_pass() {
+    let fake = Fake::new(Behaviour::Whole);
+    let mut bench = Bench::new(&fake);
+    bench.set_caps(VideoFormat::Rgb, 64, 48);
+    let info = video_info(VideoFormat::Rgb, 64, 48);
+    for round in 0..20 {
+        let (pad, mut masks) = mask_harness(&bench, "mask_%u", "labels");
+        assert_eq!(pad.name(), "mask_0");
+        bench.harness.push_and_pull(flat_frame(&info, 2 * round, 80)).unwrap();
+        masks.pull().unwrap();
+        // The harness releases the pad.
+        drop(masks);
+        assert_eq!(bench.element.num_src_pads(), 1);
+        bench
+            .harness
+            .push_and_pull(flat_frame(&info, 2 * round + 1, 80))
+            .unwrap();
+    }
+    bench.element.request_pad_simple("mask_3").unwrap();
+    // Unlinked pads stop nothing.
+    bench.harness.push_and_pull(flat_frame(&info, 50, 80)).unwrap();
+}
+
+#[test]
+fn a_pipeline_of_masks_alone_plays_to_the_end() {
+    let fake = Fake::new(Behaviour::Halves);
+    let element = fake.element();
+    let pipeline = gst::Pipeline::new();
+    let source = gst::ElementFactory::make("videotestsrc")
+        .property("num-buffers", 10)
+        .build()
+        .unwrap();
+    let convert = gst::ElementFactory::make("videoconvert").build().unwrap();
+    let sink = gst::ElementFactory::make("fakesink").build().unwrap();
+    pipeline
+        .add_many([&source, element.upcast_ref(), &convert, &sink])
+        .unwrap();
+    source.link(&element).unwrap();
+    element.link_pads(Some("mask_0"), &convert, Some("sink")).unwrap();
+    convert.link(&sink).unwrap();
+    // As `factorseg mask_0::format=foreground` in gst-launch does.
+    element.set_child_property("mask_0::format", gstfactorseg::factorseg::MaskFormat::Foreground);
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let buffers = Arc::new(Mutex::new(0));
+    convert
+        .static_pad("sink")
+        .unwrap()
+        .add_probe(gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER, {
+            let (events, buffers) = (events.clone(), buffers.clone());
+            move |_, probe| {
+                if let Some(event) = probe.event() {
+                    events.lock().unwrap().push(event.type_());
+                } else {
+                    *buffers.lock().unwrap() += 1;
+                }
+                gst::PadProbeReturn::Ok
+            }
+        });
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let message = pipeline
+        .bus()
+        .unwrap()
+        .timed_pop_filtered(
+            gst::ClockTime::from_seconds(10),
+            &[gst::MessageType::Eos, gst::MessageType::Error],
+        )
+        .expect("the pipeline ends");
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    pipeline.set_state(gst::State::Null).unwrap();
+    assert_eq!(*buffers.lock().unwrap(), 10);
+    assert_eq!(
+        *events.lock().unwrap(),
+        [
+            gst::EventType::StreamStart,
+            gst::EventType::Caps,
+            gst::EventType::Segment,
+            gst::EventType::Eos
+        ]
+    );
+}
