@@ -6,6 +6,7 @@
 //! Rows and margins where nothing is drawn are not touched.
 
 use crate::layout::{Channel, Component, Layout, PlaneMut};
+use crate::simd::vectorised;
 
 /// `keep` of a byte that stays as it is. One below 2^14, so that differences of two fit 15 bits.
 const KEEP: f32 = 16383.0;
@@ -183,18 +184,20 @@ fn high(a: i16, b: i16) -> i16 {
     ((i32::from(a) * i32::from(b)) >> 16) as i16
 }
 
-/// Mixes two rows of `keep` and of `add` by `fraction` (of 2^15) and applies them to `bytes`.
-fn blend(bytes: &mut [u8], keep: [&[i16]; 2], add: [&[i16]; 2], fraction: i16) {
-    // Equal lengths, told to the compiler once.
-    let length = bytes.len();
-    let (keep_top, keep_bottom) = (&keep[0][..length], &keep[1][..length]);
-    let (add_top, add_bottom) = (&add[0][..length], &add[1][..length]);
-    for i in 0..length {
-        let keep = keep_top[i] + high((keep_bottom[i] - keep_top[i]) << 1, fraction);
-        let add = add_top[i] + high((add_bottom[i] - add_top[i]) << 1, fraction);
-        // Both terms have 5 bits of fraction.
-        let value = high(i16::from(bytes[i]) << 7, keep) + (add >> 1) + 16;
-        bytes[i] = (value >> 5).clamp(0, 255) as u8;
+vectorised! {
+    /// Mixes two rows of `keep` and of `add` by `fraction` (of 2^15) and applies them to `bytes`.
+    fn blend(bytes: &mut [u8], keep: [&[i16]; 2], add: [&[i16]; 2], fraction: i16) {
+        // Equal lengths, told to the compiler once.
+        let length = bytes.len();
+        let (keep_top, keep_bottom) = (&keep[0][..length], &keep[1][..length]);
+        let (add_top, add_bottom) = (&add[0][..length], &add[1][..length]);
+        for i in 0..length {
+            let keep = keep_top[i] + high((keep_bottom[i] - keep_top[i]) << 1, fraction);
+            let add = add_top[i] + high((add_bottom[i] - add_top[i]) << 1, fraction);
+            // Both terms have 5 bits of fraction.
+            let value = high(i16::from(bytes[i]) << 7, keep) + (add >> 1) + 16;
+            bytes[i] = (value >> 5).clamp(0, 255) as u8;
+        }
     }
 }
 

@@ -12,15 +12,17 @@
 //!
 //! Besides the element, the modules below are its parts, each usable and tested alone: [`sample`] (frame to
 //! network input), [`worker`] (the inference thread), [`mask`] (its result), [`overlay`] with [`draw`] and
-//! [`contour`] (drawing on the frame's planes), [`render`] (masks as pictures of their own), [`meta`] (what
+//! [`contour`] (drawing on the frame's planes), [`guided`] with [`blend`] (the same along the frame's own edges), [`render`] (masks as pictures of their own), [`meta`] (what
 //! every output buffer says of its mask).
 
 use gstreamer as gst;
 
+pub mod blend;
 pub mod color;
 pub mod contour;
 pub mod draw;
 pub mod factorseg;
+pub mod guided;
 pub mod layout;
 pub mod mask;
 pub mod meta;
@@ -28,6 +30,7 @@ pub mod overlay;
 pub mod render;
 pub mod sample;
 pub mod settings;
+mod simd;
 pub mod worker;
 
 pub use factorseg::FactorSeg;

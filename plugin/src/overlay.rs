@@ -1,7 +1,9 @@
-//! What is drawn: from soft regions to a [`Layer`] in the frame's own colours.
+//! What is drawn: from soft regions to a [`Layer`] in the frame's own colours, or to a [`Blend`] where the
+//! foreground is known for each pixel.
 
 use factorseg_model::RegionMap;
 
+use crate::blend::{Blend, Weight};
 use crate::color::Rgb;
 use crate::draw::{ChannelLayer, Layer};
 use crate::layout::Layout;
@@ -105,29 +107,109 @@ pub fn cut_out(map: &RegionMap, is_foreground: &[bool], background: Rgb, layout:
 /// [`crate::sample::Sampler::average`] gives it. The blur leaves the foreground's own colours out, so that
 /// the object has no halo.
 pub fn blur_background(map: &RegionMap, is_foreground: &[bool], averages: &[f32], layout: &Layout) -> Layer {
-    let (width, height) = (map.width, map.height);
-    let cells = width * height;
     let keep = foreground(map, is_foreground);
-    // A little weight everywhere, so that the middle of a large foreground has a colour too.
-    let weights: Vec<f32> = keep.iter().map(|p| 1.0 - p + 1e-3).collect();
-    let blurred_weights = blur(&weights, width, height);
+    let blurred = blurred_background(map, &keep, averages);
+    let cells = map.width * map.height;
     layer(map, layout, |channel| {
-        let weighted: Vec<f32> = averages[channel * cells..(channel + 1) * cells]
+        let mut add: Vec<f32> = blurred[channel * cells..(channel + 1) * cells]
             .iter()
-            .zip(&weights)
-            .map(|(value, weight)| value * weight)
-            .collect();
-        let mut add: Vec<f32> = blur(&weighted, width, height)
-            .iter()
-            .zip(&blurred_weights)
             .zip(&keep)
-            .map(|((sum, weight), keep)| (1.0 - keep) * sum / weight)
+            .map(|(value, keep)| (1.0 - keep) * value)
             .collect();
         limit(&keep, &mut add);
         Some(ChannelLayer {
             keep: keep.clone(),
             add,
         })
+    })
+}
+
+/// The averages of the background alone, blurred, `[components, height, width]`.
+fn blurred_background(map: &RegionMap, foreground: &[f32], averages: &[f32]) -> Vec<f32> {
+    let (width, height) = (map.width, map.height);
+    // A little weight everywhere, so that the middle of a large foreground has a colour too.
+    let weights: Vec<f32> = foreground.iter().map(|p| 1.0 - p + 1e-3).collect();
+    let blurred_weights = blur(&weights, width, height);
+    averages
+        .chunks_exact(width * height)
+        .flat_map(|values| {
+            let weighted: Vec<f32> = values
+                .iter()
+                .zip(&weights)
+                .map(|(value, weight)| value * weight)
+                .collect();
+            let sums = blur(&weighted, width, height);
+            sums.into_iter()
+                .zip(&blurred_weights)
+                .map(|(sum, weight)| sum / weight)
+                .collect::<Vec<f32>>()
+        })
+        .collect()
+}
+
+fn blend(
+    weight: Weight,
+    (width, height): (usize, usize),
+    layout: &Layout,
+    target: impl Fn(usize) -> Vec<f32>,
+) -> Blend {
+    let mut colors = [None, None, None];
+    for (index, color) in colors.iter_mut().enumerate().take(layout.color.components()) {
+        *color = Some(target(index));
+    }
+    Blend {
+        weight,
+        width,
+        height,
+        colors,
+        alpha: None,
+    }
+}
+
+/// [`tint`] for a foreground that is known for each pixel: in the mixed colour of the regions around.
+pub fn tint_blend(map: &RegionMap, is_foreground: &[bool], colors: &[Rgb], alpha: f32, layout: &Layout) -> Blend {
+    let cells = map.width * map.height;
+    blend(Weight::Foreground(alpha), (map.width, map.height), layout, |channel| {
+        let mut sum = vec![0.0; cells];
+        let mut weight = vec![0.0; cells];
+        for region in chosen(is_foreground) {
+            let sample = layout.color.from_rgb(colors[region % colors.len()])[channel];
+            let probabilities = &map.probabilities[region * cells..(region + 1) * cells];
+            for ((sum, weight), p) in sum.iter_mut().zip(&mut weight).zip(probabilities) {
+                // Cells without any foreground have the mean colour: one of their pixels may be foreground.
+                let p = p + 1e-3;
+                *sum += p * sample;
+                *weight += p;
+            }
+        }
+        sum.iter()
+            .zip(&weight)
+            .map(|(sum, weight)| sum / weight.max(1e-6))
+            .collect()
+    })
+}
+
+/// [`cut_out`] for a foreground that is known for each pixel.
+pub fn cut_out_blend(background: Rgb, layout: &Layout) -> Blend {
+    if layout.has_alpha() {
+        return Blend {
+            weight: Weight::Background,
+            width: 1,
+            height: 1,
+            colors: [None, None, None],
+            alpha: Some(vec![0.0]),
+        };
+    }
+    let background = layout.color.from_rgb(background);
+    blend(Weight::Background, (1, 1), layout, |channel| vec![background[channel]])
+}
+
+/// [`blur_background`] for a foreground that is known for each pixel.
+pub fn blur_blend(map: &RegionMap, is_foreground: &[bool], averages: &[f32], layout: &Layout) -> Blend {
+    let blurred = blurred_background(map, &foreground(map, is_foreground), averages);
+    let cells = map.width * map.height;
+    blend(Weight::Background, (map.width, map.height), layout, |channel| {
+        blurred[channel * cells..(channel + 1) * cells].to_vec()
     })
 }
 

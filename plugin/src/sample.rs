@@ -7,6 +7,7 @@
 use factorseg_model::InputImage;
 
 use crate::layout::{Channel, Component, Layout, Plane};
+use crate::simd::vectorised;
 
 /// How one target sample is made from the source samples `first..=last`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -179,13 +180,10 @@ impl Sampler {
 fn average_rows(plane: &Plane<'_>, tap: &Tap, sums: &mut [u16], row: &mut [f32]) {
     let length = row.len();
     let source = |y: usize| &plane.data[y * plane.stride..y * plane.stride + length];
-    for (out, &byte) in row.iter_mut().zip(source(tap.first)) {
-        *out = tap.head * f32::from(byte);
-    }
+    row.fill(0.0);
+    add_weighted(source(tap.first), tap.head, row);
     if tap.tail > 0.0 {
-        for (out, &byte) in row.iter_mut().zip(source(tap.last)) {
-            *out += tap.tail * f32::from(byte);
-        }
+        add_weighted(source(tap.last), tap.tail, row);
     }
     if tap.interior > 0.0 {
         // 257 rows of 255 just fit 16 bits.
@@ -194,14 +192,28 @@ fn average_rows(plane: &Plane<'_>, tap: &Tap, sums: &mut [u16], row: &mut [f32])
             let end = tap.last.min(y + 257);
             sums.fill(0);
             for y in y..end {
-                for (sum, &byte) in sums.iter_mut().zip(source(y)) {
-                    *sum += u16::from(byte);
-                }
+                add(source(y), sums);
             }
             for (out, &sum) in row.iter_mut().zip(&*sums) {
                 *out += tap.interior * f32::from(sum);
             }
             y = end;
+        }
+    }
+}
+
+vectorised! {
+    fn add_weighted(source: &[u8], weight: f32, row: &mut [f32]) {
+        for (out, &byte) in row.iter_mut().zip(source) {
+            *out += weight * f32::from(byte);
+        }
+    }
+}
+
+vectorised! {
+    fn add(source: &[u8], sums: &mut [u16]) {
+        for (sum, &byte) in sums.iter_mut().zip(source) {
+            *sum += u16::from(byte);
         }
     }
 }

@@ -7,7 +7,7 @@ use factorseg_model::{
 };
 
 use crate::color::Rgb;
-use crate::factorseg::{ErrorPolicy, Mode, Overlay};
+use crate::factorseg::{ErrorPolicy, Mode, Overlay, Refine};
 use crate::overlay::{PALETTE, rgb};
 
 /// The properties as they were set.
@@ -41,6 +41,8 @@ pub struct Settings {
     pub background_color: u32,
     /// `foreground-regions`.
     pub foreground_regions: String,
+    /// `refine`.
+    pub refine: Refine,
     /// `smoothing`.
     pub smoothing: f64,
     /// `on-error`.
@@ -65,6 +67,7 @@ impl Default for Settings {
             colors: String::new(),
             background_color: 0,
             foreground_regions: "auto".to_owned(),
+            refine: Refine::default(),
             smoothing: 0.0,
             on_error: ErrorPolicy::default(),
         }
@@ -135,6 +138,8 @@ pub struct Plan {
     pub background: Rgb,
     /// For each region, whether it is foreground.
     pub foreground: Vec<bool>,
+    /// How the mask is brought to the frame's size.
+    pub refine: Refine,
     /// Temporal smoothing.
     pub smoothing: f32,
 }
@@ -179,6 +184,7 @@ impl Settings {
             colors: parse_colors(&self.colors)?,
             background: rgb(self.background_color),
             foreground: parse_regions(&self.foreground_regions, engine)?,
+            refine: self.refine,
             smoothing: self.smoothing as f32,
         })
     }

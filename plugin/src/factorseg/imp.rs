@@ -12,9 +12,11 @@ use gstreamer as gst;
 use gstreamer_base::UniqueFlowCombiner;
 use gstreamer_video as gst_video;
 
-use super::{EngineFactory, ErrorPolicy, FactorSegMaskPad, MaskFormat, Mode, Overlay};
+use super::{EngineFactory, ErrorPolicy, FactorSegMaskPad, MaskFormat, Mode, Overlay, Refine};
+use crate::blend::{Blend, Blender};
 use crate::contour;
 use crate::draw::{Layer, Painter};
+use crate::guided::{self, Refiner};
 use crate::layout::{FORMATS, Layout, Plane, PlaneMut};
 use crate::mask::Mask;
 use crate::meta::{self, FrameReport};
@@ -66,6 +68,10 @@ struct Stream {
     segment: gst::FormattedSegment<gst::ClockTime>,
     sampler: Option<Sampler>,
     painter: Painter,
+    blender: Blender,
+    refiner: Refiner,
+    /// The last frame's refined foreground, kept for its memory.
+    refined: Vec<u8>,
     /// The mask drawn last.
     mask: Option<Arc<Mask>>,
     /// Frames since the last one that was segmented.
@@ -277,6 +283,11 @@ impl ObjectImpl for FactorSeg {
                     .default_value(Some(default.foreground_regions.as_str()))
                     .mutable_playing()
                     .build(),
+                glib::ParamSpecEnum::builder_with_default("refine", default.refine)
+                    .nick("Refine")
+                    .blurb("How masks are brought to the size of the frames")
+                    .mutable_playing()
+                    .build(),
                 glib::ParamSpecDouble::builder("smoothing")
                     .nick("Smoothing")
                     .blurb("Share of the mask before in each mask where both agree; 0 for none")
@@ -332,6 +343,7 @@ impl ObjectImpl for FactorSeg {
                 "colors" => settings.colors = string(),
                 "background-color" => settings.background_color = get(value),
                 "foreground-regions" => settings.foreground_regions = string(),
+                "refine" => settings.refine = get(value),
                 "smoothing" => settings.smoothing = get(value),
                 "on-error" => settings.on_error = get(value),
                 name => unreachable!("no writable property {name}"),
@@ -360,6 +372,7 @@ impl ObjectImpl for FactorSeg {
             "colors" => settings.colors.to_value(),
             "background-color" => settings.background_color.to_value(),
             "foreground-regions" => settings.foreground_regions.to_value(),
+            "refine" => settings.refine.to_value(),
             "smoothing" => settings.smoothing.to_value(),
             "on-error" => settings.on_error.to_value(),
             name => unreachable!("no readable property {name}"),
@@ -920,9 +933,16 @@ impl FactorSeg {
             stream.mask_age = mask.as_ref().and_then(|mask| meta::age(mask.pts, buffer.pts()));
             stream.mask = mask.clone();
         }
-        self.push_masks(&plan, &format, mask.as_ref(), &buffer)?;
+        let refined = match &mask {
+            Some(mask) => self.refine(&plan, &format, mask, &buffer)?,
+            None => None,
+        };
+        self.push_masks(&plan, &format, mask.as_ref(), refined.as_deref(), &buffer)?;
         if let Some(mask) = mask {
-            self.decorate(&plan, &format, &mask, buffer.make_mut())?;
+            self.decorate(&plan, &format, &mask, refined.as_deref(), buffer.make_mut())?;
+        }
+        if let Some(refined) = refined {
+            lock(&self.stream).refined = refined;
         }
         self.push_video(buffer)
     }
@@ -981,10 +1001,7 @@ impl FactorSeg {
         let planes = self.planes(&format.layout, frame.plane_stride(), frame.planes_data())?;
         let mut stream = lock(&self.stream);
         let stream = &mut *stream;
-        let sampler = match &mut stream.sampler {
-            Some(sampler) if sampler.size() == (width, height) => sampler,
-            sampler => sampler.insert(Sampler::new(&format.layout, width, height)),
-        };
+        let sampler = sampler(&mut stream.sampler, &format.layout, (width, height));
         let image = sampler.sample(&format.layout, &planes);
         let continues = !std::mem::take(&mut stream.discontinuous);
         Ok(Some(session.worker.submit(Job {
@@ -1006,16 +1023,48 @@ impl FactorSeg {
         }
     }
 
+    /// The foreground of each pixel, where it is to be refined and somebody sees it.
+    fn refine(
+        &self,
+        plan: &Plan,
+        format: &Format,
+        mask: &Mask,
+        buffer: &gst::BufferRef,
+    ) -> Result<Option<Vec<u8>>, gst::FlowError> {
+        let drawn = matches!(
+            plan.overlay,
+            Overlay::Tint | Overlay::Foreground | Overlay::BlurBackground
+        );
+        let sent = |pad: &FactorSegMaskPad| is_foreground(pad.imp().format());
+        if plan.refine == Refine::None || !(drawn || self.mask_pads().iter().any(sent)) {
+            return Ok(None);
+        }
+        let layout = &format.layout;
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &format.info)
+            .map_err(|error| self.unmappable(&error))?;
+        let planes = self.planes(layout, frame.plane_stride(), frame.planes_data())?;
+        let mut stream = lock(&self.stream);
+        let stream = &mut *stream;
+        let (width, height) = (mask.map.width, mask.map.height);
+        let averages = sampler(&mut stream.sampler, layout, (width, height)).average(&planes);
+        let coarse = overlay::foreground(&mask.map, &plan.foreground);
+        let fit = guided::fit(&coarse, averages, width, height);
+        let mut refined = std::mem::take(&mut stream.refined);
+        stream.refiner.refine(layout, &planes, &fit, &mut refined);
+        Ok(Some(refined))
+    }
+
     /// Draws a mask on a frame and tells its facts.
     fn decorate(
         &self,
         plan: &Plan,
         format: &Format,
         mask: &Mask,
+        refined: Option<&[u8]>,
         buffer: &mut gst::BufferRef,
     ) -> Result<(), gst::FlowError> {
         if plan.overlay != Overlay::None {
-            self.draw(plan, format, mask, buffer)?;
+            self.draw(plan, format, mask, refined, buffer)?;
         }
         FrameReport::new(mask, &plan.foreground, buffer.pts())
             .attach(buffer)
@@ -1027,8 +1076,15 @@ impl FactorSeg {
         plan: &Plan,
         format: &Format,
         mask: &Mask,
+        refined: Option<&[u8]>,
         buffer: &mut gst::BufferRef,
     ) -> Result<(), gst::FlowError> {
+        /// What is done to the planes, once they are writable.
+        enum Drawing<'a> {
+            Layer(Layer),
+            Blend(Blend, &'a [u8]),
+            Contour,
+        }
         let layout = &format.layout;
         let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &format.info)
             .map_err(|error| self.unmappable(&error))?;
@@ -1036,18 +1092,26 @@ impl FactorSeg {
         let stream = &mut *stream;
         let map = &mask.map;
         let chosen = plan.foreground.as_slice();
-        let layer: Option<Layer> = match plan.overlay {
-            Overlay::None | Overlay::Contour => None,
-            Overlay::Tint => Some(overlay::tint(map, chosen, &plan.colors, plan.alpha, layout)),
-            Overlay::Foreground => Some(overlay::cut_out(map, chosen, plan.background, layout)),
-            Overlay::BlurBackground => {
+        let drawing = match (plan.overlay, refined) {
+            (Overlay::None, _) => return Ok(()),
+            (Overlay::Contour, _) => Drawing::Contour,
+            (Overlay::Tint, None) => Drawing::Layer(overlay::tint(map, chosen, &plan.colors, plan.alpha, layout)),
+            (Overlay::Tint, Some(refined)) => Drawing::Blend(
+                overlay::tint_blend(map, chosen, &plan.colors, plan.alpha, layout),
+                refined,
+            ),
+            (Overlay::Foreground, None) => Drawing::Layer(overlay::cut_out(map, chosen, plan.background, layout)),
+            (Overlay::Foreground, Some(refined)) => {
+                Drawing::Blend(overlay::cut_out_blend(plan.background, layout), refined)
+            }
+            (Overlay::BlurBackground, refined) => {
                 let planes = self.planes(layout, frame.plane_stride(), frame.planes_data())?;
-                let sampler = match &mut stream.sampler {
-                    Some(sampler) if sampler.size() == (map.width, map.height) => sampler,
-                    sampler => sampler.insert(Sampler::new(layout, map.width, map.height)),
-                };
+                let sampler = sampler(&mut stream.sampler, layout, (map.width, map.height));
                 let averages = sampler.average(&planes);
-                Some(overlay::blur_background(map, chosen, averages, layout))
+                match refined {
+                    None => Drawing::Layer(overlay::blur_background(map, chosen, averages, layout)),
+                    Some(refined) => Drawing::Blend(overlay::blur_blend(map, chosen, averages, layout), refined),
+                }
             }
         };
         let strides: [i32; 4] =
@@ -1057,9 +1121,10 @@ impl FactorSeg {
             let stride = self.stride(layout, index, strides[index], data.len())?;
             planes.push(PlaneMut { data, stride });
         }
-        match layer {
-            Some(layer) => stream.painter.paint(layout, &layer, &mut planes),
-            None => contour::paint(layout, map, chosen, &plan.colors, plan.alpha, &mut planes),
+        match drawing {
+            Drawing::Layer(layer) => stream.painter.paint(layout, &layer, &mut planes),
+            Drawing::Blend(blend, refined) => stream.blender.paint(layout, refined, &blend, &mut planes),
+            Drawing::Contour => contour::paint(layout, map, chosen, &plan.colors, plan.alpha, &mut planes),
         }
         Ok(())
     }
@@ -1168,6 +1233,7 @@ impl FactorSeg {
         plan: &Plan,
         format: &Format,
         mask: Option<&Arc<Mask>>,
+        refined: Option<&[u8]>,
         frame: &gst::BufferRef,
     ) -> Result<(), gst::FlowError> {
         let masks = lock(&self.outputs).masks.clone();
@@ -1181,9 +1247,11 @@ impl FactorSeg {
                 format: output.pad.imp().format(),
                 memory: gst::Memory::with_size(0),
             };
+            // A refined foreground is another one for every frame.
+            let refined = refined.filter(|_| is_foreground(current.format));
             let rendered = match output.rendered.take() {
-                Some(rendered) if rendered.shows(&current) => rendered,
-                _ => current.render(format),
+                Some(rendered) if refined.is_none() && rendered.shows(&current) => rendered,
+                _ => current.render(format, refined),
             };
             let mut buffer = gst::Buffer::new();
             {
@@ -1205,7 +1273,7 @@ impl FactorSeg {
                 // It was released while it was pushed to.
                 continue;
             };
-            kept.rendered = Some(rendered);
+            kept.rendered = refined.is_none().then_some(rendered);
             outputs.combiner.update_pad_flow(&output.pad, flow)?;
         }
         Ok(())
@@ -1234,16 +1302,27 @@ impl Rendered {
     }
 
     /// Renders its mask; zeros if there is none.
-    fn render(mut self, format: &Format) -> Self {
+    fn render(mut self, format: &Format, refined: Option<&[u8]>) -> Self {
         let stride = self.info.stride()[0] as usize;
+        let (width, height) = (format.layout.width, format.layout.height);
         let mut bytes = vec![0; self.info.size()];
-        if let Some(mask) = &self.mask {
-            let size = (format.layout.width, format.layout.height);
+        if let Some(refined) = refined {
+            let hard = self.format == MaskFormat::HardForeground;
+            for (out, row) in bytes.chunks_mut(stride).zip(refined.chunks(width)) {
+                for (out, p) in out.iter_mut().zip(row) {
+                    *out = match (hard, *p > 127) {
+                        (false, _) => *p,
+                        (true, true) => 255,
+                        (true, false) => 0,
+                    };
+                }
+            }
+        } else if let Some(mask) = &self.mask {
             render(
                 &mask.map,
                 picture(self.format),
                 &self.foreground,
-                size,
+                (width, height),
                 stride,
                 &mut bytes,
             );
@@ -1251,6 +1330,16 @@ impl Rendered {
         self.memory = gst::Memory::from_slice(bytes);
         self
     }
+}
+
+/// The sampler to a size, made anew if the one there has another.
+fn sampler<'a>(sampler: &'a mut Option<Sampler>, layout: &Layout, size: (usize, usize)) -> &'a mut Sampler {
+    sampler.take_if(|sampler| sampler.size() != size);
+    sampler.get_or_insert_with(|| Sampler::new(layout, size.0, size.1))
+}
+
+fn is_foreground(format: MaskFormat) -> bool {
+    matches!(format, MaskFormat::Foreground | MaskFormat::HardForeground)
 }
 
 fn picture(format: MaskFormat) -> Picture {

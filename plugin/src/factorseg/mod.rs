@@ -106,6 +106,23 @@ pub enum Overlay {
     BlurBackground,
 }
 
+/// How masks are brought to the size of the frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstFactorSegRefine")]
+#[repr(i32)]
+pub enum Refine {
+    /// Bilinear interpolation.
+    #[default]
+    #[enum_value(name = "None: bilinear interpolation", nick = "none")]
+    None,
+    /// Guided filter.
+    #[enum_value(
+        name = "Guided: along the frame's edges, for tint, foreground, blur-background and foreground masks",
+        nick = "guided"
+    )]
+    Guided,
+}
+
 /// What happens when a frame cannot be segmented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstFactorSegErrorPolicy")]

@@ -56,8 +56,9 @@ fn a_full_tint_has_its_colour_in_every_format_size_and_stride() {
     let fake = Fake::new(Behaviour::Whole);
     for format in FORMATS {
         for (width, height) in SIZES {
-            for padding in [0, 12] {
+            for (padding, refine) in [(0, "none"), (12, "none"), (0, "guided"), (12, "guided")] {
                 let element = fake.element();
+                element.set_property_from_str("refine", refine);
                 element.set_property("alpha", 1.0);
                 element.set_property("colors", "d04020");
                 let mut bench = Bench::with(element);
@@ -90,11 +91,13 @@ fn a_full_tint_has_its_colour_in_every_format_size_and_stride() {
 #[test]
 fn every_overlay_works_in_every_format_and_leaves_padding_alone() {
     let fake = Fake::new(Behaviour::Halves);
+    let overlays = ["none", "tint", "contour", "foreground", "blur-background"];
     for format in FORMATS {
-        for overlay in ["none", "tint", "contour", "foreground", "blur-background"] {
+        for (overlay, refine) in overlays.into_iter().flat_map(|o| [(o, "none"), (o, "guided")]) {
             let (width, height, padding) = (33, 21, 9);
             let element = fake.element();
             element.set_property_from_str("overlay", overlay);
+            element.set_property_from_str("refine", refine);
             let mut bench = Bench::with(element);
             bench.set_caps(format, width, height);
             let info = video_info(format, width, height);

@@ -94,17 +94,22 @@ fn five_hundred_flushes_with_inference_under_way() {
         bench.harness.set_drop_buffers(true);
         let sinkpad = bench.element.static_pad("sink").unwrap();
         let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        // No frame comes between the end of a flush and its segment.
+        let gate = std::sync::Arc::new(std::sync::Mutex::new(()));
         let pushing = std::thread::spawn({
-            let (sinkpad, stop) = (sinkpad.clone(), stop.clone());
+            let (sinkpad, stop, gate) = (sinkpad.clone(), stop.clone(), gate.clone());
             move || {
                 let mut passed = 0;
                 for index in 0.. {
                     if stop.load(Ordering::SeqCst) {
                         break;
                     }
-                    match sinkpad.chain(flat_frame(&info, index, 3)) {
+                    let passing = gate.lock().unwrap();
+                    let flow = sinkpad.chain(flat_frame(&info, index, 3));
+                    drop(passing);
+                    match flow {
                         Ok(_) => passed += 1,
-                        Err(gst::FlowError::Flushing) => std::thread::yield_now(),
+                        Err(gst::FlowError::Flushing) => std::thread::sleep(Duration::from_micros(20)),
                         Err(error) => panic!("{error:?}"),
                     }
                 }
@@ -113,8 +118,11 @@ fn five_hundred_flushes_with_inference_under_way() {
         });
         for round in 0..250u64 {
             assert!(sinkpad.send_event(gst::event::FlushStart::new()));
-            assert!(sinkpad.send_event(gst::event::FlushStop::new(true)));
-            assert!(sinkpad.send_event(segment()));
+            {
+                let _quiet = gate.lock().unwrap();
+                assert!(sinkpad.send_event(gst::event::FlushStop::new(true)));
+                assert!(sinkpad.send_event(segment()));
+            }
             std::thread::sleep(Duration::from_micros(round % 5 * 900));
         }
         stop.store(true, Ordering::SeqCst);

@@ -75,6 +75,34 @@ fn the_format_may_change_while_playing() {
 }
 
 #[test]
+fn a_refined_foreground_follows_the_picture() {
+    // The picture's edge lies 5 pixels beside the mask's, which a cell of 10 pixels cannot tell.
+    let fake = Fake::new(Behaviour::Halves);
+    let mut bench = Bench::new(&fake);
+    bench.element.set_property_from_str("refine", "guided");
+    bench.element.set_property("alpha", 1.0);
+    bench.element.set_property("colors", "ffffff");
+    let (_, mut soft) = mask_harness(&bench, "mask_0", "foreground");
+    let (_, mut hard) = mask_harness(&bench, "mask_1", "foreground-hard");
+    bench.set_caps(VideoFormat::Gray8, 160, 80);
+    let data: Vec<u8> = (0..160 * 80).map(|i| if i % 160 < 85 { 180 } else { 40 }).collect();
+    let mut frame = gst::Buffer::from_mut_slice(data);
+    stamp(&mut frame, 0);
+    let video = bytes(&bench.harness.push_and_pull(frame).unwrap());
+    let (soft, hard) = (bytes(&soft.pull().unwrap()), bytes(&hard.pull().unwrap()));
+    for y in 0..80 {
+        let row = y * 160;
+        assert!(
+            soft[row + 84] > 170 && soft[row + 85] < 30,
+            "{:?}",
+            &soft[row + 80..row + 90]
+        );
+        assert_eq!((hard[row + 84], hard[row + 85]), (255, 0));
+        assert!(video[row + 84] > 220 && video[row + 85] < 65);
+    }
+}
+
+#[test]
 fn there_is_a_mask_for_every_frame_even_before_the_first_result() {
     let fake = Fake::slow(Behaviour::Whole, 50);
     let mut bench = Bench::new(&fake);

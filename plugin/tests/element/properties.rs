@@ -87,6 +87,7 @@ fn every_property_reads_as_it_was_written() {
         ("colors", "112233"),
         ("background-color", "255"),
         ("foreground-regions", "all"),
+        ("refine", "guided"),
         ("smoothing", "0.5"),
         ("on-error", "passthrough"),
     ] {
@@ -100,7 +101,7 @@ fn every_property_reads_as_it_was_written() {
         .filter(|property| property.owner_type() == element.type_())
         .filter(|property| property.flags().contains(gst::glib::ParamFlags::WRITABLE))
         .count();
-    assert_eq!(writable, 16, "a property is missing above");
+    assert_eq!(writable, 17, "a property is missing above");
 }
 
 #[test]

@@ -1,0 +1,274 @@
+//! Drawing by a foreground as large as the frame, such as [`crate::guided`] makes it: each byte moves towards a
+//! target by the weight of its pixel. Targets are small grids, interpolated bilinearly, as in [`crate::draw`].
+
+use crate::draw::{Place, places};
+use crate::guided::nearest;
+use crate::layout::{Channel, Component, Layout, PlaneMut};
+use crate::simd::vectorised;
+
+/// A weight of one, as [`crate::draw`] has it.
+const ONE: f32 = 16383.0;
+/// Scale of targets.
+const TARGET: f32 = 64.0;
+
+/// Which pixels move, and how far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Weight {
+    /// The foreground, by this much (`0..=1`).
+    Foreground(f32),
+    /// All but the foreground, entirely.
+    Background,
+}
+
+/// Where pixels move to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blend {
+    /// Which pixels move.
+    pub weight: Weight,
+    /// Columns of the grids; they cover the whole frame. 1 for a constant.
+    pub width: usize,
+    /// Rows of the grids.
+    pub height: usize,
+    /// Targets of the colour channels, `0..=255` in the frame's own colour model; `None` stays as it is.
+    pub colors: [Option<Vec<f32>>; 3],
+    /// Target of the opacity.
+    pub alpha: Option<Vec<f32>>,
+}
+
+impl Blend {
+    fn target(&self, component: &Component) -> Option<&[f32]> {
+        match component.channel {
+            Channel::Color(index) => self.colors[index].as_deref(),
+            Channel::Alpha => self.alpha.as_deref(),
+        }
+    }
+
+    /// The weights of all values of the foreground.
+    fn weights(&self) -> [i16; 256] {
+        std::array::from_fn(|p| {
+            let p = p as f32 / 255.0;
+            let weight = match self.weight {
+                Weight::Foreground(strength) => strength * p,
+                Weight::Background => 1.0 - p,
+            };
+            (weight * ONE + 0.5) as i16
+        })
+    }
+}
+
+/// Draws blends on frames of one layout; keeps its scratch rows.
+#[derive(Debug, Default)]
+pub struct Blender {
+    weights: Vec<i16>,
+    /// Two rows of the targets' grids, as wide as a plane's rows, and which they are.
+    targets: [Vec<i16>; 2],
+    target_rows: [Option<usize>; 2],
+}
+
+impl Blender {
+    /// Draws on the planes of a frame. `foreground` has `layout.width * layout.height` values, `0..=255`.
+    pub fn paint(&mut self, layout: &Layout, foreground: &[u8], blend: &Blend, frame: &mut [PlaneMut<'_>]) {
+        let table = blend.weights();
+        for (index, plane) in frame.iter_mut().enumerate().take(layout.planes) {
+            let channels: Vec<(&Component, &[f32], Vec<Place>)> = layout
+                .in_plane(index)
+                .filter_map(|(_, component)| {
+                    let columns = places(component.width, component.extent_width, blend.width);
+                    Some((component, blend.target(component)?, columns))
+                })
+                .collect();
+            let Some((shape, ..)) = channels.first() else {
+                continue;
+            };
+            let (bytes, height) = layout.plane_size(index);
+            let rows = places(height, shape.extent_height, blend.height);
+            // Bytes between the channels keep a weight of 0.
+            self.weights.clear();
+            self.weights.resize(bytes, 0);
+            for targets in &mut self.targets {
+                targets.clear();
+                targets.resize(bytes, 0);
+            }
+            self.target_rows = [None; 2];
+            for (y, place) in rows.iter().enumerate() {
+                let row = if height == layout.height {
+                    y
+                } else {
+                    (2 * y).min(layout.height - 1)
+                };
+                let foreground = &foreground[row * layout.width..(row + 1) * layout.width];
+                let Some((first, last)) = drawn(foreground, &table) else {
+                    continue;
+                };
+                if self.target_rows[0] != Some(place.first) {
+                    self.targets.swap(0, 1);
+                    self.target_rows.swap(0, 1);
+                    self.load(0, place.first, blend.width, &channels);
+                }
+                self.load(1, place.second, blend.width, &channels);
+                let (mut begin, mut end) = (bytes, 0);
+                for (component, ..) in &channels {
+                    let first = nearest(first, layout.width, component.width);
+                    let last = nearest(last, layout.width, component.width);
+                    self.weigh(component, foreground, &table, first..last + 1);
+                    begin = begin.min(component.offset + first * component.step);
+                    end = end.max(component.offset + last * component.step + 1);
+                }
+                let at = y * plane.stride;
+                let [top, bottom] = &self.targets;
+                apply(
+                    &mut plane.data[at + begin..at + end],
+                    &self.weights[begin..end],
+                    [&top[begin..end], &bottom[begin..end]],
+                    (place.fraction * 32767.0) as i16,
+                );
+            }
+        }
+    }
+
+    /// Sets the weights of some samples of a row.
+    fn weigh(&mut self, component: &Component, row: &[u8], table: &[i16; 256], samples: std::ops::Range<usize>) {
+        let out = self.weights[component.offset..].iter_mut().step_by(component.step);
+        let out = out.skip(samples.start).take(samples.len());
+        if component.width == row.len() {
+            for (out, p) in out.zip(&row[samples]) {
+                *out = table[usize::from(*p)];
+            }
+        } else {
+            for (out, pair) in out.zip(row.chunks(2).skip(samples.start)) {
+                let sum: usize = pair.iter().map(|p| usize::from(*p)).sum();
+                *out = table[sum / pair.len()];
+            }
+        }
+    }
+
+    fn load(&mut self, slot: usize, grid_row: usize, grid_width: usize, channels: &[(&Component, &[f32], Vec<Place>)]) {
+        if self.target_rows[slot] == Some(grid_row) {
+            return;
+        }
+        self.target_rows[slot] = Some(grid_row);
+        for (component, grid, columns) in channels {
+            let row = &grid[grid_row * grid_width..(grid_row + 1) * grid_width];
+            let out = self.targets[slot][component.offset..]
+                .iter_mut()
+                .step_by(component.step);
+            for (out, place) in out.zip(columns) {
+                let value = row[place.first] + (row[place.second] - row[place.first]) * place.fraction;
+                *out = (value.clamp(0.0, 255.0) * TARGET + 0.5) as i16;
+            }
+        }
+    }
+}
+
+/// The first and the last pixel of a row that moves.
+fn drawn(row: &[u8], table: &[i16; 256]) -> Option<(usize, usize)> {
+    let moves = |p: &u8| table[usize::from(*p)] != 0;
+    Some((row.iter().position(moves)?, row.iter().rposition(moves)?))
+}
+
+vectorised! {
+    /// Moves bytes by their weights (of 2^14) to targets between two rows, mixed by `fraction` (of 2^15).
+    fn apply(bytes: &mut [u8], weights: &[i16], targets: [&[i16]; 2], fraction: i16) {
+        let high = |a: i16, b: i16| ((i32::from(a) * i32::from(b)) >> 16) as i16;
+        let length = bytes.len();
+        let (weights, top, bottom) = (&weights[..length], &targets[0][..length], &targets[1][..length]);
+        for i in 0..length {
+            let target = top[i] + high((bottom[i] - top[i]) << 1, fraction);
+            let byte = i16::from(bytes[i]);
+            // 5 bits of fraction; a step down is rounded as a step up is.
+            let step = high((target << 1) - (byte << 7), weights[i]);
+            bytes[i] = (((byte << 5) + step + 16) >> 5).clamp(0, 255) as u8;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::{FORMATS, tests::layout};
+
+    #[test]
+    fn bytes_move_by_their_pixel_s_weight_in_every_format() {
+        for format in FORMATS {
+            for (width, height) in [(1, 1), (9, 7), (16, 4)] {
+                let layout = layout(format, width, height);
+                // The right half is foreground.
+                let foreground: Vec<u8> = (0..width * height)
+                    .map(|i| if 2 * (i % width) >= width { 255 } else { 0 })
+                    .collect();
+                let blend = |weight| Blend {
+                    weight,
+                    width: 1,
+                    height: 1,
+                    colors: [Some(vec![200.0]), Some(vec![20.0]), Some(vec![128.0])],
+                    alpha: Some(vec![0.0]),
+                };
+                for (weight, left, right) in [
+                    (Weight::Foreground(1.0), 0.0, 1.0),
+                    (Weight::Foreground(0.25), 0.0, 0.25),
+                    (Weight::Background, 1.0, 0.0),
+                ] {
+                    let mut planes: Vec<(Vec<u8>, usize)> = (0..layout.planes)
+                        .map(|plane| {
+                            let (bytes, rows) = layout.plane_size(plane);
+                            (vec![100; bytes * rows], bytes)
+                        })
+                        .collect();
+                    let mut views: Vec<PlaneMut<'_>> = planes
+                        .iter_mut()
+                        .map(|(data, stride)| PlaneMut { data, stride: *stride })
+                        .collect();
+                    Blender::default().paint(&layout, &foreground, &blend(weight), &mut views);
+                    for component in &layout.components {
+                        let target = match component.channel {
+                            Channel::Color(index) => [200.0, 20.0, 128.0][index],
+                            Channel::Alpha => 0.0,
+                        };
+                        let (data, stride) = &planes[component.plane];
+                        for y in 0..component.height {
+                            for (x, weight) in [(0, left), (component.width - 1, right)] {
+                                // A single column is on the left.
+                                let weight = if component.width == 1 { left } else { weight };
+                                let got = f64::from(data[y * stride + component.offset + x * component.step]);
+                                let expected = 100.0 + (target - 100.0) * weight;
+                                assert!(
+                                    (got - expected).abs() < 1.1,
+                                    "{format:?} {component:?}: {got}, not {expected}"
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_weight_of_zero_keeps_every_byte() {
+        let layout = layout(gstreamer_video::VideoFormat::Gray8, 16, 16);
+        let mut data: Vec<u8> = (0..=255).collect();
+        // One pixel of each row moves, the others are in between.
+        let foreground: Vec<u8> = (0..256)
+            .map(|i| if i % 16 == 0 || i % 16 == 15 { 255 } else { 0 })
+            .collect();
+        let blend = Blend {
+            weight: Weight::Foreground(1.0),
+            width: 1,
+            height: 1,
+            colors: [Some(vec![7.0]), None, None],
+            alpha: None,
+        };
+        Blender::default().paint(
+            &layout,
+            &foreground,
+            &blend,
+            &mut [PlaneMut {
+                data: &mut data,
+                stride: 16,
+            }],
+        );
+        for (i, byte) in data.iter().enumerate() {
+            assert_eq!(usize::from(*byte), if foreground[i] == 255 { 7 } else { i });
+        }
+    }
+}
