@@ -2,17 +2,20 @@
 //! fast form.
 //!
 //! Around each cell of the mask's grid the foreground is fitted as a linear function of the frame's colour
-//! components; applied to the full frame, that function falls where the colours change, not where the grid
-//! happens to lie. Components are used as they are (YUV or RGB): the fit does not depend on the colour space.
+//! components. What a pixel's colour differs from its cell's mean moves its foreground by that function, so that
+//! edges fall where the colours change, not where the grid happens to lie, and each cell keeps its own mean. On the
+//! annotations of DAVIS, averaged to 112x64 and brought back to 854x480, that is IoU 0.942 against 0.932 of bilinear
+//! interpolation, and 0.898 against 0.882 if they are blurred first; the filter's own offset, which smooths the mask
+//! over its window, has 0.925 and 0.891. Components are used as they are (YUV or RGB).
 
 use crate::draw::{Place, places};
 use crate::layout::{Channel, Component, Layout, Plane};
 use crate::simd::vectorised;
 
 /// Half the side of the window that is fitted, in cells.
-const RADIUS: usize = 2;
+const RADIUS: usize = 1;
 /// Variance of a component (in `0..=1`) below which it is noise.
-const EPSILON: f64 = 4e-4;
+const EPSILON: f64 = 1e-4;
 
 /// The linear functions, one for each cell: `foreground = sum over c of slope[c] * component[c] + offset`, with
 /// components in `0..=255` and foreground in `0..=255`.
@@ -46,33 +49,33 @@ pub fn fit(foreground: &[f32], averages: &[f32], width: usize, height: usize) ->
         .map(|(index, a)| guide[..=index].iter().map(|b| mean(&product(a, b))).collect())
         .collect();
 
-    let mut grids = vec![vec![0.0; cells]; components + 1];
+    let mut slopes = vec![vec![0.0; cells]; components];
     for cell in 0..cells {
         let mut matrix = [[0.0; 3]; 3];
         let mut vector = [0.0; 3];
         for a in 0..components {
             for b in 0..components {
-                matrix[a][b] = squares[a.max(b)][a.min(b)][cell] - guide_mean[a][cell] * guide_mean[b][cell];
+                let square = squares[a.max(b)][a.min(b)][cell];
+                matrix[a][b] = square - guide_mean[a][cell] * guide_mean[b][cell];
             }
             matrix[a][a] += EPSILON;
             vector[a] = cross[a][cell] - guide_mean[a][cell] * target_mean[cell];
         }
-        let slopes = solve(matrix, vector, components);
-        let mut offset = target_mean[cell];
-        for c in 0..components {
-            grids[c][cell] = slopes[c];
-            offset -= slopes[c] * guide_mean[c][cell];
+        for (slopes, slope) in slopes.iter_mut().zip(solve(matrix, vector, components)) {
+            slopes[cell] = slope;
         }
-        grids[components][cell] = 255.0 * offset;
     }
-    Fit {
-        width,
-        height,
-        grids: grids
-            .iter()
-            .map(|values| mean(values).iter().map(|value| *value as f32).collect())
-            .collect(),
+    let mut grids = Vec::with_capacity(components + 1);
+    let mut offset = target;
+    for (slopes, values) in slopes.iter().zip(&guide) {
+        let slopes = mean(slopes);
+        for ((offset, slope), value) in offset.iter_mut().zip(&slopes).zip(values) {
+            *offset -= slope * value;
+        }
+        grids.push(slopes.iter().map(|slope| *slope as f32).collect());
     }
+    grids.push(offset.iter().map(|offset| (255.0 * offset) as f32).collect());
+    Fit { width, height, grids }
 }
 
 /// Solves a symmetric positive definite system of `size` equations by elimination.

@@ -214,6 +214,11 @@ impl Worker {
         lock(&self.shared.slots).latest.as_ref().map(|(_, mask)| mask.clone())
     }
 
+    /// Whether an inference has ended, well or not.
+    pub fn has_ended_any(&self) -> bool {
+        lock(&self.shared.slots).ended > 0
+    }
+
     /// Forgets masks and waiting work; a result still under way is thrown away when it comes.
     pub fn forget(&self) {
         let mut slots = lock(&self.shared.slots);

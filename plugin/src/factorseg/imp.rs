@@ -1,7 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use factorseg_model::{Segmenter, SegmenterOptions};
 use gst::glib;
@@ -12,7 +12,7 @@ use gstreamer as gst;
 use gstreamer_base::UniqueFlowCombiner;
 use gstreamer_video as gst_video;
 
-use super::{EngineFactory, ErrorPolicy, FactorSegMaskPad, MaskFormat, Mode, Overlay, Refine};
+use super::{EngineError, EngineFactory, ErrorPolicy, FactorSegMaskPad, MaskFormat, Mode, Overlay, Refine};
 use crate::blend::{Blend, Blender};
 use crate::contour;
 use crate::draw::{Layer, Painter};
@@ -52,6 +52,10 @@ pub struct FactorSeg {
     failed: AtomicBool,
     /// A warning about frames without masks was posted.
     warned: AtomicBool,
+    /// A thread is loading another engine.
+    loading: AtomicBool,
+    /// What the element adds to the latency of a live stream.
+    latency: Mutex<Latency>,
 }
 
 /// A loaded engine at work, and what the settings mean for it.
@@ -165,6 +169,9 @@ impl ObjectSubclass for FactorSeg {
             .event_function(|pad, parent, event| {
                 Self::catch_panic_pad_function(parent, || false, |element| element.src_event(pad, event))
             })
+            .query_function(|pad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |element| element.src_query(pad, query))
+            })
             .flags(gst::PadFlags::PROXY_CAPS)
             .build();
         let mut combiner = UniqueFlowCombiner::new();
@@ -184,6 +191,8 @@ impl ObjectSubclass for FactorSeg {
             counters: Counters::default(),
             failed: AtomicBool::default(),
             warned: AtomicBool::default(),
+            loading: AtomicBool::default(),
+            latency: Mutex::default(),
         }
     }
 }
@@ -197,13 +206,13 @@ impl ObjectImpl for FactorSeg {
                     .nick("Model")
                     .blurb("Checkpoint, a file or a directory with model.safetensors; empty for the built-in one")
                     .default_value(Some(default.model.as_str()))
-                    .mutable_ready()
+                    .mutable_playing()
                     .build(),
                 glib::ParamSpecString::builder("device")
                     .nick("Device")
                     .blurb("Where the network runs: auto (CUDA if there is one, else cpu), cpu, cuda, cuda:N")
                     .default_value(Some(default.device.as_str()))
-                    .mutable_ready()
+                    .mutable_playing()
                     .build(),
                 glib::ParamSpecString::builder("class")
                     .nick("Class")
@@ -349,7 +358,10 @@ impl ObjectImpl for FactorSeg {
                 name => unreachable!("no writable property {name}"),
             }
         }
-        self.update_plan();
+        match pspec.name() {
+            "model" | "device" => self.reload(),
+            _ => self.update_plan(),
+        }
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
@@ -520,6 +532,29 @@ impl ChildProxyImpl for FactorSeg {
     }
 }
 
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("Cannot load the model: {0}")]
+    Model(EngineError),
+    #[error("The model {0} has no regions")]
+    NoRegions(String),
+    #[error("Cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+impl OpenError {
+    fn domain(&self) -> gst::ResourceError {
+        match self {
+            OpenError::Settings(_) | OpenError::NoRegions(_) => gst::ResourceError::Settings,
+            OpenError::Model(_) => gst::ResourceError::OpenRead,
+            OpenError::Thread(_) => gst::ResourceError::Failed,
+        }
+    }
+}
+
 /// Loading and settings.
 impl FactorSeg {
     pub(super) fn set_engine_factory(&self, factory: EngineFactory) {
@@ -534,27 +569,35 @@ impl FactorSeg {
     fn open(&self) -> Result<(), gst::StateChangeError> {
         self.failed.store(false, Ordering::SeqCst);
         self.warned.store(false, Ordering::SeqCst);
+        self.try_open().map_err(|error| {
+            self.fail(error.domain(), &error.to_string());
+            gst::StateChangeError
+        })
+    }
+
+    fn try_open(&self) -> Result<(), OpenError> {
         let settings = lock(&self.settings).clone();
-        let request = match settings.engine() {
-            Ok(request) => request,
-            Err(error) => return Err(self.refuse_settings(&error)),
-        };
+        let request = settings.engine()?;
         if let Some(session) = self.session()
             && session.request == request
             && !session.worker.is_dead()
         {
-            let plan = settings
-                .plan(session.worker.info())
-                .map_err(|error| self.refuse_settings(&error))?;
-            *lock(&session.plan) = Arc::new(plan);
+            *lock(&session.plan) = Arc::new(settings.plan(session.worker.info())?);
             return Ok(());
         }
         // The old engine goes before the new one comes: a device may not hold both.
         let old = lock(&self.session).take();
         drop(old);
+        let session = self.load(&settings, request)?;
+        *lock(&self.session) = Some(Arc::new(session));
+        // A property may have changed since the settings were read.
+        self.update_plan();
+        Ok(())
+    }
 
+    fn load(&self, settings: &Settings, request: EngineRequest) -> Result<Session, OpenError> {
         self.post_progress(gst::ProgressType::Start, "Loading the model");
-        let session = self.load(&settings, request).inspect_err(|_| {
+        let session = self.load_quietly(settings, request).inspect_err(|_| {
             self.post_progress(gst::ProgressType::Error, "The model was not loaded");
         })?;
         let info = session.worker.info();
@@ -571,43 +614,25 @@ impl FactorSeg {
             gst::ProgressType::Complete,
             &format!("Loaded {} on {}", info.model, info.device),
         );
-        *lock(&self.session) = Some(Arc::new(session));
-        // A property may have changed since the settings were read.
-        self.update_plan();
-        Ok(())
+        Ok(session)
     }
 
-    fn load(&self, settings: &Settings, request: EngineRequest) -> Result<Session, gst::StateChangeError> {
+    fn load_quietly(&self, settings: &Settings, request: EngineRequest) -> Result<Session, OpenError> {
         let factory = lock(&self.factory).clone().unwrap_or_else(default_factory);
         let engine = catch_unwind(AssertUnwindSafe(|| factory(&request)))
             .unwrap_or_else(|panic| Err(format!("loading panicked: {}", panic_text(&*panic)).into()))
-            .map_err(|error| {
-                self.fail(gst::ResourceError::OpenRead, &format!("Cannot load the model: {error}"));
-                gst::StateChangeError
-            })?;
+            .map_err(OpenError::Model)?;
         if engine.info().regions == 0 {
-            self.fail(
-                gst::ResourceError::Settings,
-                &format!("The model {} has no regions", engine.info().model),
-            );
-            return Err(gst::StateChangeError);
+            return Err(OpenError::NoRegions(engine.info().model.clone()));
         }
-        let plan = settings
-            .plan(engine.info())
-            .map_err(|error| self.refuse_settings(&error))?;
+        let plan = settings.plan(engine.info())?;
         let element = self.obj().downgrade();
         let on_failure = Box::new(move |failure: &Failure| {
             if let Some(element) = element.upgrade() {
                 element.imp().report(failure);
             }
         });
-        let worker = Worker::start(engine, "factorseg", on_failure).map_err(|error| {
-            self.fail(
-                gst::ResourceError::Failed,
-                &format!("Cannot start the inference thread: {error}"),
-            );
-            gst::StateChangeError
-        })?;
+        let worker = Worker::start(engine, "factorseg", on_failure).map_err(OpenError::Thread)?;
         Ok(Session {
             request,
             worker,
@@ -615,16 +640,85 @@ impl FactorSeg {
         })
     }
 
+    /// Loads another engine while the stream goes on with the one it has, then swaps them.
+    fn reload(&self) {
+        if self.obj().current_state() < gst::State::Paused || self.loading.swap(true, Ordering::SeqCst) {
+            // Loaded on the way to PAUSED, or by the thread that is at it.
+            return;
+        }
+        let element = self.obj().clone();
+        let thread = std::thread::Builder::new()
+            .name("factorseg-load".into())
+            .spawn(move || {
+                let element = element.imp();
+                // A property that is set after the last look starts another thread.
+                while element.swap_engine() {}
+            });
+        if let Err(error) = thread {
+            self.loading.store(false, Ordering::SeqCst);
+            self.complain(gst::ResourceError::Failed, &OpenError::Thread(error).to_string());
+        }
+    }
+
+    /// Loads the engine that the settings ask for, if it is another one. Returns whether to look again.
+    fn swap_engine(&self) -> bool {
+        let settings = lock(&self.settings).clone();
+        let is_current = |request: &EngineRequest| self.session().is_none_or(|session| session.request == *request);
+        let loaded = match settings.engine() {
+            Ok(request) if is_current(&request) => {
+                self.loading.store(false, Ordering::SeqCst);
+                self.update_plan();
+                // A property that was set just now found this thread still at work.
+                let again = lock(&self.settings).engine().is_ok_and(|request| !is_current(&request));
+                return again && !self.loading.swap(true, Ordering::SeqCst);
+            }
+            Ok(request) => self.load(&settings, request),
+            Err(error) => Err(error.into()),
+        };
+        let session = match loaded {
+            Ok(session) => Arc::new(session),
+            Err(error) => {
+                self.loading.store(false, Ordering::SeqCst);
+                self.complain(error.domain(), &error.to_string());
+                return false;
+            }
+        };
+        let old = {
+            // Caps set the size of the session that is there, so both are looked at under this lock.
+            let mut slot = lock(&self.session);
+            let format = lock(&self.stream).format.clone();
+            if let Some(format) = format {
+                session.worker.set_frame_size(format.layout.width, format.layout.height);
+            }
+            match slot.as_ref() {
+                Some(old) if old.request != session.request => slot.replace(session),
+                // Stopped, or started anew, in the meantime.
+                _ => None,
+            }
+        };
+        if let Some(old) = old {
+            // The streaming thread must not be the last to hold it: it would wait for the old one's thread.
+            while Arc::strong_count(&old) > 1 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        true
+    }
+
+    /// Reports what is wrong with a stream that plays: its end, or a warning.
+    fn complain(&self, domain: gst::ResourceError, text: &str) {
+        let on_error = lock(&self.settings).on_error;
+        match on_error {
+            ErrorPolicy::Fail => self.fail(domain, text),
+            ErrorPolicy::Passthrough => gst::element_imp_warning!(self, domain, ("{text}")),
+        }
+    }
+
     /// Posts an error message, unless this run has had its one already.
     fn fail(&self, error: impl gst::MessageErrorDomain, text: &str) {
         if !self.failed.swap(true, Ordering::SeqCst) {
             gst::element_imp_error!(self, error, ("{text}"));
         }
-    }
-
-    fn refuse_settings(&self, error: &SettingsError) -> gst::StateChangeError {
-        self.fail(gst::ResourceError::Settings, &error.to_string());
-        gst::StateChangeError
     }
 
     fn post_progress(&self, kind: gst::ProgressType, text: &str) {
@@ -642,14 +736,9 @@ impl FactorSeg {
         let settings = lock(&self.settings).clone();
         match settings.plan(session.worker.info()) {
             Ok(plan) => *lock(&session.plan) = Arc::new(plan),
-            Err(error) => match settings.on_error {
-                ErrorPolicy::Fail => {
-                    self.fail(gst::ResourceError::Settings, &error.to_string());
-                }
-                ErrorPolicy::Passthrough => {
-                    gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{error}"));
-                }
-            },
+            // The settings may be meant for the model that is being loaded.
+            Err(_) if self.loading.load(Ordering::SeqCst) => {}
+            Err(error) => self.complain(gst::ResourceError::Settings, &error.to_string()),
         }
     }
 
@@ -713,6 +802,41 @@ impl FactorSeg {
     }
 }
 
+/// How long frames are held, as it is told to the pipeline.
+#[derive(Debug, Default)]
+struct Latency {
+    reported: gst::ClockTime,
+    /// The longest of the frames since it was told last, and how many these are.
+    longest: Duration,
+    frames: u32,
+}
+
+impl Latency {
+    /// Frames after which a latency that was too long is corrected.
+    const WINDOW: u32 = 250;
+
+    /// Takes note of a frame's time. Returns whether the latency is another now.
+    fn observe(&mut self, waits: bool, duration: Duration) -> bool {
+        // Drawing alone is done in time: a mode that does not wait adds nothing.
+        let duration = if waits { duration } else { Duration::ZERO };
+        self.longest = self.longest.max(duration);
+        self.frames += 1;
+        // A fifth more than what was seen, in whole milliseconds, so that it is not told for every frame.
+        let wanted = gst::ClockTime::from_mseconds((self.longest.as_secs_f64() * 1200.0).ceil() as u64);
+        let too_short = duration > Duration::from(self.reported);
+        let too_long = self.frames >= Self::WINDOW && wanted < self.reported / 2;
+        let changes = too_short || too_long;
+        if changes {
+            self.reported = wanted;
+        }
+        if changes || self.frames >= Self::WINDOW {
+            self.longest = Duration::ZERO;
+            self.frames = 0;
+        }
+        changes
+    }
+}
+
 fn default_factory() -> EngineFactory {
     Arc::new(|request| {
         // The class is set with the first frame: which there are is known only when the model is loaded.
@@ -727,6 +851,7 @@ impl FactorSeg {
         self.counters.frames.store(0, Ordering::Relaxed);
         self.counters.reused.store(0, Ordering::Relaxed);
         *lock(&self.earliest) = None;
+        *lock(&self.latency) = Latency::default();
         let mut stream = lock(&self.stream);
         *stream = Stream::default();
         stream.restart();
@@ -816,6 +941,27 @@ impl FactorSeg {
         gst::Pad::event_default(pad, Some(&*self.obj()), event)
     }
 
+    fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        match query.view_mut() {
+            gst::QueryViewMut::Latency(latency) => {
+                let mut upstream = gst::query::Latency::new();
+                let known = self.sinkpad.peer_query(&mut upstream);
+                if known {
+                    let (live, minimum, maximum) = upstream.result();
+                    let own = if live {
+                        lock(&self.latency).reported
+                    } else {
+                        gst::ClockTime::ZERO
+                    };
+                    // Frames are delayed, not stored: what can be buffered stays what it is.
+                    latency.set(live, minimum + own, maximum);
+                }
+                known
+            }
+            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
+        }
+    }
+
     fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
         match query.view_mut() {
             // Frames are drawn on where they lie, so upstream allocates as downstream wishes.
@@ -859,6 +1005,7 @@ impl FactorSeg {
         }
         let (width, height) = (info.width() as usize, info.height() as usize);
         let layout = Layout::new(&info);
+        let session = lock(&self.session);
         let mut stream = lock(&self.stream);
         let same_size = stream
             .format
@@ -869,8 +1016,7 @@ impl FactorSeg {
         if !same_size {
             stream.restart();
         }
-        drop(stream);
-        if let Some(session) = self.session() {
+        if let Some(session) = session.as_ref() {
             if !same_size {
                 session.worker.forget();
             }
@@ -903,11 +1049,13 @@ impl FactorSeg {
             return self.push_video(buffer);
         }
         let plan = session.plan();
+        let live = self.is_live();
         let wait = match plan.mode {
             Mode::EveryFrame => true,
             Mode::Latest => false,
-            Mode::Auto => !self.is_live(),
+            Mode::Auto => !live,
         };
+        let start = Instant::now();
         let submitted = if self.is_due(&plan, &buffer, wait) {
             self.submit(&session, &plan, &format, &buffer, wait)?
         } else {
@@ -919,8 +1067,14 @@ impl FactorSeg {
                 Err(interrupted) => self.interrupted(interrupted)?,
             },
             (true, None) => lock(&self.stream).mask.clone(),
-            (false, _) => session.worker.latest(),
+            (false, _) => match session.worker.latest() {
+                // An engine that was swapped in has not finished its first frame.
+                None if !session.worker.has_ended_any() => lock(&self.stream).mask.clone(),
+                latest => latest,
+            },
         };
+        // A mask of another engine may have other regions.
+        let mask = mask.filter(|mask| mask.map.regions == plan.foreground.len());
         if self.failed.load(Ordering::SeqCst) {
             return Err(gst::FlowError::Error);
         }
@@ -943,6 +1097,12 @@ impl FactorSeg {
         }
         if let Some(refined) = refined {
             lock(&self.stream).refined = refined;
+        }
+        if live && lock(&self.latency).observe(wait, start.elapsed()) {
+            gst::debug!(CAT, imp = self, "the latency has changed");
+            // Without a bus nobody computes it.
+            let element = self.obj();
+            let _ = element.post_message(gst::message::Latency::builder().src(&*element).build());
         }
         self.push_video(buffer)
     }

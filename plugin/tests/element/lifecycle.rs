@@ -236,6 +236,68 @@ fn an_error_handler_may_stop_the_element() {
 }
 
 #[test]
+fn another_model_is_swapped_in_without_a_gap() {
+    for mode in ["every-frame", "latest"] {
+        let (first, second) = (Fake::slow(Behaviour::Whole, 5), Fake::slow(Behaviour::Halves, 5));
+        let element = first.element();
+        element.set_engine_factory(std::sync::Arc::new({
+            let (first, second) = (first.clone(), second.clone());
+            move |request| match request.model.to_string().as_str() {
+                "second" => {
+                    std::thread::sleep(Duration::from_millis(150));
+                    Ok(second.engine())
+                }
+                "broken" => Err("this file is broken".into()),
+                _ => Ok(first.engine()),
+            }
+        }));
+        element.set_property_from_str("mode", mode);
+        element.set_property_from_str("on-error", "passthrough");
+        let mut bench = Bench::with(element);
+        bench.set_caps(VideoFormat::Gray8, 32, 16);
+        let info = video_info(VideoFormat::Gray8, 32, 16);
+        let mut frames = 0..;
+        let mut area = |bench: &mut Bench| {
+            let frame = flat_frame(&info, frames.next().unwrap(), 50);
+            let output = bench.harness.push_and_pull(frame).unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+            FrameReport::from_buffer(&output).map(|report| report.regions[0].area)
+        };
+        until("the first model works", || area(&mut bench) == Some(1.0));
+
+        // A model that does not load leaves the old one at work.
+        bench.element.set_property("model", "broken");
+        let mut warnings = Vec::new();
+        until("the failure is reported", || {
+            assert_eq!(area(&mut bench), Some(1.0));
+            warnings.extend(bench.messages(gst::MessageType::Warning));
+            !warnings.is_empty()
+        });
+        assert!(warnings[0].contains("this file is broken"), "{warnings:?}");
+
+        let start = Instant::now();
+        bench.element.set_property("model", "second");
+        let mut old = 0;
+        until("the second model works", || match area(&mut bench) {
+            Some(1.0) => {
+                old += 1;
+                false
+            }
+            Some(0.5) => true,
+            other => panic!("a gap: {other:?}"),
+        });
+        assert!(
+            start.elapsed() > Duration::from_millis(150) && old > 5,
+            "{mode}: {old} frames"
+        );
+        until("the first engine is gone", || first.alive.load(Ordering::SeqCst) == 0);
+        assert_eq!(second.loaded.load(Ordering::SeqCst), 1);
+        bench.element.set_state(gst::State::Null).unwrap();
+        assert_eq!(second.alive.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[test]
 fn downstream_decides_the_flow() {
     let fake = Fake::new(Behaviour::Whole);
     let element = fake.element();

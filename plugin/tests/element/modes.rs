@@ -103,6 +103,34 @@ fn auto_is_latest_for_live_sources_only() {
 }
 
 #[test]
+fn latency_is_told_for_live_frames_that_wait() {
+    for (live, mode, tells) in [
+        (true, "every-frame", true),
+        (true, "latest", false),
+        (false, "every-frame", false),
+    ] {
+        let element = Fake::slow(Behaviour::Whole, 20).element();
+        element.set_property_from_str("mode", mode);
+        let mut bench = Bench::with(element);
+        bench.harness.set_live(live);
+        bench.set_caps(VideoFormat::I420, 64, 48);
+        let info = video_info(VideoFormat::I420, 64, 48);
+        for index in 0..10 {
+            bench.harness.push_and_pull(flat_frame(&info, index, 30)).unwrap();
+        }
+        let latency = bench.harness.query_latency().unwrap_or_default();
+        let told = bench.messages(gst::MessageType::Latency).len();
+        if tells {
+            assert!(latency >= gst::ClockTime::from_mseconds(20), "{latency}");
+            // Not for every frame.
+            assert!((1..6).contains(&told), "{told} messages");
+        } else {
+            assert_eq!((latency, told), (gst::ClockTime::ZERO, 0), "{live} {mode}");
+        }
+    }
+}
+
+#[test]
 fn a_still_video_has_still_masks() {
     let element = Fake::new(Behaviour::Brightness).element();
     element.set_property("smoothing", 0.8);

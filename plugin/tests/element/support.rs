@@ -77,6 +77,15 @@ impl Fake {
         *self.behaviour.lock().unwrap() = behaviour;
     }
 
+    pub fn engine(&self) -> Box<dyn Engine> {
+        self.loaded.fetch_add(1, Ordering::SeqCst);
+        self.alive.fetch_add(1, Ordering::SeqCst);
+        Box::new(FakeEngine {
+            fake: self.clone(),
+            info: info(),
+        })
+    }
+
     pub fn segmented(&self) -> usize {
         self.segmented.load(Ordering::SeqCst)
     }
@@ -90,14 +99,7 @@ impl Fake {
             .downcast::<FactorSeg>()
             .unwrap();
         let fake = self.clone();
-        element.set_engine_factory(Arc::new(move |_| {
-            fake.loaded.fetch_add(1, Ordering::SeqCst);
-            fake.alive.fetch_add(1, Ordering::SeqCst);
-            Ok(Box::new(FakeEngine {
-                fake: fake.clone(),
-                info: info(),
-            }))
-        }));
+        element.set_engine_factory(Arc::new(move |_| Ok(fake.engine())));
         element
     }
 }
