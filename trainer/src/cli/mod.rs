@@ -1,0 +1,67 @@
+//! The program's commands.
+
+mod evaluate;
+mod inspect;
+mod recipes;
+mod resume;
+mod train;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::training::run::Ending;
+use crate::training::signals::INTERRUPTED;
+
+/// Trains and uses factorized diffusion models: segmentation learned from unlabelled images.
+#[derive(Debug, Parser)]
+#[command(name = "factorseg", version, about, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted (state saved).")]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::Train),
+    Resume(resume::Resume),
+    Inspect(inspect::Inspect),
+    Recipes(recipes::Recipes),
+    Evaluate(evaluate::Evaluate),
+}
+
+/// Runs the command line; the exit code is documented in its help.
+pub fn main() -> ExitCode {
+    let program = Program::parse();
+    let result = match program.command {
+        Command::Train(command) => command.run(),
+        Command::Resume(command) => command.run(),
+        Command::Inspect(command) => command.run(),
+        Command::Recipes(command) => command.run(),
+        Command::Evaluate(command) => command.run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn exit_code(ending: Ending) -> ExitCode {
+    match ending {
+        Ending::Done => ExitCode::SUCCESS,
+        Ending::Interrupted => ExitCode::from(INTERRUPTED),
+    }
+}
+
+/// Limits the threads of the CPU device; 0 leaves it to the system.
+fn set_threads(threads: usize) -> Result<()> {
+    if threads > 0 {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    }
+    Ok(())
+}

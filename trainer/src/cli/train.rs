@@ -1,0 +1,205 @@
+//! `factorseg train`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use factorseg_model::{DeviceSpec, ModelConfig, Preset};
+
+use super::{exit_code, set_threads};
+use crate::data::folder::ImageFolder;
+use crate::recipe::Recipe;
+use crate::training::run;
+use crate::training::run_directory::{DataDescription, RunConfig, RunOptions};
+
+/// Train a model on a folder of images, without labels.
+///
+/// DATA holds one sub-folder of images per class (a conditional model), or the images themselves
+/// (an unconditional one). Nothing else is needed: no masks, no boxes.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  factorseg train photos --run runs/photos
+  factorseg train imagenet/train --run runs/imagenet --preset paper-64 --recipe paper-imagenet --micro-batch 64
+  factorseg recipes two-phase > mine.toml && factorseg train birds --run runs/birds --recipe mine.toml --steps 20000
+  factorseg resume runs/photos")]
+pub struct Train {
+    /// Folder of images
+    data: PathBuf,
+    /// Folder of the run: configuration, metrics, pictures, checkpoints
+    #[arg(long, value_name = "FOLDER")]
+    run: PathBuf,
+    /// Size of the network: tiny, small, paper-64, paper-128
+    #[arg(long, default_value = "small")]
+    preset: Preset,
+    /// Schedule: a built-in name (see `factorseg recipes`) or a TOML or JSON file
+    #[arg(long, default_value = "two-phase", value_name = "NAME|FILE")]
+    recipe: String,
+    /// Start from the weights of a checkpoint
+    #[arg(long, value_name = "CHECKPOINT")]
+    init_from: Option<PathBuf>,
+    /// Leave out the classes that the folders name
+    #[arg(long)]
+    unconditional: bool,
+    /// Number of regions K
+    #[arg(long, value_name = "K")]
+    regions: Option<usize>,
+    /// Side of the training images in pixels
+    #[arg(long, value_name = "PIXELS")]
+    image_size: Option<usize>,
+    /// Channels C of the finest level
+    #[arg(long, value_name = "C")]
+    base_channels: Option<usize>,
+    /// Channels of each level in multiples of C, finest first
+    #[arg(long, value_name = "M,M,..", value_delimiter = ',')]
+    channel_multipliers: Option<Vec<usize>>,
+    /// Residual blocks per level
+    #[arg(long, value_name = "N")]
+    residual_blocks: Option<usize>,
+    /// Sides of the levels with self-attention
+    #[arg(long, value_name = "SIDE,..", value_delimiter = ',')]
+    attention_resolutions: Option<Vec<usize>>,
+    /// Images per step, instead of the recipe's
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Images per pass; a batch is accumulated from them
+    #[arg(long, value_name = "N")]
+    micro_batch: Option<usize>,
+    /// Steps of the whole run; the recipe's phases are scaled alike
+    #[arg(long, value_name = "N")]
+    steps: Option<u64>,
+    /// Seed of all random numbers
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Images kept out of training to watch progress on
+    #[arg(long, default_value_t = 32, value_name = "N")]
+    held_out: usize,
+    #[command(flatten)]
+    options: Options,
+    /// Print the metrics as JSON lines on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options that do not change what is computed.
+#[derive(Debug, Args)]
+struct Options {
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: DeviceSpec,
+    /// Threads of the CPU device; 0: one per core
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+    /// Threads that read and decode images
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    input_threads: usize,
+    /// Batches kept ready
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    prefetch: usize,
+    /// Memory for decoded images
+    #[arg(long, default_value_t = 2048, value_name = "MIB")]
+    cache_mib: usize,
+    /// Broken images that are skipped before the run stops
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    max_broken: usize,
+    /// Steps between lines of the log
+    #[arg(long, default_value_t = 20, value_name = "STEPS")]
+    log_every: u64,
+    /// Steps between pictures of held-out images; 0: none
+    #[arg(long, default_value_t = 500, value_name = "STEPS")]
+    sample_every: u64,
+    /// Steps between checkpoints
+    #[arg(long, default_value_t = 500, value_name = "STEPS")]
+    save_every: u64,
+    /// Checkpoints kept
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    keep: usize,
+}
+
+impl Train {
+    /// Runs the command.
+    pub fn run(self) -> Result<ExitCode> {
+        set_threads(self.options.threads)?;
+        let mut folder = ImageFolder::scan(&self.data)?;
+        if self.unconditional {
+            folder = folder.without_classes();
+        }
+        let recipe = self.recipe()?;
+        let model = self.model(folder.classes.len())?;
+        recipe.validate_for(model.schedule.timesteps)?;
+        if model.regions == 1 && recipe.phases.iter().any(|phase| phase.masks != Default::default()) {
+            bail!("one region has nothing to mask; use --regions 2 or more, or a recipe without masks settings");
+        }
+        let data = DataDescription::of(&folder, self.unconditional, self.held_out);
+        eprintln!(
+            "{} images{} in {}, recipe {}, {} steps of {} images",
+            data.images,
+            if data.classes.is_empty() {
+                String::new()
+            } else {
+                format!(" of {} classes", data.classes.len())
+            },
+            data.path.display(),
+            recipe.name,
+            recipe.total_steps(),
+            recipe.batch_size
+        );
+        let options = self.options;
+        let config = RunConfig {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            seed: self.seed,
+            data,
+            model,
+            init_from: self.init_from,
+            recipe,
+            options: RunOptions {
+                device: options.device.to_string(),
+                threads: options.threads,
+                input_threads: options.input_threads,
+                prefetch: options.prefetch,
+                cache_mib: options.cache_mib,
+                max_broken: options.max_broken,
+                log_every: options.log_every,
+                sample_every: options.sample_every,
+                save_every: options.save_every,
+                keep: options.keep,
+            },
+        };
+        run::start(&self.run, config, folder, self.json).map(exit_code)
+    }
+
+    fn recipe(&self) -> Result<Recipe> {
+        let mut recipe = Recipe::load(&self.recipe)?;
+        if let Some(batch_size) = self.batch_size {
+            recipe.batch_size = batch_size;
+            recipe.micro_batch = recipe.micro_batch.filter(|size| *size <= batch_size);
+        }
+        if self.micro_batch.is_some() {
+            recipe.micro_batch = self.micro_batch;
+        }
+        if let Some(steps) = self.steps {
+            recipe.scale_to(steps);
+        }
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    fn model(&self, classes: usize) -> Result<ModelConfig> {
+        let mut model = ModelConfig::preset(self.preset);
+        model.classes = classes;
+        let set = |field: &mut usize, value: Option<usize>| *field = value.unwrap_or(*field);
+        set(&mut model.regions, self.regions);
+        set(&mut model.image_size, self.image_size);
+        set(&mut model.base_channels, self.base_channels);
+        set(&mut model.residual_blocks, self.residual_blocks);
+        if let Some(multipliers) = &self.channel_multipliers {
+            model.channel_multipliers = multipliers.clone();
+        }
+        if let Some(resolutions) = &self.attention_resolutions {
+            model.attention_resolutions = resolutions.clone();
+        }
+        model.validate()?;
+        Ok(model)
+    }
+}

@@ -1,0 +1,328 @@
+//! Training batches: crop, flip, noise (Eq. 1).
+
+use std::f32::consts::TAU;
+
+use factorseg_model::NoiseSchedule;
+use rand::Rng;
+
+use super::cache::{ImageCache, TooManyBroken};
+use super::decode::Pixels;
+use super::order::{Order, Stream, random};
+use crate::recipe::{Augmentation, Crop, Recipe};
+
+/// A part of a batch that goes through the network at once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MicroBatch {
+    /// Number of images.
+    pub size: usize,
+    /// Noised images `x_t`, `[size, 3, side, side]`.
+    pub noised: Vec<f32>,
+    /// The noise `epsilon` that the network has to find, same shape.
+    pub noise: Vec<f32>,
+    /// Timesteps `t`, 1-based.
+    pub timesteps: Vec<i32>,
+    /// Class indices; the number of classes stands for `none`. Empty without classes.
+    pub classes: Vec<i32>,
+}
+
+/// All images of one optimizer step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// 0-based step that this batch belongs to.
+    pub step: u64,
+    /// Its parts.
+    pub parts: Vec<MicroBatch>,
+}
+
+/// Builds the batch of any step from the seed and the step's number alone.
+#[derive(Debug)]
+pub struct BatchMaker {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Side of the training square in pixels.
+    pub side: usize,
+    /// Number of classes, 0 without.
+    pub classes: usize,
+    /// Noise schedule of the model.
+    pub schedule: NoiseSchedule,
+    /// Phases, batch sizes, augmentation.
+    pub recipe: Recipe,
+}
+
+impl BatchMaker {
+    /// Shorter side that images are cached at, in pixels.
+    pub fn cached_side(side: usize, augmentation: &Augmentation) -> usize {
+        ((side as f64 * augmentation.crop_scale).round() as usize).max(side)
+    }
+
+    /// The batch of `step`. A broken image is replaced by the next good one in the folder's order.
+    ///
+    /// # Errors
+    /// When more images are broken than the run accepts.
+    pub fn make(&self, step: u64, order: &mut Order, images: &ImageCache) -> Result<Batch, TooManyBroken> {
+        let (phase, _) = self.recipe.phase_at(step);
+        let timesteps = self.recipe.phases[phase].timesteps;
+        let size = self.recipe.batch_size;
+        let part_size = self.recipe.micro_batch.unwrap_or(size);
+        let mut parts = Vec::with_capacity(size.div_ceil(part_size));
+        let mut position = step * size as u64;
+        let mut left = size;
+        while left > 0 {
+            let size = left.min(part_size);
+            left -= size;
+            let values = size * 3 * self.side * self.side;
+            let mut part = MicroBatch {
+                size,
+                noised: Vec::with_capacity(values),
+                noise: Vec::with_capacity(values),
+                timesteps: Vec::with_capacity(size),
+                classes: Vec::new(),
+            };
+            for _ in 0..size {
+                let (index, pixels) = good_image(images, order.image(position))?;
+                self.add(&mut part, position, &pixels, images.class(index), timesteps);
+                position += 1;
+            }
+            parts.push(part);
+        }
+        Ok(Batch { step, parts })
+    }
+
+    fn add(
+        &self,
+        part: &mut MicroBatch,
+        position: u64,
+        pixels: &Pixels,
+        class: Option<usize>,
+        timesteps: (usize, usize),
+    ) {
+        let mut random = random(self.seed, Stream::Sample, position);
+        let augmentation = &self.recipe.augmentation;
+        // Every sample draws the same numbers in the same order, whatever the options.
+        let (across, down) = (random.random::<f64>(), random.random::<f64>());
+        let flip = random.random::<f64>() < augmentation.flip;
+        let no_class = random.random::<f64>() < self.recipe.label_dropout;
+        let timestep = random.random_range(timesteps.0..=timesteps.1);
+        let (left, top) = match augmentation.crop {
+            Crop::Centre => ((pixels.width - self.side) / 2, (pixels.height - self.side) / 2),
+            Crop::Random => (
+                (across * (pixels.width - self.side + 1) as f64) as usize,
+                (down * (pixels.height - self.side + 1) as f64) as usize,
+            ),
+        };
+        let values = 3 * self.side * self.side;
+        let start = part.noise.len();
+        normal(&mut random, values, &mut part.noise);
+        let (image_part, noise_part) = self.schedule.mix(timestep);
+        let noise = &part.noise[start..];
+        square(pixels, left, top, self.side, flip, |at, value| {
+            part.noised
+                .push(image_part as f32 * value + noise_part as f32 * noise[at]);
+        });
+        part.timesteps.push(timestep as i32);
+        if self.classes > 0 {
+            let class = if no_class {
+                self.classes
+            } else {
+                class.unwrap_or(self.classes)
+            };
+            part.classes.push(class as i32);
+        }
+    }
+}
+
+fn good_image(images: &ImageCache, first: usize) -> Result<(usize, std::sync::Arc<Pixels>), TooManyBroken> {
+    let mut index = first;
+    loop {
+        if let Some(pixels) = images.get(index)? {
+            return Ok((index, pixels));
+        }
+        index = (index + 1) % images.len();
+        if index == first {
+            return Err(TooManyBroken {
+                count: images.len(),
+                limit: images.len() - 1,
+                path: "every image of the folder".into(),
+                reason: "none can be decoded".into(),
+            });
+        }
+    }
+}
+
+/// Calls `put(index, value)` for the square at (`left`, `top`), channel by channel, with pixels
+/// scaled to `x / 127.5 - 1`.
+fn square(pixels: &Pixels, left: usize, top: usize, side: usize, flip: bool, mut put: impl FnMut(usize, f32)) {
+    let mut at = 0;
+    for channel in 0..3 {
+        for y in top..top + side {
+            for x in 0..side {
+                let x = left + if flip { side - 1 - x } else { x };
+                put(
+                    at,
+                    f32::from(pixels.data[(y * pixels.width + x) * 3 + channel]) / 127.5 - 1.0,
+                );
+                at += 1;
+            }
+        }
+    }
+}
+
+/// The middle square of an image, `[3, side, side]` in -1..=1.
+pub fn centre_square(pixels: &Pixels, side: usize) -> Vec<f32> {
+    let mut values = Vec::with_capacity(3 * side * side);
+    square(
+        pixels,
+        (pixels.width - side) / 2,
+        (pixels.height - side) / 2,
+        side,
+        false,
+        |_, value| values.push(value),
+    );
+    values
+}
+
+/// Appends `count` standard normal numbers (Box and Muller).
+pub fn normal(random: &mut impl Rng, count: usize, into: &mut Vec<f32>) {
+    let end = into.len() + count;
+    while into.len() < end {
+        // 1 - u is in (0, 1], so the logarithm is finite.
+        let radius = (-2.0 * (1.0 - random.random::<f32>()).ln()).sqrt();
+        let (sin, cos) = (TAU * random.random::<f32>()).sin_cos();
+        into.push(radius * cos);
+        if into.len() < end {
+            into.push(radius * sin);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::folder::ImageFolder;
+    use factorseg_model::ScheduleConfig;
+    use image::{Rgb, RgbImage};
+
+    fn maker(recipe: Recipe, classes: usize) -> BatchMaker {
+        BatchMaker {
+            seed: 5,
+            side: 8,
+            classes,
+            schedule: NoiseSchedule::new(&ScheduleConfig::default()),
+            recipe,
+        }
+    }
+
+    fn recipe() -> Recipe {
+        let mut recipe = Recipe::load("two-phase").unwrap();
+        recipe.batch_size = 6;
+        recipe.augmentation = Augmentation {
+            flip: 0.0,
+            crop: Crop::Centre,
+            crop_scale: 1.0,
+        };
+        recipe.label_dropout = 0.0;
+        recipe
+    }
+
+    fn images(count: usize) -> (tempfile::TempDir, ImageCache) {
+        let data = tempfile::tempdir().unwrap();
+        for i in 0..count {
+            let folder = data.path().join(format!("class{}", i % 2));
+            std::fs::create_dir_all(&folder).unwrap();
+            RgbImage::from_fn(8, 8, |x, y| Rgb([(i * 20) as u8, (x * 30) as u8, (y * 30) as u8]))
+                .save(folder.join(format!("{i}.png")))
+                .unwrap();
+        }
+        let cache = ImageCache::new(ImageFolder::scan(data.path()).unwrap(), 8, 1 << 20, 0);
+        (data, cache)
+    }
+
+    #[test]
+    fn a_batch_depends_on_its_step_alone() {
+        let (_data, images) = images(5);
+        let maker = maker(
+            Recipe {
+                micro_batch: Some(4),
+                ..recipe()
+            },
+            2,
+        );
+        let mut order = Order::new(5, images.len());
+        let forwards: Vec<Batch> = (0..4).map(|s| maker.make(s, &mut order, &images).unwrap()).collect();
+        let mut order = Order::new(5, images.len());
+        for step in [3, 0, 2] {
+            assert_eq!(maker.make(step, &mut order, &images).unwrap(), forwards[step as usize]);
+        }
+        assert_ne!(forwards[0].parts, forwards[1].parts);
+        assert_eq!(forwards[0].parts.iter().map(|p| p.size).collect::<Vec<_>>(), [4, 2]);
+    }
+
+    #[test]
+    fn micro_batches_hold_the_same_images_as_the_batch() {
+        let (_data, images) = images(5);
+        let whole = maker(recipe(), 2).make(7, &mut Order::new(5, 5), &images).unwrap();
+        let parts = maker(
+            Recipe {
+                micro_batch: Some(2),
+                ..recipe()
+            },
+            2,
+        )
+        .make(7, &mut Order::new(5, 5), &images)
+        .unwrap();
+        let joined: Vec<f32> = parts.parts.iter().flat_map(|p| p.noised.clone()).collect();
+        assert_eq!(whole.parts[0].noised, joined);
+    }
+
+    #[test]
+    fn noised_images_follow_equation_1() {
+        let (_data, images) = images(5);
+        let maker = maker(recipe(), 2);
+        let mut order = Order::new(5, 5);
+        let batch = maker.make(0, &mut order, &images).unwrap();
+        let part = &batch.parts[0];
+        for i in 0..part.size {
+            let pixels = images.get(order.image(i as u64)).unwrap().unwrap();
+            let alpha_bar = maker.schedule.alpha_bar(part.timesteps[i] as usize);
+            let clean = centre_square(&pixels, 8);
+            for j in 0..192 {
+                let expected = alpha_bar.sqrt() * f64::from(clean[j])
+                    + (1.0 - alpha_bar).sqrt() * f64::from(part.noise[i * 192 + j]);
+                assert!((f64::from(part.noised[i * 192 + j]) - expected).abs() < 1e-5);
+            }
+            assert_eq!(part.classes[i], images.class(order.image(i as u64)).unwrap() as i32);
+        }
+    }
+
+    #[test]
+    fn flip_dropout_and_timesteps_follow_the_recipe() {
+        let (_data, images) = images(5);
+        let mut recipe = recipe();
+        recipe.label_dropout = 1.0;
+        recipe.augmentation.flip = 1.0;
+        recipe.phases[0].timesteps = (30, 30);
+        let maker = maker(recipe, 2);
+        let mut order = Order::new(5, 5);
+        let batch = maker.make(0, &mut order, &images).unwrap();
+        let part = &batch.parts[0];
+        assert!(part.classes.iter().all(|c| *c == 2));
+        assert!(part.timesteps.iter().all(|t| *t == 30));
+        let (image_part, noise_part) = maker.schedule.mix(30);
+        // Second channel, first row: its values fall from left to right once flipped.
+        let value = |x: usize| (part.noised[64 + x] - noise_part as f32 * part.noise[64 + x]) / image_part as f32;
+        assert!((value(0) - (210.0 / 127.5 - 1.0)).abs() < 1e-4);
+        assert!((value(7) - (0.0 / 127.5 - 1.0)).abs() < 1e-4);
+    }
+
+    #[test]
+    fn normal_numbers_are_normal() {
+        let mut values = Vec::new();
+        normal(&mut random(1, Stream::Sample, 0), 100_001, &mut values);
+        assert_eq!(values.len(), 100_001);
+        let count = values.len() as f64;
+        let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
+        let variance = values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / count;
+        let beyond_two = values.iter().filter(|v| v.abs() > 2.0).count() as f64 / count;
+        assert!(mean.abs() < 0.01 && (variance - 1.0).abs() < 0.015 && (beyond_two - 0.0455).abs() < 0.003);
+    }
+}

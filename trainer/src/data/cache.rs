@@ -1,0 +1,183 @@
+//! Decoded pixels kept in memory up to a bound.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use thiserror::Error;
+
+use super::decode::{Pixels, read_image};
+use super::folder::ImageFolder;
+
+/// More images are broken than the run accepts.
+#[derive(Debug, Clone, Error)]
+#[error(
+    "{count} images cannot be decoded, more than the limit of {limit}; the last is {path}: {reason}. \
+     Repair or remove them, or raise --max-broken"
+)]
+pub struct TooManyBroken {
+    /// Broken images so far.
+    pub count: usize,
+    /// How many the run accepts.
+    pub limit: usize,
+    /// The image that went over the limit.
+    pub path: String,
+    /// Why it cannot be decoded.
+    pub reason: String,
+}
+
+/// An image that could not be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Path below the data folder.
+    pub path: PathBuf,
+    /// The decoder's words.
+    pub reason: String,
+}
+
+/// The images of a folder, decoded when first asked for and kept while the budget lasts.
+///
+/// What is returned never depends on what is cached: an image over the budget is decoded again.
+#[derive(Debug)]
+pub struct ImageCache {
+    folder: ImageFolder,
+    shorter_side: usize,
+    slots: Vec<OnceLock<Result<Arc<Pixels>, ()>>>,
+    budget: usize,
+    used: AtomicUsize,
+    broken_limit: usize,
+    broken: Mutex<Vec<Broken>>,
+}
+
+impl ImageCache {
+    /// A cache over `folder` whose images have the given shorter side.
+    ///
+    /// `budget` is in bytes of pixels; `broken_limit` is how many undecodable images are skipped
+    /// before the run stops.
+    pub fn new(folder: ImageFolder, shorter_side: usize, budget: usize, broken_limit: usize) -> Self {
+        let slots = folder.samples.iter().map(|_| OnceLock::new()).collect();
+        Self {
+            folder,
+            shorter_side,
+            slots,
+            budget,
+            used: AtomicUsize::new(0),
+            broken_limit,
+            broken: Mutex::default(),
+        }
+    }
+
+    /// Number of images, broken ones included.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is no image at all.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Bytes of pixels held.
+    pub fn bytes(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Class index of image `index`.
+    pub fn class(&self, index: usize) -> Option<usize> {
+        self.folder.samples[index].class
+    }
+
+    /// Images found broken so far, in the order they were met.
+    pub fn broken(&self) -> Vec<Broken> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Pixels of image `index`, or `None` if the image is broken.
+    ///
+    /// # Errors
+    /// When this image takes the number of broken ones over the limit.
+    pub fn get(&self, index: usize) -> Result<Option<Arc<Pixels>>, TooManyBroken> {
+        if let Some(slot) = self.slots[index].get() {
+            return Ok(slot.as_ref().ok().cloned());
+        }
+        match read_image(
+            &self.folder.root.join(&self.folder.samples[index].path),
+            self.shorter_side,
+        ) {
+            Ok(pixels) => {
+                let pixels = Arc::new(pixels);
+                let size = pixels.data.len();
+                if self.used.fetch_add(size, Ordering::Relaxed) + size > self.budget
+                    || self.slots[index].set(Ok(pixels.clone())).is_err()
+                {
+                    self.used.fetch_sub(size, Ordering::Relaxed);
+                }
+                Ok(Some(pixels))
+            }
+            Err(error) => {
+                // Only the thread that marks the slot counts the image.
+                if self.slots[index].set(Err(())).is_err() {
+                    return Ok(None);
+                }
+                let path = self.folder.samples[index].path.clone();
+                let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+                broken.push(Broken {
+                    path: path.clone(),
+                    reason: error.to_string(),
+                });
+                if broken.len() > self.broken_limit {
+                    return Err(TooManyBroken {
+                        count: broken.len(),
+                        limit: self.broken_limit,
+                        path: path.display().to_string(),
+                        reason: error.to_string(),
+                    });
+                }
+                Ok(None)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::RgbImage;
+
+    fn folder(good: usize, broken: usize) -> (tempfile::TempDir, ImageFolder) {
+        let data = tempfile::tempdir().unwrap();
+        for i in 0..good {
+            RgbImage::from_pixel(8, 8, image::Rgb([i as u8; 3]))
+                .save(data.path().join(format!("a{i}.png")))
+                .unwrap();
+        }
+        for i in 0..broken {
+            std::fs::write(data.path().join(format!("b{i}.png")), b"not an image").unwrap();
+        }
+        let scanned = ImageFolder::scan(data.path()).unwrap();
+        (data, scanned)
+    }
+
+    #[test]
+    fn stays_within_the_budget_and_still_answers() {
+        let (_data, folder) = folder(5, 0);
+        let cache = ImageCache::new(folder, 8, 2 * 8 * 8 * 3, 0);
+        for round in 0..2 {
+            for i in 0..5 {
+                assert_eq!(cache.get(i).unwrap().unwrap().data[0], i as u8, "round {round}");
+            }
+            assert_eq!(cache.bytes(), 2 * 8 * 8 * 3);
+        }
+    }
+
+    #[test]
+    fn broken_images_are_counted_once_named_and_limited() {
+        let (_data, folder) = folder(1, 2);
+        let cache = ImageCache::new(folder, 8, 1 << 20, 1);
+        assert!(cache.get(1).unwrap().is_none());
+        assert!(cache.get(1).unwrap().is_none());
+        assert_eq!(cache.broken().len(), 1);
+        let error = cache.get(2).unwrap_err();
+        assert_eq!((error.count, error.limit, error.path.as_str()), (2, 1, "b1.png"));
+    }
+}

@@ -1,0 +1,154 @@
+//! One image file to 8-bit RGB pixels of the training size.
+//!
+//! Resampling follows guided-diffusion: halve by 2x2 averages while the shorter side is at least
+//! twice the target, then one bicubic step. This keeps large photographs free of aliasing at the
+//! cost of one pass over the pixels.
+
+use std::path::Path;
+
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, ImageReader, Limits, RgbImage};
+use thiserror::Error;
+
+/// Memory one decoder may ask for: stops a small file that claims to be enormous.
+const DECODER_MEMORY: u64 = 512 << 20;
+
+/// Longest side that is kept, in multiples of the shorter: bounds the memory of panoramas.
+const LONGEST_ASPECT: u32 = 2;
+
+/// Why one image was not decoded.
+#[derive(Debug, Error)]
+pub enum DecodeError {
+    /// The file cannot be opened or read.
+    #[error("cannot read: {0}")]
+    Read(#[from] std::io::Error),
+    /// The content is not an image that the decoder accepts.
+    #[error("cannot decode: {0}")]
+    Decode(#[from] image::ImageError),
+}
+
+/// 8-bit RGB pixels, row by row, `[height, width, 3]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pixels {
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// `height * width * 3` values in 0..=255.
+    pub data: Box<[u8]>,
+}
+
+/// Reads an image file whose shorter side becomes `shorter_side`.
+///
+/// Transparency is dropped, grey becomes RGB, and of an image longer than two to one the middle is
+/// kept.
+///
+/// # Errors
+/// If the file cannot be read, is no image, is damaged, or would need more than 512 MiB to decode.
+pub fn read_image(path: &Path, shorter_side: usize) -> Result<Pixels, DecodeError> {
+    let mut reader = ImageReader::open(path)?.with_guessed_format()?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(DECODER_MEMORY);
+    reader.limits(limits);
+    Ok(prepare(reader.decode()?, shorter_side))
+}
+
+/// Crops a decoded image to at most two to one and resamples it, as [`read_image`] does.
+pub fn prepare(image: DynamicImage, shorter_side: usize) -> Pixels {
+    let image = resample(crop_long(image.into_rgb8()), shorter_side as u32);
+    Pixels {
+        width: image.width() as usize,
+        height: image.height() as usize,
+        data: image.into_raw().into_boxed_slice(),
+    }
+}
+
+fn crop_long(image: RgbImage) -> RgbImage {
+    let (width, height) = image.dimensions();
+    let (kept_width, kept_height) = (width.min(LONGEST_ASPECT * height), height.min(LONGEST_ASPECT * width));
+    if (kept_width, kept_height) == (width, height) {
+        return image;
+    }
+    let (left, top) = ((width - kept_width) / 2, (height - kept_height) / 2);
+    imageops::crop_imm(&image, left, top, kept_width, kept_height).to_image()
+}
+
+fn resample(mut image: RgbImage, shorter_side: u32) -> RgbImage {
+    while image.width().min(image.height()) >= 2 * shorter_side {
+        image = halve(&image);
+    }
+    let (width, height) = image.dimensions();
+    let scale = f64::from(shorter_side) / f64::from(width.min(height));
+    let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).max(shorter_side);
+    let target = (scaled(width), scaled(height));
+    if target == (width, height) {
+        image
+    } else {
+        imageops::resize(&image, target.0, target.1, FilterType::CatmullRom)
+    }
+}
+
+/// Averages 2x2 blocks; a last odd row or column is left out.
+fn halve(image: &RgbImage) -> RgbImage {
+    let (width, height) = (image.width() / 2, image.height() / 2);
+    let stride = image.width() as usize * 3;
+    let source = image.as_raw();
+    let mut target = Vec::with_capacity((width * height * 3) as usize);
+    for y in 0..height as usize {
+        for x in 0..width as usize {
+            for channel in 0..3 {
+                let at = 2 * y * stride + 6 * x + channel;
+                let sum = [at, at + 3, at + stride, at + stride + 3]
+                    .map(|i| u32::from(source[i]))
+                    .iter()
+                    .sum::<u32>();
+                target.push(((sum + 2) / 4) as u8);
+            }
+        }
+    }
+    // The vector has exactly the size asked for, so this cannot fail; an empty image would show it.
+    RgbImage::from_raw(width, height, target).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::Rgb;
+
+    #[test]
+    fn shorter_side_and_aspect_are_kept() {
+        for (width, height, expected) in [
+            (640, 480, (85, 64)),
+            (100, 300, (64, 128)),
+            (10, 10, (64, 64)),
+            (64, 64, (64, 64)),
+        ] {
+            let pixels = prepare(DynamicImage::new_rgb8(width, height), 64);
+            assert_eq!((pixels.width, pixels.height), expected, "{width}x{height}");
+            assert_eq!(pixels.data.len(), pixels.width * pixels.height * 3);
+        }
+    }
+
+    #[test]
+    fn halving_averages_and_stays_in_place() {
+        let image = RgbImage::from_fn(128, 128, |x, _| {
+            Rgb([if x % 2 == 0 { 0 } else { 200 }, if x < 64 { 0 } else { 255 }, 7])
+        });
+        let pixels = prepare(DynamicImage::ImageRgb8(image), 32);
+        assert_eq!(&pixels.data[..3], [100, 0, 7]);
+        assert_eq!(&pixels.data[(15 * 3)..(15 * 3 + 3)], [100, 0, 7]);
+        assert_eq!(&pixels.data[(16 * 3)..(16 * 3 + 3)], [100, 255, 7]);
+    }
+
+    #[test]
+    fn damaged_files_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("broken.png");
+        std::fs::write(&path, b"\x89PNG\r\n\x1a\nnothing more").unwrap();
+        assert!(matches!(read_image(&path, 16), Err(DecodeError::Decode(_))));
+        assert!(matches!(
+            read_image(&folder.path().join("none.png"), 16),
+            Err(DecodeError::Read(_))
+        ));
+    }
+}

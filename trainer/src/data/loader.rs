@@ -1,0 +1,212 @@
+//! The input pipeline: batches are read, decoded and noised ahead of the step that needs them.
+//!
+//! A tokio task walks the steps; the work itself runs on blocking threads. The channel holds a few
+//! batches, so that a slow disk shows up as waiting time ([`Loader::waited`]) and nothing else.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::batch::{Batch, BatchMaker};
+use super::cache::{ImageCache, TooManyBroken};
+use super::order::Order;
+
+/// How far ahead the pipeline works, and with how many threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoaderOptions {
+    /// Threads that decode and noise.
+    pub threads: usize,
+    /// Batches that are kept ready.
+    pub prefetch: usize,
+}
+
+/// Delivers the batches of consecutive steps.
+#[derive(Debug)]
+pub struct Loader {
+    // Dropped before the runtime, so that a producer waiting for room ends.
+    batches: mpsc::Receiver<Result<Batch, TooManyBroken>>,
+    waited: Duration,
+    runtime: Option<Runtime>,
+}
+
+impl Loader {
+    /// Starts to produce the batches of `first_step..end_step`.
+    ///
+    /// # Errors
+    /// If the threads cannot be started.
+    pub fn start(
+        maker: Arc<BatchMaker>,
+        images: Arc<ImageCache>,
+        first_step: u64,
+        end_step: u64,
+        options: LoaderOptions,
+    ) -> Result<Self> {
+        let threads = options.threads.max(1);
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(threads)
+            .thread_name("factorseg-input")
+            .build()
+            .context("cannot start the input threads")?;
+        let (sender, batches) = mpsc::channel(options.prefetch.max(1));
+        runtime.spawn(produce(maker, images, first_step, end_step, threads, sender));
+        Ok(Self {
+            batches,
+            waited: Duration::ZERO,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// The next batch; `None` after the last step.
+    ///
+    /// # Errors
+    /// When more images are broken than the run accepts.
+    pub fn next(&mut self) -> Result<Option<Batch>, TooManyBroken> {
+        let start = Instant::now();
+        let batch = self.batches.blocking_recv().transpose();
+        self.waited += start.elapsed();
+        batch
+    }
+
+    /// Time spent waiting for input since the start.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.batches.close();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn produce(
+    maker: Arc<BatchMaker>,
+    images: Arc<ImageCache>,
+    first_step: u64,
+    end_step: u64,
+    threads: usize,
+    sender: mpsc::Sender<Result<Batch, TooManyBroken>>,
+) {
+    // Orders are costly to advance to another epoch, so they are reused.
+    let orders: Arc<Mutex<Vec<Order>>> = Arc::default();
+    let mut running = JoinSet::new();
+    let mut ready = std::collections::BTreeMap::new();
+    let mut next_to_start = first_step;
+    for step in first_step..end_step {
+        while next_to_start < end_step && next_to_start < step + threads as u64 {
+            let (maker, images, orders) = (maker.clone(), images.clone(), orders.clone());
+            let at = next_to_start;
+            running.spawn_blocking(move || {
+                let mut order = orders
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .pop()
+                    .unwrap_or_else(|| Order::new(maker.seed, images.len()));
+                let batch = maker.make(at, &mut order, &images);
+                orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+                (at, batch)
+            });
+            next_to_start += 1;
+        }
+        while !ready.contains_key(&step) {
+            match running.join_next().await {
+                Some(Ok((at, batch))) => {
+                    ready.insert(at, batch);
+                }
+                // A panic in the worker: closing the channel tells the trainer.
+                Some(Err(_)) | None => return,
+            }
+        }
+        let Some(batch) = ready.remove(&step) else { return };
+        if sender.send(batch).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::folder::ImageFolder;
+    use crate::recipe::Recipe;
+    use factorseg_model::{NoiseSchedule, ScheduleConfig};
+    use image::{Rgb, RgbImage};
+
+    fn parts(good: usize, broken: usize, limit: usize) -> (tempfile::TempDir, Arc<BatchMaker>, Arc<ImageCache>) {
+        let data = tempfile::tempdir().unwrap();
+        for i in 0..good {
+            RgbImage::from_pixel(8, 8, Rgb([i as u8 * 10, 0, 0]))
+                .save(data.path().join(format!("{i}.png")))
+                .unwrap();
+        }
+        for i in 0..broken {
+            std::fs::write(data.path().join(format!("x{i}.jpg")), b"\xff\xd8 broken").unwrap();
+        }
+        let mut recipe = Recipe::load("two-phase").unwrap();
+        recipe.batch_size = 3;
+        recipe.augmentation.crop_scale = 1.0;
+        let maker = BatchMaker {
+            seed: 1,
+            side: 8,
+            classes: 0,
+            schedule: NoiseSchedule::new(&ScheduleConfig::default()),
+            recipe,
+        };
+        let cache = ImageCache::new(ImageFolder::scan(data.path()).unwrap(), 8, 1 << 20, limit);
+        (data, Arc::new(maker), Arc::new(cache))
+    }
+
+    #[test]
+    fn batches_arrive_in_order_whatever_the_threads() {
+        let (_data, maker, images) = parts(7, 1, 5);
+        let run = |threads, first| {
+            let options = LoaderOptions { threads, prefetch: 2 };
+            let mut loader = Loader::start(maker.clone(), images.clone(), first, 20, options).unwrap();
+            let mut batches = Vec::new();
+            while let Some(batch) = loader.next().unwrap() {
+                batches.push(batch);
+            }
+            batches
+        };
+        let single = run(1, 0);
+        assert_eq!(
+            single.iter().map(|b| b.step).collect::<Vec<_>>(),
+            (0..20).collect::<Vec<_>>()
+        );
+        assert_eq!(run(4, 0), single);
+        assert_eq!(run(3, 11), single[11..]);
+    }
+
+    #[test]
+    fn too_many_broken_images_stop_the_input() {
+        let (_data, maker, images) = parts(4, 3, 2);
+        let mut loader = Loader::start(
+            maker,
+            images,
+            0,
+            20,
+            LoaderOptions {
+                threads: 2,
+                prefetch: 1,
+            },
+        )
+        .unwrap();
+        let error = loop {
+            match loader.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the input ended without an error"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((error.count, error.limit), (3, 2));
+        assert!(error.to_string().contains("--max-broken"), "{error}");
+    }
+}

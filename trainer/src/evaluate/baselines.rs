@@ -1,0 +1,161 @@
+//! Scores that need no model: what a mask gets that never looks at the picture.
+
+use super::metrics::{Scores, Truth};
+
+/// An image's truth with its size.
+#[derive(Debug, Clone, Copy)]
+pub struct TruthMask<'a> {
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// `[height, width]`.
+    pub pixels: &'a [Truth],
+}
+
+/// Side of the grid on which image-independent masks are fitted.
+const GRID: usize = 64;
+
+/// A mask in coordinates from 0 to 1 that is the same for every image.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FixedMask {
+    /// Everything is foreground.
+    Everything,
+    /// A centred box with sides that are this part of the image's.
+    Box {
+        /// Part of the image's width.
+        width: f64,
+        /// Part of the image's height.
+        height: f64,
+    },
+    /// Any mask, on a grid of 64 by 64.
+    Grid(Vec<bool>),
+}
+
+impl FixedMask {
+    /// The mask at the size of an image.
+    pub fn pixels(&self, width: usize, height: usize) -> impl Iterator<Item = bool> + '_ {
+        (0..height).flat_map(move |y| {
+            (0..width).map(move |x| {
+                let (u, v) = ((x as f64 + 0.5) / width as f64, (y as f64 + 0.5) / height as f64);
+                match self {
+                    Self::Everything => true,
+                    Self::Box { width, height } => (u - 0.5).abs() <= width / 2.0 && (v - 0.5).abs() <= height / 2.0,
+                    Self::Grid(cells) => cells[(v * GRID as f64) as usize * GRID + (u * GRID as f64) as usize],
+                }
+            })
+        })
+    }
+
+    /// Mean scores over images.
+    pub fn scores(&self, truths: &[TruthMask<'_>]) -> Scores {
+        Scores::mean(
+            truths
+                .iter()
+                .map(|truth| Scores::of(self.pixels(truth.width, truth.height), truth.pixels)),
+        )
+    }
+
+    /// The centred box (sides in steps of a sixteenth) with the best mean IoU of both classes.
+    pub fn best_box(truths: &[TruthMask<'_>]) -> Self {
+        let sides = || (4..=16).map(|part| f64::from(part) / 16.0);
+        best(
+            sides().flat_map(|width| sides().map(move |height| Self::Box { width, height })),
+            truths,
+        )
+    }
+
+    /// The best threshold (in steps of a twentieth) of the mean truth.
+    pub fn best_mean_mask(truths: &[TruthMask<'_>]) -> Self {
+        let mut foreground = vec![0.0; GRID * GRID];
+        let mut known = vec![0.0; GRID * GRID];
+        for truth in truths {
+            for (cell, (sum, count)) in foreground.iter_mut().zip(&mut known).enumerate() {
+                let (x, y) = (cell % GRID, cell / GRID);
+                let pixel =
+                    (2 * y + 1) * truth.height / (2 * GRID) * truth.width + (2 * x + 1) * truth.width / (2 * GRID);
+                match truth.pixels[pixel] {
+                    Truth::Foreground => (*sum, *count) = (*sum + 1.0, *count + 1.0),
+                    Truth::Background => *count += 1.0,
+                    Truth::Ignored => {}
+                }
+            }
+        }
+        let share: Vec<f64> = foreground
+            .iter()
+            .zip(&known)
+            .map(|(sum, count)| if *count > 0.0 { sum / count } else { 0.0 })
+            .collect();
+        best(
+            (1..20).map(|part| Self::Grid(share.iter().map(|s| *s >= f64::from(part) / 20.0).collect())),
+            truths,
+        )
+    }
+}
+
+fn best(candidates: impl Iterator<Item = FixedMask>, truths: &[TruthMask<'_>]) -> FixedMask {
+    let mut best = (FixedMask::Everything, f64::NEG_INFINITY);
+    for candidate in candidates {
+        let score = candidate.scores(truths).mean_iou;
+        if score > best.1 {
+            best = (candidate, score);
+        }
+    }
+    best.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An image of 32 by 16 whose foreground is the given part of the coordinates.
+    fn truth(inside: impl Fn(f64, f64) -> bool) -> Vec<Truth> {
+        let mut pixels = Vec::new();
+        for y in 0..16 {
+            for x in 0..32 {
+                let inside = inside((f64::from(x) + 0.5) / 32.0, (f64::from(y) + 0.5) / 16.0);
+                pixels.push(if inside { Truth::Foreground } else { Truth::Background });
+            }
+        }
+        pixels
+    }
+
+    #[test]
+    fn boxes_and_means_are_found() {
+        let boxed = truth(|u, v| (u - 0.5).abs() <= 0.25 && (v - 0.5).abs() <= 0.375);
+        let masks = [TruthMask {
+            width: 32,
+            height: 16,
+            pixels: &boxed,
+        }];
+        assert_eq!(
+            FixedMask::best_box(&masks),
+            FixedMask::Box {
+                width: 0.5,
+                height: 0.75
+            }
+        );
+        let corner = truth(|u, v| u < 0.5 && v < 0.5);
+        let masks = [TruthMask {
+            width: 32,
+            height: 16,
+            pixels: &corner,
+        }; 3];
+        let mean = FixedMask::best_mean_mask(&masks);
+        assert_eq!(
+            mean.scores(&masks),
+            Scores {
+                accuracy: 1.0,
+                iou: 1.0,
+                dice: 1.0,
+                mean_iou: 1.0
+            }
+        );
+        assert!(FixedMask::best_box(&masks).scores(&masks).mean_iou < 0.7);
+        let everything = FixedMask::Everything.scores(&masks);
+        assert_eq!(
+            (everything.accuracy, everything.iou, everything.mean_iou),
+            (0.25, 0.25, 0.125)
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! Agreement of two foreground masks.
+
+use serde::{Deserialize, Serialize};
+
+/// What is known of a pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Truth {
+    /// Not the object.
+    Background,
+    /// The object.
+    Foreground,
+    /// Left out of all scores (drawn borders).
+    Ignored,
+}
+
+/// The scores of the fg/bg protocol, each from 0 to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Share of pixels that agree.
+    pub accuracy: f64,
+    /// Intersection over union of the foreground; 1 if both are empty.
+    pub iou: f64,
+    /// Twice the intersection over the sum of both areas; 1 if both are empty.
+    pub dice: f64,
+    /// Mean of the foreground's and the background's intersection over union.
+    pub mean_iou: f64,
+}
+
+impl Scores {
+    /// Scores of a predicted foreground against the truth.
+    pub fn of(predicted: impl IntoIterator<Item = bool>, truth: &[Truth]) -> Self {
+        let (mut both, mut predicted_only, mut truth_only, mut neither) = (0u64, 0u64, 0u64, 0u64);
+        for (predicted, truth) in predicted.into_iter().zip(truth) {
+            match (predicted, truth) {
+                (_, Truth::Ignored) => {}
+                (true, Truth::Foreground) => both += 1,
+                (true, Truth::Background) => predicted_only += 1,
+                (false, Truth::Foreground) => truth_only += 1,
+                (false, Truth::Background) => neither += 1,
+            }
+        }
+        let ratio = |part: u64, whole: u64| if whole == 0 { 1.0 } else { part as f64 / whole as f64 };
+        let wrong = predicted_only + truth_only;
+        let iou = ratio(both, both + wrong);
+        Self {
+            accuracy: ratio(both + neither, both + neither + wrong),
+            iou,
+            dice: ratio(2 * both, 2 * both + wrong),
+            mean_iou: (iou + ratio(neither, neither + wrong)) / 2.0,
+        }
+    }
+
+    /// The larger value of each score.
+    pub fn best(self, other: Self) -> Self {
+        self.combine(other, f64::max)
+    }
+
+    /// Means over images; zeros for none.
+    pub fn mean(all: impl IntoIterator<Item = Self>) -> Self {
+        let (mut sum, mut count) = (Self::default(), 0u64);
+        for scores in all {
+            sum = sum.combine(scores, |a, b| a + b);
+            count += 1;
+        }
+        let count = count.max(1) as f64;
+        sum.combine(sum, |value, _| value / count)
+    }
+
+    fn combine(self, other: Self, with: impl Fn(f64, f64) -> f64) -> Self {
+        Self {
+            accuracy: with(self.accuracy, other.accuracy),
+            iou: with(self.iou, other.iou),
+            dice: with(self.dice, other.dice),
+            mean_iou: with(self.mean_iou, other.mean_iou),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn truth(text: &str) -> Vec<Truth> {
+        text.chars()
+            .map(|c| match c {
+                '1' => Truth::Foreground,
+                '0' => Truth::Background,
+                _ => Truth::Ignored,
+            })
+            .collect()
+    }
+
+    fn scores(predicted: &str, expected: &str) -> [f64; 4] {
+        let s = Scores::of(predicted.chars().map(|c| c == '1'), &truth(expected));
+        [s.accuracy, s.iou, s.dice, s.mean_iou]
+    }
+
+    #[test]
+    fn counted_by_hand() {
+        assert_eq!(scores("1100", "1010"), [0.5, 1.0 / 3.0, 0.5, 1.0 / 3.0]);
+        assert_eq!(scores("1111", "1110"), [0.75, 0.75, 6.0 / 7.0, 0.375]);
+        assert_eq!(scores("1100", "1100"), [1.0; 4]);
+        assert_eq!(scores("0011", "1100"), [0.0; 4]);
+    }
+
+    #[test]
+    fn ignored_pixels_and_empty_masks() {
+        assert_eq!(scores("1110", "1?10"), [1.0; 4]);
+        assert_eq!(scores("0000", "0000"), [1.0; 4]);
+        assert_eq!(scores("1010", "????"), [1.0; 4]);
+    }
+
+    #[test]
+    fn means_and_bests_are_per_score() {
+        let a = Scores {
+            accuracy: 0.2,
+            iou: 0.8,
+            dice: 0.5,
+            mean_iou: 0.1,
+        };
+        let b = Scores {
+            accuracy: 0.6,
+            iou: 0.4,
+            dice: 0.5,
+            mean_iou: 0.3,
+        };
+        assert_eq!(
+            a.best(b),
+            Scores {
+                accuracy: 0.6,
+                iou: 0.8,
+                dice: 0.5,
+                mean_iou: 0.3
+            }
+        );
+        let mean = Scores::mean([a, b]);
+        assert!((mean.accuracy - 0.4).abs() < 1e-12 && (mean.iou - 0.6).abs() < 1e-12);
+    }
+
+    /// Scores that NumPy counted (`tests/reference/still_metrics.py`).
+    #[test]
+    fn agrees_with_numpy() {
+        #[derive(Deserialize)]
+        struct Case {
+            predicted: String,
+            truth: String,
+            scores: [f64; 4],
+        }
+        let cases: Vec<Case> = serde_json::from_str(include_str!("../../tests/reference/still_metrics.json")).unwrap();
+        assert!(cases.len() >= 20);
+        for case in cases {
+            for (found, expected) in scores(&case.predicted, &case.truth).into_iter().zip(case.scores) {
+                assert!(
+                    (found - expected).abs() < 1e-12,
+                    "{} against {}",
+                    case.predicted,
+                    case.truth
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! Foreground scores of a model on still images with masks.
+//!
+//! A data set is a folder with `images/` and `masks/` that hold files of the same names. Every
+//! fifth image (in the order of names) is used to fit: which regions are the object, and the
+//! baselines. All scores are of the other images.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use factorseg_model::Engine;
+use image::RgbImage;
+use serde::Serialize;
+
+use super::assignment::{Assignment, MOST_REGIONS, labels};
+use super::baselines::{FixedMask, TruthMask};
+use super::metrics::{Scores, Truth};
+use super::segment::segment;
+use crate::training::monitor::MaskFigures;
+
+/// One in so many images is fitted on.
+pub const FIT_EVERY: usize = 5;
+
+/// Images that are segmented at once.
+const BATCH: usize = 8;
+
+/// An image with its truth.
+#[derive(Debug, Clone)]
+pub struct LabelledImage {
+    /// File name without ending.
+    pub name: String,
+    /// The picture.
+    pub picture: RgbImage,
+    /// `[height, width]` of the picture.
+    pub truth: Vec<Truth>,
+}
+
+/// Reads a folder with `images/` and `masks/`. In a mask, 192 and more is foreground, less than 64
+/// is background, and what lies between (drawn borders) is ignored.
+///
+/// # Errors
+/// If a folder is missing or empty, an image has no mask, or the sizes differ.
+pub fn read_data_set(folder: &Path, limit: Option<usize>) -> Result<Vec<LabelledImage>> {
+    let (images, masks) = (files(&folder.join("images"))?, files(&folder.join("masks"))?);
+    if images.is_empty() {
+        bail!(
+            "no files in {}; expected images/NAME.jpg and masks/NAME.png",
+            folder.join("images").display()
+        );
+    }
+    images
+        .into_iter()
+        .take(limit.unwrap_or(usize::MAX))
+        .map(|(name, path)| {
+            let mask_path = masks
+                .get(&name)
+                .with_context(|| format!("no mask for {} in {}", path.display(), folder.join("masks").display()))?;
+            let open = |path: &Path| image::open(path).with_context(|| format!("cannot decode {}", path.display()));
+            let (picture, mask) = (open(&path)?.into_rgb8(), open(mask_path)?.into_luma8());
+            if picture.dimensions() != mask.dimensions() {
+                bail!(
+                    "{} is {:?} and its mask is {:?}; they must have the same size",
+                    path.display(),
+                    picture.dimensions(),
+                    mask.dimensions()
+                );
+            }
+            let truth = mask
+                .into_raw()
+                .into_iter()
+                .map(|value| match value {
+                    192.. => Truth::Foreground,
+                    0..64 => Truth::Background,
+                    _ => Truth::Ignored,
+                })
+                .collect();
+            Ok(LabelledImage { name, picture, truth })
+        })
+        .collect()
+}
+
+fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder)
+        .with_context(|| format!("cannot read {}; a data set holds images/ and masks/", folder.display()))?
+    {
+        let path = entry?.path();
+        if let (true, Some(stem)) = (path.is_file(), path.file_stem()) {
+            let name = stem.to_string_lossy().into_owned();
+            if !name.starts_with('.') {
+                found.insert(name, path);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A line of the result.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Line {
+    /// What was scored.
+    pub what: String,
+    /// Its mean scores over the test images.
+    pub scores: Scores,
+}
+
+/// Scores of a model on one data set.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StillReport {
+    /// Name of the data set.
+    pub data_set: String,
+    /// Images that were fitted on.
+    pub fitted_images: usize,
+    /// Images that were scored.
+    pub scored_images: usize,
+    /// Regions that are the object, fitted.
+    pub foreground_regions: Vec<usize>,
+    /// The model: one assignment of regions for the whole set. The headline.
+    pub model: Scores,
+    /// The model, the better of mask and complement for each image and score (IEM and ReDO).
+    pub model_or_complement: Scores,
+    /// The model, the best assignment for each image and score: an upper bound, not a result.
+    pub oracle: Scores,
+    /// The model's mean mask, the same for every image: what its masks score without content.
+    pub model_mean_mask: Scores,
+    /// Scores that need no model.
+    pub baselines: Vec<Line>,
+    /// Figures of the masks.
+    pub masks: MaskFigures,
+}
+
+/// Measures `engine` on `images`; `progress` hears how many are done.
+///
+/// # Errors
+/// If there are fewer than two images or the engine fails.
+pub fn evaluate(
+    engine: &mut dyn Engine,
+    data_set: &str,
+    images: &[LabelledImage],
+    mut progress: impl FnMut(usize),
+) -> Result<StillReport> {
+    if images.len() < 2 {
+        bail!(
+            "{data_set} has {} images; at least two are needed, one to fit on",
+            images.len()
+        );
+    }
+    let regions = engine.info().regions;
+    if regions > MOST_REGIONS {
+        bail!("the model has {regions} regions; assignments are fitted for up to {MOST_REGIONS}");
+    }
+    let mut predictions = Vec::with_capacity(images.len());
+    let mut common = CommonGrid::new(regions);
+    for batch in images.chunks(BATCH) {
+        let pictures: Vec<RgbImage> = batch.iter().map(|image| image.picture.clone()).collect();
+        for map in segment(engine, &pictures)? {
+            common.add(&map.probabilities, map.width, map.height);
+            predictions.push(labels(&map.probabilities, regions));
+        }
+        progress(predictions.len());
+    }
+    let fitted = |index: usize| index % FIT_EVERY == 0;
+    let (fit, test): (Vec<usize>, Vec<usize>) = (0..images.len()).partition(|index| fitted(*index));
+    let scores = |assignment: Assignment, index: usize| {
+        Scores::of(
+            predictions[index].iter().map(|region| assignment.holds(*region)),
+            &images[index].truth,
+        )
+    };
+    let all = Assignment::all(regions);
+    let chosen = pick(&all, |assignment| {
+        Scores::mean(fit.iter().map(|index| scores(assignment, *index))).mean_iou
+    });
+    let complement = |index: usize| {
+        Scores::of(
+            predictions[index].iter().map(|region| !chosen.holds(*region)),
+            &images[index].truth,
+        )
+    };
+    let truth = |index: &usize| {
+        let image = &images[*index];
+        TruthMask {
+            width: image.picture.width() as usize,
+            height: image.picture.height() as usize,
+            pixels: &image.truth,
+        }
+    };
+    let (fit_truths, test_truths): (Vec<_>, Vec<_>) =
+        (fit.iter().map(truth).collect(), test.iter().map(truth).collect());
+    let mean_labels = common.labels();
+    let mean_masks: Vec<FixedMask> = all
+        .iter()
+        .map(|assignment| FixedMask::Grid(mean_labels.iter().map(|region| assignment.holds(*region)).collect()))
+        .collect();
+    let mean_mask = mean_masks
+        .iter()
+        .max_by(|a, b| {
+            a.scores(&fit_truths)
+                .mean_iou
+                .total_cmp(&b.scores(&fit_truths).mean_iou)
+        })
+        .unwrap_or(&FixedMask::Everything);
+    let baselines = [
+        ("all foreground", FixedMask::Everything),
+        ("centred box, fitted", FixedMask::best_box(&fit_truths)),
+        (
+            "best mask that ignores the image, fitted",
+            FixedMask::best_mean_mask(&fit_truths),
+        ),
+    ];
+    Ok(StillReport {
+        data_set: data_set.to_owned(),
+        fitted_images: fit.len(),
+        scored_images: test.len(),
+        foreground_regions: chosen.regions(),
+        model: Scores::mean(test.iter().map(|index| scores(chosen, *index))),
+        model_or_complement: Scores::mean(test.iter().map(|index| scores(chosen, *index).best(complement(*index)))),
+        oracle: Scores::mean(test.iter().map(|index| {
+            all.iter()
+                .map(|assignment| scores(*assignment, *index))
+                .reduce(Scores::best)
+                .unwrap_or_default()
+        })),
+        model_mean_mask: mean_mask.scores(&test_truths),
+        baselines: baselines
+            .map(|(what, mask)| Line {
+                what: what.to_owned(),
+                scores: mask.scores(&test_truths),
+            })
+            .into(),
+        masks: common.figures(),
+    })
+}
+
+fn pick(all: &[Assignment], score: impl Fn(Assignment) -> f64) -> Assignment {
+    let mut best = (all[0], f64::NEG_INFINITY);
+    for assignment in all {
+        let value = score(*assignment);
+        if value > best.1 {
+            best = (*assignment, value);
+        }
+    }
+    best.0
+}
+
+/// All masks on one grid, whatever the sizes of their images.
+struct CommonGrid {
+    regions: usize,
+    masks: Vec<f32>,
+    images: usize,
+}
+
+/// Side of the common grid; as in [`FixedMask::Grid`].
+const GRID: usize = 64;
+
+impl CommonGrid {
+    fn new(regions: usize) -> Self {
+        Self {
+            regions,
+            masks: Vec::new(),
+            images: 0,
+        }
+    }
+
+    fn add(&mut self, probabilities: &[f32], width: usize, height: usize) {
+        for plane in probabilities.chunks_exact(width * height) {
+            for cell in 0..GRID * GRID {
+                let (x, y) = (cell % GRID, cell / GRID);
+                self.masks
+                    .push(plane[(2 * y + 1) * height / (2 * GRID) * width + (2 * x + 1) * width / (2 * GRID)]);
+            }
+        }
+        self.images += 1;
+    }
+
+    fn labels(&self) -> Vec<u8> {
+        let mut mean = vec![0.0f32; self.regions * GRID * GRID];
+        for mask in self.masks.chunks_exact(mean.len()) {
+            for (sum, value) in mean.iter_mut().zip(mask) {
+                *sum += value;
+            }
+        }
+        labels(&mean, self.regions)
+    }
+
+    fn figures(&self) -> MaskFigures {
+        MaskFigures::of(&self.masks, self.images, self.regions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use factorseg_model::{EngineInfo, InputImage, RegionMap, SegmentError, SegmenterOptions};
+    use image::{GrayImage, Luma, Rgb};
+
+    /// Segments by colour: red, green, and the rest.
+    struct ByColour(EngineInfo);
+
+    impl Engine for ByColour {
+        fn input_size(&self, width: usize, height: usize) -> (usize, usize) {
+            (width, height)
+        }
+        fn segment(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError> {
+            Ok(images
+                .iter()
+                .map(|image| {
+                    let pixels = image.width * image.height;
+                    let region = |pixel: usize| (0..2).find(|c| image.data[c * pixels + pixel] > 0.5).unwrap_or(2);
+                    let probabilities = (0..3)
+                        .flat_map(|r| (0..pixels).map(move |p| if region(p) == r { 1.0 } else { 0.0 }))
+                        .collect();
+                    RegionMap {
+                        regions: 3,
+                        width: image.width,
+                        height: image.height,
+                        probabilities,
+                    }
+                })
+                .collect())
+        }
+        fn set_options(&mut self, _: &SegmenterOptions) -> Result<(), SegmentError> {
+            Ok(())
+        }
+        fn info(&self) -> &EngineInfo {
+            &self.0
+        }
+    }
+
+    fn data_set(count: u32) -> tempfile::TempDir {
+        let data = tempfile::tempdir().unwrap();
+        for part in ["images", "masks"] {
+            fs::create_dir(data.path().join(part)).unwrap();
+        }
+        for i in 0..count {
+            // A green and red object that moves, on black.
+            let inside = |x: u32, y: u32| x >= i && x < i + 6 && (4..12).contains(&y);
+            RgbImage::from_fn(16, 16, |x, y| {
+                Rgb(if !inside(x, y) {
+                    [0; 3]
+                } else if y < 8 {
+                    [255, 0, 0]
+                } else {
+                    [0, 255, 0]
+                })
+            })
+            .save(data.path().join(format!("images/{i:02}.png")))
+            .unwrap();
+            GrayImage::from_fn(16, 16, |x, y| Luma([if inside(x, y) { 255 } else { 0 }]))
+                .save(data.path().join(format!("masks/{i:02}.png")))
+                .unwrap();
+        }
+        data
+    }
+
+    #[test]
+    fn a_perfect_segmenter_scores_one_with_one_assignment() {
+        let data = data_set(10);
+        let images = read_data_set(data.path(), None).unwrap();
+        let mut engine = ByColour(EngineInfo {
+            regions: 3,
+            ..EngineInfo::default()
+        });
+        let report = evaluate(&mut engine, "moving", &images, |_| {}).unwrap();
+        assert_eq!((report.fitted_images, report.scored_images), (2, 8));
+        // Red and green together, or the same boundary seen from the other side, never black.
+        assert_eq!(report.foreground_regions, [0, 1]);
+        let perfect = Scores {
+            accuracy: 1.0,
+            iou: 1.0,
+            dice: 1.0,
+            mean_iou: 1.0,
+        };
+        assert_eq!(
+            (report.model, report.model_or_complement, report.oracle),
+            (perfect, perfect, perfect)
+        );
+        assert!((report.baselines[0].scores.iou - 48.0 / 256.0).abs() < 1e-12);
+        for line in &report.baselines {
+            assert!(line.scores.mean_iou < 0.75, "{line:?}");
+        }
+        assert!(report.model_mean_mask.mean_iou < 0.8);
+        assert!(report.masks.positional.unwrap() < 0.8);
+    }
+
+    #[test]
+    fn data_sets_are_checked() {
+        let data = data_set(3);
+        fs::remove_file(data.path().join("masks/01.png")).unwrap();
+        let error = read_data_set(data.path(), None).unwrap_err().to_string();
+        assert!(error.contains("01.png"), "{error}");
+        GrayImage::new(8, 16).save(data.path().join("masks/01.png")).unwrap();
+        assert!(
+            read_data_set(data.path(), None)
+                .unwrap_err()
+                .to_string()
+                .contains("same size")
+        );
+        assert!(
+            read_data_set(&data.path().join("images"), None)
+                .unwrap_err()
+                .to_string()
+                .contains("images/ and masks/")
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! The program `factorseg`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    factorseg_trainer::cli::main()
+}

@@ -1,0 +1,412 @@
+//! A training run from its first step, or from its newest checkpoint, to its end.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::backend::Backend;
+use factorseg_model::checkpoint::Checkpoint;
+use factorseg_model::{CheckpointInfo, CheckpointSource, DeviceSpec, NoiseSchedule, Runtime, WeightKind};
+
+use super::held_out::HeldOut;
+use super::monitor::MaskFigures;
+use super::pictures::mask_grid;
+use super::report::Reporter;
+use super::run_directory::{DataDescription, Metric, RunConfig, RunDirectory};
+use super::signals::Signals;
+use super::state::{self, RunningLoss};
+use super::step::{Learner, export};
+use super::{Device, Network, Tensor};
+use crate::data::batch::BatchMaker;
+use crate::data::cache::ImageCache;
+use crate::data::folder::ImageFolder;
+use crate::data::loader::{Loader, LoaderOptions};
+use crate::recipe::{MaskHead, Normalisation, Phase};
+
+/// Noise level at which held-out images are segmented; the paper's for real images.
+pub const SEGMENTATION_TIMESTEP: usize = 30;
+
+/// Losses that are left on the device before they are fetched.
+const PENDING_LOSSES: usize = 64;
+
+/// Held-out images that are drawn.
+const PICTURED: usize = 16;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps are done.
+    Done,
+    /// A signal asked to stop; the state is saved.
+    Interrupted,
+}
+
+/// Starts a run in the new folder `path`.
+///
+/// # Errors
+/// If the data, the device, or the folder cannot be used, the loss is no longer finite, or
+/// something cannot be written.
+pub fn start(path: &Path, config: RunConfig, folder: ImageFolder, json: bool) -> Result<Ending> {
+    let network = initial_network(&config)?;
+    let directory = RunDirectory::create(path, &config)?;
+    Run::new(directory, config, folder, network)?.train(RunningLoss::default(), 0, json)
+}
+
+/// Goes on with the run in `path`. `change` may alter options (not what is computed).
+///
+/// # Errors
+/// As [`start`], and if the newest checkpoint is damaged or the data has changed.
+pub fn resume(path: &Path, json: bool, change: impl FnOnce(&mut RunConfig)) -> Result<Ending> {
+    let (directory, mut config) = RunDirectory::open(path)?;
+    change(&mut config);
+    let mut folder = ImageFolder::scan(&config.data.path)?;
+    if config.data.unconditional {
+        folder = folder.without_classes();
+    }
+    let found = DataDescription::of(&folder, config.data.unconditional, config.data.held_out);
+    if found.fingerprint != config.data.fingerprint {
+        bail!(
+            "the images in {} are not those that the run began with ({} then, {} now); restore them, or start a new run with \
+             --init-from {}",
+            config.data.path.display(),
+            config.data.images,
+            found.images,
+            path.join("model.safetensors").display()
+        );
+    }
+    let newest = state::newest(&directory.checkpoints())?;
+    directory.store_config(&config)?;
+    let device = device(&config)?;
+    let network = config.model.init(&device);
+    let mut run = Run::new(directory, config, folder, network)?;
+    let restored = state::restore(&newest, &mut run.learner, &run.config.model, &device)?;
+    run.directory.rewind(restored.step)?;
+    eprintln!("resuming {} at step {}", path.display(), restored.step);
+    run.train(restored.running, restored.step, json)
+}
+
+fn device(config: &RunConfig) -> Result<Device> {
+    Ok(config.options.device.parse::<DeviceSpec>()?.resolve()?)
+}
+
+/// Fresh weights from the seed, or those of the checkpoint to start from.
+fn initial_network(config: &RunConfig) -> Result<Network> {
+    let device = device(config)?;
+    let Some(path) = &config.init_from else {
+        Runtime::seed(&device, config.seed);
+        return Ok(config.model.init(&device));
+    };
+    let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path(path.clone()))?;
+    let mut expected = config.model.clone();
+    expected.schedule = checkpoint.config().schedule.clone();
+    if *checkpoint.config() != expected {
+        bail!(
+            "{} holds another network than the one to train; give the same --preset and data classes.\n  there: {:?}\n  here:  {:?}",
+            path.display(),
+            checkpoint.config(),
+            config.model
+        );
+    }
+    Ok(checkpoint.load(&device)?)
+}
+
+struct Run {
+    directory: RunDirectory,
+    config: RunConfig,
+    device: Device,
+    learner: Learner,
+    images: Arc<ImageCache>,
+    held_out: HeldOut,
+    maker: Arc<BatchMaker>,
+}
+
+impl Run {
+    fn new(directory: RunDirectory, config: RunConfig, folder: ImageFolder, network: Network) -> Result<Self> {
+        let device = device(&config)?;
+        let model = &config.model;
+        let side = model.image_size;
+        let schedule = NoiseSchedule::new(&model.schedule);
+        let (training, held_out) = folder.hold_out(config.data.held_out);
+        let budget = config.options.cache_mib << 20;
+        let shorter_side = BatchMaker::cached_side(side, &config.recipe.augmentation);
+        let images = Arc::new(ImageCache::new(
+            training,
+            shorter_side,
+            budget,
+            config.options.max_broken,
+        ));
+        let held_out = ImageCache::new(held_out, side, budget, config.options.max_broken);
+        let timestep = SEGMENTATION_TIMESTEP.min(schedule.timesteps());
+        let held_out = HeldOut::new(&held_out, side, model.classes, &schedule, timestep, config.seed)?;
+        let maker = BatchMaker {
+            seed: config.seed,
+            side,
+            classes: model.classes,
+            schedule,
+            recipe: config.recipe.clone(),
+        };
+        let learner = Learner::new(model, &config.recipe, config.seed, network, &device);
+        Ok(Self {
+            directory,
+            device,
+            learner,
+            images,
+            held_out,
+            maker: Arc::new(maker),
+            config,
+        })
+    }
+
+    fn train(mut self, mut running: RunningLoss, done: u64, json: bool) -> Result<Ending> {
+        let recipe = self.config.recipe.clone();
+        let options = self.config.options.clone();
+        let total = recipe.total_steps();
+        let signals = Signals::listen()?;
+        let mut reporter = Reporter::new(json, done, total);
+        let loader_options = LoaderOptions {
+            threads: options.input_threads,
+            prefetch: options.prefetch,
+        };
+        let mut loader = Loader::start(self.maker.clone(), self.images.clone(), done, total, loader_options)?;
+        let mut pending: Vec<Tensor<1>> = Vec::new();
+        let mut clock = Clock::new(&loader);
+        let mut named_broken = 0;
+        let mut step = done;
+        while step < total {
+            let (phase_index, phase_step) = recipe.phase_at(step);
+            let phase = &recipe.phases[phase_index];
+            if phase_step == 0 {
+                self.learner.enter(phase_index, phase);
+                reporter.note(&describe(phase, phase_index, recipe.phases.len()));
+            }
+            let Some(batch) = loader.next()? else {
+                bail!("the input ended before step {step}; see the messages above")
+            };
+            let outcome = self.learner.step(&batch, &recipe, phase, phase_step);
+            pending.push(outcome.loss);
+            step += 1;
+            clock.images += recipe.batch_size as u64;
+            reporter.step(step);
+            for broken in self.images.broken().iter().skip(named_broken) {
+                reporter.note(&format!(
+                    "skipped broken image {}: {}",
+                    broken.path.display(),
+                    broken.reason
+                ));
+                named_broken += 1;
+            }
+            if pending.len() >= PENDING_LOSSES {
+                fetch(&mut pending, &mut running, step)?;
+            }
+            let last = step == total;
+            if step % options.log_every.max(1) == 0 || last {
+                fetch(&mut pending, &mut running, step)?;
+                let masks = outcome.masks.map(|masks| figures(masks));
+                let metric = clock.metric(
+                    &loader,
+                    step,
+                    phase,
+                    phase_step,
+                    &running,
+                    self.images.broken().len(),
+                    masks,
+                );
+                running = RunningLoss::default();
+                self.directory.log(&metric)?;
+                reporter.metric(&metric, total);
+            }
+            if options.sample_every > 0 && (step % options.sample_every == 0 || last) {
+                self.sample(phase, phase_step, step, total, &mut reporter)?;
+            }
+            let interrupted = signals.asked();
+            if step % options.save_every.max(1) == 0 || last || interrupted {
+                fetch(&mut pending, &mut running, step)?;
+                self.save(phase, phase_step, step, running)?;
+            }
+            if interrupted && !last {
+                reporter.finish();
+                eprintln!(
+                    "saved at step {step}; go on with `factorseg resume {}`",
+                    self.directory.path.display()
+                );
+                return Ok(Ending::Interrupted);
+            }
+        }
+        reporter.finish();
+        eprintln!("done: {}", self.directory.path.join("model.safetensors").display());
+        Ok(Ending::Done)
+    }
+
+    /// The averaged network with the phase's mask shaping put into its head.
+    fn exported(&self, phase: &Phase, phase_step: u64) -> Network {
+        let average = &self.learner.average.network;
+        if !phase.mask_head.is_learned() {
+            return average.clone();
+        }
+        let statistics = match phase.masks.normalise {
+            Normalisation::None => None,
+            Normalisation::Batch => self.held_out.statistics(average, &self.device),
+            Normalisation::BatchCentre => self
+                .held_out
+                .statistics(average, &self.device)
+                .map(|all| all.into_iter().map(|(mean, _)| (mean, 1.0)).collect()),
+        };
+        export(
+            average.clone(),
+            phase.masks.temperature.at(phase_step, phase.steps),
+            statistics.as_deref(),
+        )
+    }
+
+    fn sample(&mut self, phase: &Phase, phase_step: u64, step: u64, total: u64, reporter: &mut Reporter) -> Result<()> {
+        if self.held_out.count == 0 || !phase.mask_head.is_learned() {
+            return Ok(());
+        }
+        let network = self.exported(phase, phase_step);
+        let masks = self.held_out.masks(&network, &self.device);
+        let metric = Metric::HeldOut {
+            step,
+            masks: MaskFigures::of(&masks, self.held_out.count, self.config.model.regions),
+        };
+        self.directory.log(&metric)?;
+        reporter.metric(&metric, total);
+        let side = self.held_out.side;
+        let shown = PICTURED.min(self.held_out.count);
+        let regions = self.config.model.regions;
+        let grid = mask_grid(
+            &self.held_out.images[..shown * 3 * side * side],
+            &masks[..shown * regions * side * side],
+            side,
+            regions,
+            (128 / side as u32).max(1),
+        );
+        let path = self.directory.sample(step);
+        grid.save(&path)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn save(&self, phase: &Phase, phase_step: u64, step: u64, running: RunningLoss) -> Result<PathBuf> {
+        let config = &self.config;
+        let info = CheckpointInfo {
+            classes: if config.model.classes > 0 {
+                config.data.classes.clone()
+            } else {
+                Vec::new()
+            },
+            step,
+            dataset: config
+                .data
+                .path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            weights: WeightKind::Ema,
+            ..CheckpointInfo::default()
+        };
+        let exported = self.exported(phase, phase_step);
+        let folder = state::save(
+            &self.directory.checkpoints(),
+            step,
+            &self.learner,
+            &exported,
+            &config.model,
+            &info,
+            running,
+            config.options.keep,
+        )?;
+        // The newest model under a fixed name, for everything that only segments.
+        let newest = self.directory.path.join("model.safetensors");
+        let bytes = std::fs::read(folder.join("model.safetensors")).context("cannot read the checkpoint back")?;
+        factorseg_model::checkpoint::write_atomically(&newest, &bytes)
+            .with_context(|| format!("cannot write {}", newest.display()))?;
+        Ok(folder)
+    }
+}
+
+fn describe(phase: &Phase, index: usize, phases: usize) -> String {
+    let masks = match phase.mask_head {
+        MaskHead::Uniform => "masks uniform",
+        MaskHead::RandomPartition { .. } => "masks are random partitions",
+        MaskHead::Released { .. } => "masks released",
+        MaskHead::Trained => "masks trained",
+    };
+    let (first, last) = phase.timesteps;
+    format!(
+        "phase {}/{phases} {}: {} steps, t {first}..={last}, {masks}",
+        index + 1,
+        phase.name,
+        phase.steps
+    )
+}
+
+fn figures(masks: Tensor<4>) -> MaskFigures {
+    let [images, regions, _, _] = masks.dims();
+    let values: Vec<f32> = masks.into_data().iter::<f32>().collect();
+    MaskFigures::of(&values, images, regions)
+}
+
+/// Adds the losses that are still on the device to the sums.
+fn fetch(pending: &mut Vec<Tensor<1>>, running: &mut RunningLoss, step: u64) -> Result<()> {
+    for loss in pending.drain(..) {
+        let value: f32 = loss.into_scalar();
+        if !value.is_finite() {
+            bail!(
+                "the loss is {value} at or shortly before step {step}; lower the learning rate or set gradient_clip in the recipe. \
+                 The checkpoint before is intact"
+            );
+        }
+        running.sum += f64::from(value);
+        running.count += 1;
+    }
+    Ok(())
+}
+
+/// Measures the rate between two lines of the log.
+struct Clock {
+    since: Instant,
+    waited: Duration,
+    images: u64,
+}
+
+impl Clock {
+    fn new(loader: &Loader) -> Self {
+        Self {
+            since: Instant::now(),
+            waited: loader.waited(),
+            images: 0,
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a field of the line")]
+    fn metric(
+        &mut self,
+        loader: &Loader,
+        step: u64,
+        phase: &Phase,
+        phase_step: u64,
+        running: &RunningLoss,
+        broken_images: usize,
+        masks: Option<MaskFigures>,
+    ) -> Metric {
+        let elapsed = self.since.elapsed().as_secs_f64().max(1e-9);
+        let waited = (loader.waited() - self.waited).as_secs_f64();
+        let metric = Metric::Train {
+            step,
+            phase: phase.name.clone(),
+            loss: running.sum / running.count.max(1) as f64,
+            learning_rate: phase.learning_rate_at(phase_step),
+            temperature: phase.masks.temperature.at(phase_step, phase.steps),
+            images_per_second: self.images as f64 / elapsed,
+            input_wait: waited / elapsed,
+            broken_images,
+            masks,
+        };
+        *self = Self {
+            since: Instant::now(),
+            waited: loader.waited(),
+            images: 0,
+        };
+        metric
+    }
+}

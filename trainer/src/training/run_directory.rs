@@ -1,0 +1,277 @@
+//! The folder of a run: what it was started with, what it measured, what it saved.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use factorseg_model::{ClassLabel, ModelConfig};
+use serde::{Deserialize, Serialize};
+
+use super::monitor::MaskFigures;
+use crate::data::folder::ImageFolder;
+use crate::recipe::Recipe;
+
+const CONFIG: &str = "config.json";
+const METRICS: &str = "metrics.jsonl";
+const LOCK: &str = "run.lock";
+
+/// Options that change how a run is carried out and watched, not what it computes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunOptions {
+    /// Device, as in `--device`.
+    pub device: String,
+    /// Threads of the CPU device; 0 leaves it to the system.
+    pub threads: usize,
+    /// Threads that read and decode.
+    pub input_threads: usize,
+    /// Batches kept ready.
+    pub prefetch: usize,
+    /// Memory for decoded images in MiB.
+    pub cache_mib: usize,
+    /// Broken images that are skipped before the run stops.
+    pub max_broken: usize,
+    /// Steps between lines of the log.
+    pub log_every: u64,
+    /// Steps between pictures; 0 for none.
+    pub sample_every: u64,
+    /// Steps between checkpoints.
+    pub save_every: u64,
+    /// Checkpoints kept.
+    pub keep: usize,
+}
+
+/// The data of a run, and how to tell that it is still the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataDescription {
+    /// Absolute path of the folder.
+    pub path: PathBuf,
+    /// Whether classes are left out on purpose.
+    pub unconditional: bool,
+    /// Number of images.
+    pub images: usize,
+    /// Hash of all relative paths.
+    pub fingerprint: String,
+    /// Classes, in index order.
+    pub classes: Vec<ClassLabel>,
+    /// Images held out from training.
+    pub held_out: usize,
+}
+
+impl DataDescription {
+    /// Describes a scanned folder.
+    pub fn of(folder: &ImageFolder, unconditional: bool, held_out: usize) -> Self {
+        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        for sample in &folder.samples {
+            for byte in sample.path.as_os_str().as_encoded_bytes().iter().chain(b"\0") {
+                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        Self {
+            path: fs::canonicalize(&folder.root).unwrap_or_else(|_| folder.root.clone()),
+            unconditional,
+            images: folder.samples.len(),
+            fingerprint: format!("{hash:016x}"),
+            classes: folder
+                .classes
+                .iter()
+                .map(|name| ClassLabel::from_folder(name))
+                .collect(),
+            held_out,
+        }
+    }
+}
+
+/// Everything a run was started with (`config.json`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Version of the program that started the run.
+    pub version: String,
+    /// Seed of all random numbers.
+    pub seed: u64,
+    /// The data.
+    pub data: DataDescription,
+    /// The network.
+    pub model: ModelConfig,
+    /// Checkpoint that the weights came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<PathBuf>,
+    /// The schedule.
+    pub recipe: Recipe,
+    /// The rest.
+    pub options: RunOptions,
+}
+
+/// A line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Metric {
+    /// Means since the line before.
+    Train {
+        /// Finished steps.
+        step: u64,
+        /// Name of the phase.
+        phase: String,
+        /// Mean squared error of the noise.
+        loss: f64,
+        /// Learning rate of the last step.
+        learning_rate: f64,
+        /// Softmax temperature of the last step.
+        temperature: f64,
+        /// Images trained on per second.
+        images_per_second: f64,
+        /// Part of the time spent waiting for input, 0 to 1.
+        input_wait: f64,
+        /// Broken images so far.
+        broken_images: usize,
+        /// Figures of the last masks; absent while they are uniform by rule.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        masks: Option<MaskFigures>,
+    },
+    /// Figures of the averaged model's masks on the held-out images.
+    HeldOut {
+        /// Finished steps.
+        step: u64,
+        /// The figures.
+        masks: MaskFigures,
+    },
+}
+
+impl Metric {
+    /// Finished steps when it was written.
+    pub fn step(&self) -> u64 {
+        match self {
+            Self::Train { step, .. } | Self::HeldOut { step, .. } => *step,
+        }
+    }
+}
+
+/// An open run folder, locked against a second trainer.
+#[derive(Debug)]
+pub struct RunDirectory {
+    /// The folder.
+    pub path: PathBuf,
+    metrics: File,
+    _lock: File,
+}
+
+impl RunDirectory {
+    /// Creates the folder of a new run and stores its configuration.
+    ///
+    /// # Errors
+    /// If there is a run in it already, or it cannot be written.
+    pub fn create(path: &Path, config: &RunConfig) -> Result<Self> {
+        if path.join(CONFIG).exists() {
+            bail!(
+                "{0} already holds a run; go on with `factorseg resume {0}`, or choose another --run",
+                path.display()
+            );
+        }
+        for folder in ["checkpoints", "samples"] {
+            let folder = path.join(folder);
+            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        let opened = Self::open_files(path)?;
+        opened.store_config(config)?;
+        Ok(opened)
+    }
+
+    /// Opens the folder of a run that was started before.
+    ///
+    /// # Errors
+    /// If it holds no run, its configuration is damaged, or another trainer works in it.
+    pub fn open(path: &Path) -> Result<(Self, RunConfig)> {
+        let config_path = path.join(CONFIG);
+        if !config_path.exists() {
+            bail!(
+                "{} holds no run (no {CONFIG}); give the folder that `factorseg train --run` made",
+                path.display()
+            );
+        }
+        let text =
+            fs::read_to_string(&config_path).with_context(|| format!("cannot read {}", config_path.display()))?;
+        let config = serde_json::from_str(&text)
+            .with_context(|| format!("{} is not a run's configuration", config_path.display()))?;
+        Ok((Self::open_files(path)?, config))
+    }
+
+    fn open_files(path: &Path) -> Result<Self> {
+        let lock_path = path.join(LOCK);
+        let lock = File::create(&lock_path).with_context(|| format!("cannot create {}", lock_path.display()))?;
+        if lock.try_lock().is_err() {
+            bail!("another trainer works in {}; stop it first", path.display());
+        }
+        let metrics_path = path.join(METRICS);
+        let metrics = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&metrics_path)
+            .with_context(|| format!("cannot open {}", metrics_path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            metrics,
+            _lock: lock,
+        })
+    }
+
+    /// Stores the configuration.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn store_config(&self, config: &RunConfig) -> Result<()> {
+        let path = self.path.join(CONFIG);
+        let text = serde_json::to_vec_pretty(config)?;
+        factorseg_model::checkpoint::write_atomically(&path, &text)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Folder of the checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// Picture of `step`.
+    pub fn sample(&self, step: u64) -> PathBuf {
+        self.path.join("samples").join(format!("step-{step:09}.png"))
+    }
+
+    /// Appends a line to the metrics.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn log(&mut self, metric: &Metric) -> Result<()> {
+        let mut line = serde_json::to_vec(metric)?;
+        line.push(b'\n');
+        self.metrics
+            .write_all(&line)
+            .with_context(|| format!("cannot write {}", self.path.join(METRICS).display()))
+    }
+
+    /// Takes out the lines after `step`: a run that was killed measured steps that it will do again.
+    ///
+    /// # Errors
+    /// If the file cannot be rewritten.
+    pub fn rewind(&mut self, step: u64) -> Result<()> {
+        let path = self.path.join(METRICS);
+        let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut kept = String::new();
+        for line in BufReader::new(file).lines() {
+            let line = line.with_context(|| format!("cannot read {}", path.display()))?;
+            // A half-written last line is no metric, and goes.
+            if serde_json::from_str::<Metric>(&line).is_ok_and(|metric| metric.step() <= step) {
+                kept.push_str(&line);
+                kept.push('\n');
+            }
+        }
+        factorseg_model::checkpoint::write_atomically(&path, kept.as_bytes())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        self.metrics = OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        Ok(())
+    }
+}

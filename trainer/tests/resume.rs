@@ -1,0 +1,141 @@
+//! A run that stops and goes on is the run that never stopped, bit for bit.
+
+mod common;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Scratch, checkpoints, expect, metrics, state};
+
+fn assert_same_run(a: &Path, b: &Path, step: u64) {
+    let (left, right) = (state(a, step), state(b, step));
+    assert_eq!(left.keys().collect::<Vec<_>>(), right.keys().collect::<Vec<_>>());
+    for (name, values) in &left {
+        assert!(*values == right[name], "{name} differs");
+    }
+    assert_eq!(metrics(a), metrics(b));
+}
+
+/// Waits until the run has a checkpoint, for at most a minute.
+fn wait_for_checkpoint(run: &Path, child: &mut Child) {
+    let start = Instant::now();
+    while checkpoints(run).is_empty() {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the run ended before its first checkpoint"
+        );
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "no checkpoint after a minute"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(
+        Command::new("kill")
+            .args([name, &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn resuming_anywhere_gives_the_same_bits() {
+    let scratch = Scratch::new();
+    let whole = scratch.path("whole");
+    expect(&mut scratch.train("whole", &["--save-every", "1", "--keep", "99"]), 0);
+    assert_eq!(checkpoints(&whole), (1..=10).collect::<Vec<_>>());
+    // Within a phase, at the borders of phases, and one step before the end.
+    for from in [1u64, 2, 3, 4, 6, 8, 9] {
+        let name = format!("from-{from}");
+        let part = scratch.path(&name);
+        assert!(
+            Command::new("cp")
+                .arg("-r")
+                .arg(&whole)
+                .arg(&part)
+                .status()
+                .unwrap()
+                .success()
+        );
+        for step in from + 1..=10 {
+            std::fs::remove_dir_all(part.join(format!("checkpoints/step-{step:09}"))).unwrap();
+        }
+        expect(&mut scratch.resume(&name), 0);
+        assert_same_run(&whole, &part, 10);
+    }
+}
+
+#[test]
+fn a_log_that_sums_over_a_stop_is_the_same() {
+    let scratch = Scratch::new();
+    let every_four = ["--log-every", "4", "--save-every", "3", "--keep", "9"];
+    expect(scratch.train("whole", &[]).args(every_four), 0);
+    expect(scratch.train("part", &[]).args(every_four), 0);
+    std::fs::remove_dir_all(scratch.path("part/checkpoints/step-000000009")).unwrap();
+    std::fs::remove_dir_all(scratch.path("part/checkpoints/step-000000010")).unwrap();
+    expect(&mut scratch.resume("part"), 0);
+    assert_same_run(&scratch.path("whole"), &scratch.path("part"), 10);
+}
+
+#[test]
+fn kill_9_loses_at_most_the_last_interval() {
+    let scratch = Scratch::new();
+    expect(&mut scratch.train("whole", &["--save-every", "2", "--steps", "40"]), 0);
+    let run = scratch.path("killed");
+    let mut child = scratch
+        .train("killed", &["--save-every", "2", "--steps", "40"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for_checkpoint(&run, &mut child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    expect(&mut scratch.resume("killed"), 0);
+    assert_same_run(&scratch.path("whole"), &run, 40);
+}
+
+#[test]
+fn ctrl_c_and_sigterm_save_and_exit_130() {
+    let scratch = Scratch::new();
+    let length = ["--save-every", "100", "--steps", "60"];
+    expect(scratch.train("whole", &[]).args(length), 0);
+    for name in ["-INT", "-TERM"] {
+        let run = scratch.path(name);
+        let mut child = scratch
+            .train(name, &[])
+            .args(length)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        while std::fs::read_to_string(run.join("metrics.jsonl")).is_ok_and(|text| text.is_empty())
+            || !run.join("metrics.jsonl").exists()
+        {
+            assert!(start.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{name}");
+        let saved = checkpoints(&run);
+        assert_eq!(saved.len(), 1, "{saved:?}");
+        assert!(saved[0] < 60);
+        expect(&mut scratch.resume(name), 0);
+        assert_same_run(&scratch.path("whole"), &run, 60);
+    }
+}
+
+#[test]
+fn a_finished_run_resumes_to_nothing() {
+    let scratch = Scratch::new();
+    expect(&mut scratch.train("run", &[]), 0);
+    let before = state(&scratch.path("run"), 10);
+    expect(&mut scratch.resume("run"), 0);
+    assert!(before == state(&scratch.path("run"), 10));
+}
