@@ -3,7 +3,8 @@
     python segment_pytorch.py --preset small --batch 1 --threads 1 --seconds 5
 
 Random weights; the network is tests/reference/factorized.py, whose tensor names and sizes equal a checkpoint's. The
-last line printed is `milliseconds <preset> <batch> <threads> <minimum> <median>`.
+last line printed is `milliseconds <preset> <batch> <threads> <minimum> <median> <processor>`: milliseconds of
+wall clock of the fastest and of the median pass, and mean milliseconds of processor time of a pass.
 """
 
 import argparse
@@ -69,14 +70,16 @@ def main() -> None:
             with torch.profiler.profile() as profile:
                 model.masks(image, timestep)
             print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=15))
+        busy = time.process_time()
         end = time.perf_counter() + arguments.seconds
         while time.perf_counter() < end or len(times) < 3:
             start = time.perf_counter()
             model.masks(image, timestep)
             times.append((time.perf_counter() - start) * 1e3)
+        busy = (time.process_time() - busy) * 1e3 / len(times)
     print(
         "milliseconds", arguments.preset, arguments.batch, arguments.threads,
-        f"{min(times):.3f} {statistics.median(times):.3f}",
+        f"{min(times):.3f} {statistics.median(times):.3f} {busy:.3f}",
     )
 
 

@@ -4,8 +4,9 @@
 //! cargo run --release -p factorseg-kernels --example bench -- --preset small --batch 1 --threads 1 --seconds 5
 //! ```
 //!
-//! The last line printed is `milliseconds <preset> <batch> <threads> <minimum> <median>`. `--steps` prints the time
-//! of each step, `--isa avx2` (or another of the names printed by `--help`) forces an instruction set, `--size WxH`
+//! The last line printed is `milliseconds <preset> <batch> <threads> <minimum> <median> <processor>`: milliseconds of
+//! wall clock of the fastest and of the median pass, and mean milliseconds of processor time of a pass (0 where the
+//! system does not tell), which other loads of the machine do not add to. `--steps` prints the time of each step, `--isa avx2` (or another of the names printed by `--help`) forces an instruction set, `--size WxH`
 //! another image size than the preset's.
 
 use factorseg_kernels::{Architecture, InstructionSet, PlanOptions, SegmentationPlan, Threads};
@@ -144,6 +145,16 @@ impl RandomWeights {
     }
 }
 
+/// Processor time of this process so far, in milliseconds, where the system tells.
+fn processor_time() -> Option<f64> {
+    let mut nanoseconds = 0.0;
+    for task in std::fs::read_dir("/proc/self/task").ok()? {
+        let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        nanoseconds += text.split_whitespace().next()?.parse::<f64>().ok()?;
+    }
+    Some(nanoseconds / 1e6)
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str, default: &str| {
@@ -227,17 +238,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
     let mut times = Vec::new();
+    let busy = processor_time();
     let start = Instant::now();
     while start.elapsed().as_secs_f64() < seconds || times.len() < 3 {
         let start = Instant::now();
         plan.run(&input, &mut output)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
+    let busy = busy
+        .zip(processor_time())
+        .map_or(0.0, |(before, after)| (after - before) / times.len() as f64);
     times.sort_by(f64::total_cmp);
-    println!(
-        "milliseconds {name} {batch} {thread_count} {:.3} {:.3}",
-        times[0],
-        times[times.len() / 2]
-    );
+    let (least, median) = (times[0], times[times.len() / 2]);
+    println!("milliseconds {name} {batch} {thread_count} {least:.3} {median:.3} {busy:.3}");
     Ok(())
 }
