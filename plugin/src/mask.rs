@@ -132,6 +132,31 @@ pub fn smooth(map: &mut RegionMap, previous: &RegionMap, strength: f32) {
     }
 }
 
+/// Raises probabilities to a power and divides them by their sum: above 1, the winner takes more.
+pub fn sharpen(map: &mut RegionMap, exponent: f32) {
+    if exponent == 1.0 {
+        return;
+    }
+    let cells = map.width * map.height;
+    for cell in 0..cells {
+        let values = (0..map.regions).map(|region| map.probabilities[region * cells + cell]);
+        let best = values.fold(0.0, f32::max);
+        if best <= 0.0 {
+            continue;
+        }
+        let mut sum = 0.0;
+        for region in 0..map.regions {
+            // Relative to the winner, so that nothing underflows to 0 / 0.
+            let value = &mut map.probabilities[region * cells + cell];
+            *value = (*value / best).powf(exponent);
+            sum += *value;
+        }
+        for region in 0..map.regions {
+            map.probabilities[region * cells + cell] /= sum;
+        }
+    }
+}
+
 /// The region that wins at each cell, row by row.
 pub fn winners(map: &RegionMap) -> Vec<usize> {
     let cells = map.width * map.height;
@@ -234,6 +259,19 @@ mod tests {
         let before = new.clone();
         smooth(&mut new, &map(2, 1, 2, &[0.0; 4]), 0.8);
         assert_eq!(new.probabilities, before.probabilities);
+    }
+
+    #[test]
+    fn sharpening_favours_the_winner_and_keeps_the_sum() {
+        let mut soft = map(2, 3, 1, &[0.6, 0.5, 1e-30, 0.4, 0.5, 1.0]);
+        sharpen(&mut soft, 2.0);
+        let expected = [0.36 / 0.52, 0.5, 0.0, 0.16 / 0.52, 0.5, 1.0];
+        for (got, expected) in soft.probabilities.iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-6, "{:?}", soft.probabilities);
+        }
+        sharpen(&mut soft, 100.0);
+        assert!(soft.probabilities[0] > 0.999 && soft.probabilities[3] < 0.001);
+        assert_eq!((soft.probabilities[1], soft.probabilities[4]), (0.5, 0.5));
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Settings {
     pub foreground_regions: String,
     /// `refine`.
     pub refine: Refine,
+    /// `sharpness`.
+    pub sharpness: f64,
     /// `smoothing`.
     pub smoothing: f64,
     /// `on-error`.
@@ -68,6 +70,7 @@ impl Default for Settings {
             background_color: 0,
             foreground_regions: "auto".to_owned(),
             refine: Refine::default(),
+            sharpness: 1.0,
             smoothing: 0.0,
             on_error: ErrorPolicy::default(),
         }
@@ -140,6 +143,8 @@ pub struct Plan {
     pub foreground: Vec<bool>,
     /// How the mask is brought to the frame's size.
     pub refine: Refine,
+    /// Exponent of the probabilities.
+    pub sharpness: f32,
     /// Temporal smoothing.
     pub smoothing: f32,
 }
@@ -185,6 +190,7 @@ impl Settings {
             background: rgb(self.background_color),
             foreground: parse_regions(&self.foreground_regions, engine)?,
             refine: self.refine,
+            sharpness: self.sharpness as f32,
             smoothing: self.smoothing as f32,
         })
     }

@@ -30,6 +30,8 @@ pub struct Job {
     pub options: SegmenterOptions,
     /// Name of the class in `options`.
     pub class: Arc<str>,
+    /// Exponent of the probabilities, 1 for as they are.
+    pub sharpness: f32,
     /// Strength of temporal smoothing, `0..=1`.
     pub smoothing: f32,
     /// Whether the frame follows the last job's in the same scene; if not, nothing is smoothed.
@@ -424,6 +426,7 @@ impl Segmenting {
         } else {
             self.previous = None;
         }
+        mask::sharpen(&mut map, job.sharpness);
         Ok(Mask {
             regions: mask::facts(&map),
             map,

@@ -297,6 +297,14 @@ impl ObjectImpl for FactorSeg {
                     .blurb("How masks are brought to the size of the frames")
                     .mutable_playing()
                     .build(),
+                glib::ParamSpecDouble::builder("sharpness")
+                    .nick("Sharpness")
+                    .blurb("Exponent of the probabilities, which are then divided by their sum: above 1, soft masks become harder")
+                    .minimum(1.0)
+                    .maximum(100.0)
+                    .default_value(default.sharpness)
+                    .mutable_playing()
+                    .build(),
                 glib::ParamSpecDouble::builder("smoothing")
                     .nick("Smoothing")
                     .blurb("Share of the mask before in each mask where both agree; 0 for none")
@@ -353,6 +361,7 @@ impl ObjectImpl for FactorSeg {
                 "background-color" => settings.background_color = get(value),
                 "foreground-regions" => settings.foreground_regions = string(),
                 "refine" => settings.refine = get(value),
+                "sharpness" => settings.sharpness = get(value),
                 "smoothing" => settings.smoothing = get(value),
                 "on-error" => settings.on_error = get(value),
                 name => unreachable!("no writable property {name}"),
@@ -385,6 +394,7 @@ impl ObjectImpl for FactorSeg {
             "background-color" => settings.background_color.to_value(),
             "foreground-regions" => settings.foreground_regions.to_value(),
             "refine" => settings.refine.to_value(),
+            "sharpness" => settings.sharpness.to_value(),
             "smoothing" => settings.smoothing.to_value(),
             "on-error" => settings.on_error.to_value(),
             name => unreachable!("no readable property {name}"),
@@ -1168,6 +1178,7 @@ impl FactorSeg {
             image,
             options: plan.options.clone(),
             class: plan.class.clone(),
+            sharpness: plan.sharpness,
             smoothing: plan.smoothing,
             continues,
             pts: buffer.pts(),

@@ -88,6 +88,7 @@ fn every_property_reads_as_it_was_written() {
         ("background-color", "255"),
         ("foreground-regions", "all"),
         ("refine", "guided"),
+        ("sharpness", "2.5"),
         ("smoothing", "0.5"),
         ("on-error", "passthrough"),
     ] {
@@ -101,7 +102,7 @@ fn every_property_reads_as_it_was_written() {
         .filter(|property| property.owner_type() == element.type_())
         .filter(|property| property.flags().contains(gst::glib::ParamFlags::WRITABLE))
         .count();
-    assert_eq!(writable, 17, "a property is missing above");
+    assert_eq!(writable, 18, "a property is missing above");
 }
 
 #[test]
