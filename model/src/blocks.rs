@@ -15,9 +15,7 @@ fn convolution(channels: [usize; 2], kernel: usize, stride: usize) -> Conv2dConf
     let padding = kernel / 2;
     Conv2dConfig::new(channels, [kernel, kernel])
         .with_stride([stride, stride])
-        .with_padding(PaddingConfig2d::Explicit(
-            padding, padding, padding, padding,
-        ))
+        .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
 }
 
 /// A 3x3 convolution that keeps the resolution.
@@ -26,20 +24,13 @@ pub(crate) fn convolution_3x3<B: Backend>(channels: [usize; 2], device: &B::Devi
 }
 
 /// A 3x3 convolution whose output is zero at first, so that a block starts as the identity and a head as silence.
-pub(crate) fn zero_convolution_3x3<B: Backend>(
-    channels: [usize; 2],
-    device: &B::Device,
-) -> Conv2d<B> {
+pub(crate) fn zero_convolution_3x3<B: Backend>(channels: [usize; 2], device: &B::Device) -> Conv2d<B> {
     convolution(channels, 3, 1)
         .with_initializer(Initializer::Zeros)
         .init(device)
 }
 
-pub(crate) fn group_norm<B: Backend>(
-    config: &ModelConfig,
-    channels: usize,
-    device: &B::Device,
-) -> GroupNorm<B> {
+pub(crate) fn group_norm<B: Backend>(config: &ModelConfig, channels: usize, device: &B::Device) -> GroupNorm<B> {
     GroupNormConfig::new(config.norm_groups, channels).init(device)
 }
 
@@ -75,14 +66,9 @@ impl<B: Backend> ResidualBlock<B> {
 
     /// `[batch, input, height, width]` and the *activated* embedding `[batch, 4 C]` to `[batch, output, height, width]`.
     pub fn forward(&self, input: Tensor<B, 4>, embedding: Tensor<B, 2>) -> Tensor<B, 4> {
-        let hidden = self
-            .conv_1
-            .forward(silu(self.norm_1.forward(input.clone())));
+        let hidden = self.conv_1.forward(silu(self.norm_1.forward(input.clone())));
         let [batch, channels, _, _] = hidden.dims();
-        let scale_shift = self
-            .embedding
-            .forward(embedding)
-            .reshape([batch, 2 * channels, 1, 1]);
+        let scale_shift = self.embedding.forward(embedding).reshape([batch, 2 * channels, 1, 1]);
         let scale = scale_shift.clone().narrow(1, 0, channels);
         let shift = scale_shift.narrow(1, channels, channels);
         let hidden = self.norm_2.forward(hidden) * (scale + 1.0) + shift;
@@ -130,14 +116,12 @@ impl<B: Backend> SelfAttention<B> {
             .reshape([batch, channels, positions])
             .swap_dims(1, 2);
         // [batch, heads, 3 * head_channels, positions]
-        let qkv = self.qkv.forward(tokens).swap_dims(1, 2).reshape([
-            batch,
-            self.heads,
-            3 * head_channels,
-            positions,
-        ]);
-        let [query, key, value] =
-            [0, 1, 2].map(|part| qkv.clone().narrow(2, part * head_channels, head_channels));
+        let qkv = self
+            .qkv
+            .forward(tokens)
+            .swap_dims(1, 2)
+            .reshape([batch, self.heads, 3 * head_channels, positions]);
+        let [query, key, value] = [0, 1, 2].map(|part| qkv.clone().narrow(2, part * head_channels, head_channels));
 
         let scale = 1.0 / (head_channels as f64).sqrt();
         let weights = softmax(query.swap_dims(2, 3).matmul(key).mul_scalar(scale), 3);
@@ -165,12 +149,7 @@ pub struct Block<B: Backend> {
 }
 
 impl<B: Backend> Block<B> {
-    pub(crate) fn new(
-        config: &ModelConfig,
-        level: usize,
-        input: usize,
-        device: &B::Device,
-    ) -> Self {
+    pub(crate) fn new(config: &ModelConfig, level: usize, input: usize, device: &B::Device) -> Self {
         let output = config.level_channels(level);
         Self {
             residual: ResidualBlock::new(config, [input, output], device),

@@ -127,9 +127,7 @@ pub enum CheckpointError {
         reason: String,
     },
     /// A safetensors file, but not one of ours.
-    #[error(
-        "{file}: not a factorseg checkpoint: the header has no `{key}`; use a file written by `factorseg train`"
-    )]
+    #[error("{file}: not a factorseg checkpoint: the header has no `{key}`; use a file written by `factorseg train`")]
     Foreign {
         /// The file.
         file: String,
@@ -137,9 +135,7 @@ pub enum CheckpointError {
         key: &'static str,
     },
     /// Written by another version of the format.
-    #[error(
-        "{file}: checkpoint format {found}, expected {FORMAT_VERSION}; use a matching version of factorseg"
-    )]
+    #[error("{file}: checkpoint format {found}, expected {FORMAT_VERSION}; use a matching version of factorseg")]
     Format {
         /// The file.
         file: String,
@@ -244,18 +240,14 @@ impl Checkpoint {
                 file,
             });
         }
-        let config: ModelConfig = serde_json::from_str(field(CONFIG_KEY)?)
-            .map_err(|error| header_error(CONFIG_KEY, error))?;
-        config
-            .validate()
-            .map_err(|source| CheckpointError::Config {
-                file: file.clone(),
-                source,
-            })?;
+        let config: ModelConfig =
+            serde_json::from_str(field(CONFIG_KEY)?).map_err(|error| header_error(CONFIG_KEY, error))?;
+        config.validate().map_err(|source| CheckpointError::Config {
+            file: file.clone(),
+            source,
+        })?;
         let info: CheckpointInfo = match metadata.get(INFO_KEY) {
-            Some(json) => {
-                serde_json::from_str(json).map_err(|error| header_error(INFO_KEY, error))?
-            }
+            Some(json) => serde_json::from_str(json).map_err(|error| header_error(INFO_KEY, error))?,
             None => CheckpointInfo::default(),
         };
         let inconsistent = |reason: String| CheckpointError::Header {
@@ -270,11 +262,7 @@ impl Checkpoint {
                 config.classes
             )));
         }
-        if let Some(region) = info
-            .foreground_regions
-            .iter()
-            .find(|&&r| r >= config.regions)
-        {
+        if let Some(region) = info.foreground_regions.iter().find(|&&r| r >= config.regions) {
             return Err(inconsistent(format!(
                 "foreground region {region} of {} regions",
                 config.regions
@@ -333,9 +321,7 @@ impl Checkpoint {
             .seek(SeekFrom::Start(self.data_start + start as u64))
             .and_then(|_| self.source.read_exact(&mut bytes))
             .map_err(io_error(&self.file, "read"))?;
-        let halves = bytes
-            .chunks_exact(2)
-            .map(|b| u16::from_le_bytes([b[0], b[1]]));
+        let halves = bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
         match dtype {
             Dtype::F32 => Ok(bytes
                 .chunks_exact(4)
@@ -355,10 +341,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If a tensor is missing, has another shape than the configuration asks for, or cannot be read.
-    pub fn load<B: Backend>(
-        &mut self,
-        device: &B::Device,
-    ) -> Result<Factorized<B>, CheckpointError> {
+    pub fn load<B: Backend>(&mut self, device: &B::Device) -> Result<Factorized<B>, CheckpointError> {
         let network = self.config.init(device);
         self.fill(network)
     }
@@ -367,17 +350,14 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`Checkpoint::load`].
-    pub fn load_mask_network<B: Backend>(
-        &mut self,
-        device: &B::Device,
-    ) -> Result<MaskNetwork<B>, CheckpointError> {
+    pub fn load_mask_network<B: Backend>(&mut self, device: &B::Device) -> Result<MaskNetwork<B>, CheckpointError> {
         let network = self.config.init_mask_network(device);
         self.fill(network)
     }
 
-    fn fill<B: Backend, M: Module<B>>(&mut self, module: M) -> Result<M, CheckpointError> {
-        // All shapes before the first allocation.
-        for spec in parameter_specs(&module) {
+    /// Holds names and shapes of a module's parameters against the file's.
+    pub(crate) fn check<B: Backend, M: Module<B>>(&self, module: &M) -> Result<(), CheckpointError> {
+        for spec in parameter_specs(module) {
             let found = self.tensors.info(&spec.name).ok_or_else(|| {
                 tensor_error(
                     &self.file,
@@ -393,6 +373,13 @@ impl Checkpoint {
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// Fills a module's parameters from the file.
+    pub(crate) fn fill<B: Backend, M: Module<B>>(&mut self, module: M) -> Result<M, CheckpointError> {
+        // All shapes before the first allocation.
+        self.check(&module)?;
         let mut failure = None;
         let module = map_values(module, |name, _| {
             if failure.is_some() {
@@ -406,11 +393,7 @@ impl Checkpoint {
 
 fn io_error(file: &str, action: &'static str) -> impl FnOnce(io::Error) -> CheckpointError {
     let file = file.to_owned();
-    move |source| CheckpointError::Io {
-        file,
-        action,
-        source,
-    }
+    move |source| CheckpointError::Io { file, action, source }
 }
 
 fn tensor_error(file: &str, name: &str, reason: impl Into<String>) -> CheckpointError {
@@ -444,8 +427,7 @@ fn read_header(file: &str, source: &mut dyn Source) -> Result<(Metadata, u64), C
     // At most MAXIMUM_HEADER.
     let mut header = vec![0; header_length as usize];
     source.read_exact(&mut header).map_err(io("read"))?;
-    let metadata: Metadata =
-        serde_json::from_slice(&header).map_err(|error| damaged(format!("header: {error}")))?;
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| damaged(format!("header: {error}")))?;
 
     let data_start = 8 + header_length;
     let data_length = length - data_start;
@@ -459,9 +441,7 @@ fn read_header(file: &str, source: &mut dyn Source) -> Result<(Metadata, u64), C
         let bits = info
             .shape
             .iter()
-            .try_fold(info.dtype.bitsize(), |size, &dimension| {
-                size.checked_mul(dimension)
-            });
+            .try_fold(info.dtype.bitsize(), |size, &dimension| size.checked_mul(dimension));
         if bits != (end - start).checked_mul(8) {
             return Err(damaged(format!(
                 "tensor `{name}` of shape {:?} and type {:?} has {} bytes",
@@ -518,10 +498,7 @@ pub fn save_tensors(
             CONFIG_KEY.to_owned(),
             to_json(CONFIG_KEY, serde_json::to_string(config))?,
         ),
-        (
-            INFO_KEY.to_owned(),
-            to_json(INFO_KEY, serde_json::to_string(info))?,
-        ),
+        (INFO_KEY.to_owned(), to_json(INFO_KEY, serde_json::to_string(info))?),
     ]);
     let encoded: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
         .into_iter()
@@ -540,11 +517,9 @@ pub fn save_tensors(
                 .map_err(|error| tensor_error(&file, name, error.to_string()))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| {
-        CheckpointError::Container {
-            file: file.clone(),
-            reason: error.to_string(),
-        }
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| CheckpointError::Container {
+        file: file.clone(),
+        reason: error.to_string(),
     })?;
     write_atomically(path, &bytes).map_err(io_error(&file, "write"))
 }
@@ -569,10 +544,7 @@ fn encode(values: &[f32], weight_type: WeightType) -> Vec<u8> {
 /// # Errors
 /// Whatever the operating system says.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path
-        .file_name()
-        .ok_or(io::ErrorKind::InvalidInput)?
-        .to_owned();
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
     let written = File::create(&temporary)

@@ -80,12 +80,7 @@ pub enum Preset {
 
 impl Preset {
     /// Every preset, largest first.
-    pub const ALL: [Preset; 4] = [
-        Preset::Paper64,
-        Preset::Paper128,
-        Preset::Small,
-        Preset::Tiny,
-    ];
+    pub const ALL: [Preset; 4] = [Preset::Paper64, Preset::Paper128, Preset::Small, Preset::Tiny];
 
     fn name(self) -> &'static str {
         match self {
@@ -209,8 +204,7 @@ impl ModelConfig {
 
     /// Whether a level holds self-attention, 0 being the finest.
     pub fn level_has_attention(&self, level: usize) -> bool {
-        self.attention_resolutions
-            .contains(&(self.image_size >> level))
+        self.attention_resolutions.contains(&(self.image_size >> level))
     }
 
     /// Width of the time and class embedding, `4 C`.
@@ -229,25 +223,12 @@ impl ModelConfig {
     /// Names the first field that is out of range, what it holds and what it may hold.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let bounded = |field, value: usize, maximum: usize| {
-            check(
-                (1..=maximum).contains(&value),
-                field,
-                value,
-                format!("1 to {maximum}"),
-            )
+            check((1..=maximum).contains(&value), field, value, format!("1 to {maximum}"))
         };
         bounded("image_size", self.image_size, limits::IMAGE_SIZE)?;
         bounded("base_channels", self.base_channels, limits::CHANNELS)?;
-        bounded(
-            "channel_multipliers (length)",
-            self.levels(),
-            limits::LEVELS,
-        )?;
-        bounded(
-            "residual_blocks",
-            self.residual_blocks,
-            limits::RESIDUAL_BLOCKS,
-        )?;
+        bounded("channel_multipliers (length)", self.levels(), limits::LEVELS)?;
+        bounded("residual_blocks", self.residual_blocks, limits::RESIDUAL_BLOCKS)?;
         bounded("regions", self.regions, limits::REGIONS)?;
         bounded("norm_groups", self.norm_groups, limits::CHANNELS)?;
         bounded("attention_heads", self.attention_heads, limits::CHANNELS)?;
@@ -293,9 +274,7 @@ impl ModelConfig {
                 )?;
             }
         }
-        let sides: Vec<usize> = (0..self.levels())
-            .map(|level| self.image_size >> level)
-            .collect();
+        let sides: Vec<usize> = (0..self.levels()).map(|level| self.image_size >> level).collect();
         for side in &self.attention_resolutions {
             check(
                 sides.contains(side),
@@ -310,12 +289,7 @@ impl ModelConfig {
             ("schedule.beta_start", schedule.beta_start),
             ("schedule.beta_end", schedule.beta_end),
         ] {
-            check(
-                beta > 0.0 && beta < 1.0,
-                field,
-                beta,
-                "a number between 0 and 1",
-            )?;
+            check(beta > 0.0 && beta < 1.0, field, beta, "a number between 0 and 1")?;
         }
         Ok(())
     }
@@ -340,12 +314,8 @@ mod tests {
         let cases: [(&str, fn(&mut ModelConfig)); 9] = [
             ("base_channels", |c| c.base_channels = usize::MAX),
             ("base_channels", |c| c.base_channels = 7),
-            ("channel_multipliers (length)", |c| {
-                c.channel_multipliers.clear()
-            }),
-            ("channel_multipliers", |c| {
-                c.channel_multipliers[1] = usize::MAX
-            }),
+            ("channel_multipliers (length)", |c| c.channel_multipliers.clear()),
+            ("channel_multipliers", |c| c.channel_multipliers[1] = usize::MAX),
             ("regions", |c| c.regions = 0),
             ("norm_groups", |c| c.norm_groups = 5),
             ("attention_heads", |c| c.attention_heads = 7),

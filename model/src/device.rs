@@ -57,6 +57,13 @@ impl FromStr for DeviceSpec {
             "auto" => Ok(DeviceSpec::Auto),
             "cpu" => Ok(DeviceSpec::Cpu),
             "cuda" => Ok(DeviceSpec::Cuda(0)),
+            #[cfg(feature = "libtorch")]
+            "libtorch" => Ok(DeviceSpec::LibTorch),
+            #[cfg(not(feature = "libtorch"))]
+            "libtorch" => Err(DeviceError::NotBuilt {
+                device: "libtorch",
+                feature: "libtorch",
+            }),
             _ => {
                 let index = word.strip_prefix("cuda:").ok_or_else(unknown)?;
                 index.parse().map(DeviceSpec::Cuda).map_err(|_| unknown())
@@ -83,6 +90,7 @@ impl DeviceSpec {
 pub fn device_name(device: &DispatchDevice) -> String {
     match device {
         DispatchDevice::Cuda(cuda) => DeviceSpec::Cuda(cuda.index).to_string(),
+        DispatchDevice::Autodiff(inner) => device_name(inner),
         _ => DeviceSpec::Cpu.to_string(),
     }
 }

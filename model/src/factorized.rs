@@ -1,14 +1,13 @@
 //! The factorized denoising network (Section 3, Figure 2; Eq. 2 to 7).
 
 use burn::module::Module;
-use burn::nn::Embedding;
 use burn::tensor::activation::{silu, softmax};
 use burn::tensor::backend::Backend;
 use burn::tensor::module::avg_pool2d;
 use burn::tensor::{Int, Tensor};
 
 use crate::config::ModelConfig;
-use crate::embedding::{TimeEmbedding, class_embedding};
+use crate::embedding::Conditioning;
 use crate::encoder::{Encoder, IMAGE_CHANNELS};
 use crate::middle::Middle;
 use crate::upstack::UpStack;
@@ -27,10 +26,8 @@ pub struct Features<B: Backend> {
 /// The part that segments: everything but the decoder.
 #[derive(Module, Debug)]
 pub struct MaskNetwork<B: Backend> {
-    /// Embeds `t`.
-    pub time_embedding: TimeEmbedding<B>,
-    /// Embeds the class, in a class-conditional network.
-    pub class_embedding: Option<Embedding<B>>,
+    /// Embeds timestep and class.
+    pub conditioning: Conditioning<B>,
     /// `theta_enc` (Eq. 2).
     pub encoder: Encoder<B>,
     /// `theta_mid` (Eq. 3).
@@ -72,8 +69,7 @@ impl ModelConfig {
     /// The part that segments, with fresh weights; see [`ModelConfig::init`].
     pub fn init_mask_network<B: Backend>(&self, device: &B::Device) -> MaskNetwork<B> {
         MaskNetwork {
-            time_embedding: TimeEmbedding::new(self, device),
-            class_embedding: class_embedding(self, device),
+            conditioning: Conditioning::new(self, device),
             encoder: Encoder::new(self, device),
             middle: Middle::new(self, device),
             mask_generator: UpStack::new(self, self.regions, device),
@@ -82,24 +78,14 @@ impl ModelConfig {
 }
 
 impl<B: Backend> MaskNetwork<B> {
-    /// The activated embedding of timesteps (`[batch]`, the paper's `1..=T`) and classes (`[batch]`), `[batch, 4 C]`.
-    ///
-    /// A class-conditional network takes a missing class for "no class"; an unconditional one ignores the class.
-    pub fn embed(
-        &self,
-        timestep: Tensor<B, 1, Int>,
-        class: Option<Tensor<B, 1, Int>>,
-    ) -> Tensor<B, 2> {
-        let mut embedding = self.time_embedding.forward(timestep.clone());
-        if let Some(table) = &self.class_embedding {
-            let [rows, _] = table.weight.dims();
-            let class = class.unwrap_or_else(|| timestep.full_like(rows as i64 - 1));
-            embedding = embedding
-                + table
-                    .forward(class.unsqueeze_dim::<2>(1))
-                    .squeeze_dim::<2>(1);
-        }
-        silu(embedding)
+    /// The activated embedding of timesteps and classes, `[batch, 4 C]`; see [`Conditioning::forward`].
+    pub fn embed(&self, timestep: Tensor<B, 1, Int>, class: Option<Tensor<B, 1, Int>>) -> Tensor<B, 2> {
+        silu(self.conditioning.forward(timestep, class))
+    }
+
+    /// [`MaskNetwork::embed`] for a network with a gradient tape; see [`Conditioning::forward_float`].
+    pub fn embed_float(&self, timestep: Tensor<B, 1>, class: Option<Tensor<B, 1, Int>>) -> Tensor<B, 2> {
+        silu(self.conditioning.forward_float(timestep, class))
     }
 
     /// Encoder and middle block (Eq. 2 and 3). `x_t` is `[batch, 3, height, width]`, its sides multiples of the stride.
@@ -117,11 +103,8 @@ impl<B: Backend> MaskNetwork<B> {
 
     /// The mask generator's output before the softmax, `[batch, K, height, width]`.
     pub fn mask_logits(&self, features: &Features<B>) -> Tensor<B, 4> {
-        self.mask_generator.forward(
-            features.middle.clone(),
-            features.skips.clone(),
-            &features.embedding,
-        )
+        self.mask_generator
+            .forward(features.middle.clone(), features.skips.clone(), &features.embedding)
     }
 
     /// The region masks (Eq. 4), `[batch, K, height, width]`: all that segmentation needs.
@@ -199,21 +182,9 @@ fn masked_by_region<B: Backend>(skip: Tensor<B, 4>, masks: &Tensor<B, 4>) -> Ten
     let factor = full_height / height;
     let masks = match factor {
         1 => masks.clone(),
-        _ => avg_pool2d(
-            masks.clone(),
-            [factor, factor],
-            [factor, factor],
-            [0, 0],
-            true,
-            false,
-        ),
+        _ => avg_pool2d(masks.clone(), [factor, factor], [factor, factor], [0, 0], true, false),
     };
-    (skip.unsqueeze::<5>() * region_major(masks)).reshape([
-        regions * batch,
-        channels,
-        height,
-        width,
-    ])
+    (skip.unsqueeze::<5>() * region_major(masks)).reshape([regions * batch, channels, height, width])
 }
 
 #[cfg(test)]
@@ -234,11 +205,7 @@ mod tests {
         let all = parameter_count(&network);
         let segmentation = parameter_count(&network.mask_network);
         assert_eq!((all as f64 / 1e4).round() / 100.0, 194.25, "{all}");
-        assert_eq!(
-            (segmentation as f64 / 1e4).round() / 100.0,
-            121.57,
-            "{segmentation}"
-        );
+        assert_eq!((segmentation as f64 / 1e4).round() / 100.0, 121.57, "{segmentation}");
     }
 
     #[test]

@@ -124,14 +124,8 @@ mod tests {
     #[test]
     fn an_unknown_class_is_an_error_that_names_the_choices() {
         let message = find_class(&labels(), "unicorn").unwrap_err().to_string();
-        assert!(
-            message.contains("unicorn") && message.contains("0 to 2"),
-            "{message}"
-        );
+        assert!(message.contains("unicorn") && message.contains("0 to 2"), "{message}");
         assert!(find_class(&labels(), "3").is_err());
-        assert!(matches!(
-            find_class(&[], "tabby"),
-            Err(ClassError::Unconditional(_))
-        ));
+        assert!(matches!(find_class(&[], "tabby"), Err(ClassError::Unconditional(_))));
     }
 }

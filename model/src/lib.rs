@@ -24,6 +24,7 @@ pub mod labels;
 pub mod middle;
 pub mod noise;
 pub mod parameters;
+mod pass;
 pub mod sampler;
 pub mod schedule;
 pub mod segmenter;
@@ -35,6 +36,4 @@ pub use device::{DeviceError, DeviceSpec, Runtime};
 pub use factorized::{Factorized, Features, MaskNetwork, Prediction};
 pub use labels::{ClassError, ClassLabel, find_class};
 pub use schedule::NoiseSchedule;
-pub use segmenter::{
-    Engine, EngineInfo, InputImage, RegionMap, SegmentError, Segmenter, SegmenterOptions,
-};
+pub use segmenter::{Engine, EngineInfo, InputImage, RegionMap, SegmentError, Segmenter, SegmenterOptions};

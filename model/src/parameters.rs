@@ -4,9 +4,9 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-/// Prefix in field paths that names do without: a name reads the same in a whole network and in its
-/// [segmenting part](crate::MaskNetwork).
-const TRANSPARENT: &str = "mask_network.";
+/// Fields that names do without: a name reads the same in a whole network and in its parts
+/// ([`MaskNetwork`](crate::MaskNetwork), [`Conditioning`](crate::embedding::Conditioning)).
+const TRANSPARENT: [&str; 2] = ["mask_network", "conditioning"];
 
 /// Name and shape of one parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +31,11 @@ impl Path {
     }
 
     fn name(&self) -> String {
-        let path = self.0.join(".");
-        match path.strip_prefix(TRANSPARENT) {
-            Some(name) => name.to_owned(),
-            None => path,
-        }
+        let fields = self.0.iter().map(String::as_str);
+        fields
+            .filter(|field| !TRANSPARENT.contains(field))
+            .collect::<Vec<_>>()
+            .join(".")
     }
 }
 
@@ -78,10 +78,7 @@ pub fn parameter_count<B: Backend, M: Module<B>>(module: &M) -> usize {
 }
 
 /// Calls `visit` with name, shape and values (row-major, as `f32`) of each parameter.
-pub fn visit_values<B: Backend, M: Module<B>>(
-    module: &M,
-    visit: impl FnMut(&str, &[usize], Vec<f32>),
-) {
+pub fn visit_values<B: Backend, M: Module<B>>(module: &M, visit: impl FnMut(&str, &[usize], Vec<f32>)) {
     struct Values<F> {
         path: Path,
         visit: F,
@@ -114,10 +111,7 @@ pub fn visit_values<B: Backend, M: Module<B>>(
 ///
 /// # Panics
 /// If the values are not as many as the shape has places: check before calling.
-pub fn map_values<B: Backend, M: Module<B>>(
-    module: M,
-    map: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>,
-) -> M {
+pub fn map_values<B: Backend, M: Module<B>>(module: M, map: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>) -> M {
     struct Replace<F> {
         path: Path,
         map: F,

@@ -44,10 +44,7 @@ pub fn sample_ddpm<B: Backend>(
     let noise = |timestep: usize| {
         // One stream of noise for each timestep.
         let seed = request.seed ^ (timestep as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        Tensor::<B, 4>::from_data(
-            TensorData::new(standard_normal(seed, length), shape),
-            device,
-        )
+        Tensor::<B, 4>::from_data(TensorData::new(standard_normal(seed, length), shape), device)
     };
     let classes = request.classes.as_ref().map(|classes| {
         let classes: Vec<i64> = classes.iter().map(|&class| class as i64).collect();

@@ -55,12 +55,7 @@ impl NoiseSchedule {
     /// Eq. 1: noises images, each with its own timestep.
     ///
     /// `x_0` and `noise` are `[batch, channels, height, width]`, `timesteps` has one entry for each image.
-    pub fn add_noise<B: Backend>(
-        &self,
-        x_0: Tensor<B, 4>,
-        noise: Tensor<B, 4>,
-        timesteps: &[usize],
-    ) -> Tensor<B, 4> {
+    pub fn add_noise<B: Backend>(&self, x_0: Tensor<B, 4>, noise: Tensor<B, 4>, timesteps: &[usize]) -> Tensor<B, 4> {
         let device = x_0.device();
         let column = |weights: Vec<f32>| {
             let length = weights.len();

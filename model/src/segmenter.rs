@@ -3,15 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::DispatchDevice;
-use burn::tensor::activation::softmax;
-use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointSource};
 use crate::config::ModelConfig;
-use crate::device::{DeviceError, DeviceSpec, Runtime, device_name};
-use crate::factorized::MaskNetwork;
+use crate::device::{DeviceError, DeviceSpec, device_name};
 use crate::labels::ClassLabel;
 use crate::noise::standard_normal;
+use crate::pass::{BurnPass, CpuPass, CpuPassError, MaskPass};
 use crate::schedule::NoiseSchedule;
 
 /// The timestep that the paper segments at (Section 4.1).
@@ -156,16 +154,12 @@ pub trait Engine: Send {
 }
 
 /// The [`Engine`] that runs a checkpoint.
-#[derive(Debug)]
 pub struct Segmenter {
-    network: MaskNetwork<Runtime>,
-    device: DispatchDevice,
+    pass: Box<dyn MaskPass>,
     config: ModelConfig,
     schedule: NoiseSchedule,
     options: SegmenterOptions,
     info: EngineInfo,
-    /// The time and class embedding, `[1, 4 C]`: constant while the options are.
-    embedding: Tensor<Runtime, 2>,
     /// The noise of all samples for images of the size seen last, `[samples, 3, height, width]`.
     noise: Noise,
 }
@@ -191,8 +185,7 @@ impl Segmenter {
         check_options(&config, options)?;
         let device = device.resolve()?;
         let name = device_name(&device);
-        let network =
-            catch_device_panic(&name, || checkpoint.load_mask_network::<Runtime>(&device))??;
+        let pass = catch_device_panic(&name, || load_pass(&mut checkpoint, &device))??;
         let info = EngineInfo {
             model: checkpoint.file().to_owned(),
             regions: config.regions,
@@ -201,18 +194,26 @@ impl Segmenter {
             foreground_regions: checkpoint.info().foreground_regions.clone(),
             device: name,
         };
-        let embedding =
-            catch_device_panic(&info.device, || embed(&network, &config, options, &device))?;
-        Ok(Self {
+        let mut segmenter = Self {
+            pass,
             schedule: NoiseSchedule::new(&config.schedule),
-            network,
-            device,
             config,
             options: options.clone(),
             info,
-            embedding,
             noise: Noise::default(),
-        })
+        };
+        segmenter.condition(options)?;
+        Ok(segmenter)
+    }
+
+    fn condition(&mut self, options: &SegmenterOptions) -> Result<(), SegmentError> {
+        let class = options.class.unwrap_or(self.config.no_class());
+        let conditioned = catch_device_panic(&self.info.device, || self.pass.condition(options.timestep, class))?;
+        conditioned.map_err(|reason| self.failed(reason))
+    }
+
+    fn failed(&self, reason: String) -> SegmentError {
+        SegmentError::Failed { device: self.info.device.clone(), reason }
     }
 
     /// The network's configuration.
@@ -240,16 +241,13 @@ impl Segmenter {
         images
             .iter()
             .flat_map(|image| {
-                self.noise
-                    .values
-                    .chunks_exact(length)
-                    .flat_map(move |noise| {
-                        image
-                            .data
-                            .iter()
-                            .zip(noise)
-                            .map(move |(image, noise)| image_weight * image + noise_weight * noise)
-                    })
+                self.noise.values.chunks_exact(length).flat_map(move |noise| {
+                    image
+                        .data
+                        .iter()
+                        .zip(noise)
+                        .map(move |(image, noise)| image_weight * image + noise_weight * noise)
+                })
             })
             .collect()
     }
@@ -259,39 +257,16 @@ impl Segmenter {
         let regions = self.config.regions;
         let samples = self.options.samples;
         let batch = images.len() * samples;
-        let x_t = TensorData::new(
-            self.noised(images, (width, height)),
-            [batch, 3, height, width],
-        );
-
-        let masks = catch_device_panic(&self.info.device, || {
-            let x_t = Tensor::<Runtime, 4>::from_data(x_t, &self.device);
-            let embedding = self.embedding.clone().repeat_dim(0, batch);
-            let features = self.network.features(x_t, embedding);
-            let masks = softmax(self.network.mask_logits(&features), 1);
-            // Mean over the noise draws.
-            let masks = masks
-                .reshape([images.len(), samples, regions * height * width])
-                .mean_dim(1);
-            masks.into_data().into_vec::<f32>()
-        })?
-        .map_err(|error| SegmentError::Failed {
-            device: self.info.device.clone(),
-            reason: format!("{error:?}"),
-        })?;
+        let x_t = self.noised(images, (width, height));
+        let masks = catch_device_panic(&self.info.device, || self.pass.masks(x_t, [batch, 3, height, width]))?
+            .map_err(|reason| self.failed(reason))?;
         if !masks.iter().all(|value| value.is_finite()) {
-            return Err(SegmentError::NotFinite {
-                model: self.info.model.clone(),
-            });
+            return Err(SegmentError::NotFinite { model: self.info.model.clone() });
         }
+        let length = regions * height * width;
         Ok(masks
-            .chunks_exact(regions * height * width)
-            .map(|probabilities| RegionMap {
-                regions,
-                width,
-                height,
-                probabilities: probabilities.to_vec(),
-            })
+            .chunks_exact(samples * length)
+            .map(|draws| RegionMap { regions, width, height, probabilities: mean(draws, length) })
             .collect())
     }
 }
@@ -341,9 +316,7 @@ impl Engine for Segmenter {
 
     fn set_options(&mut self, options: &SegmenterOptions) -> Result<(), SegmentError> {
         check_options(&self.config, options)?;
-        self.embedding = catch_device_panic(&self.info.device, || {
-            embed(&self.network, &self.config, options, &self.device)
-        })?;
+        self.condition(options)?;
         self.options = options.clone();
         self.noise = Noise::default();
         Ok(())
@@ -381,15 +354,29 @@ fn check_options(config: &ModelConfig, options: &SegmenterOptions) -> Result<(),
     }
 }
 
-fn embed(
-    network: &MaskNetwork<Runtime>,
-    config: &ModelConfig,
-    options: &SegmenterOptions,
-    device: &DispatchDevice,
-) -> Tensor<Runtime, 2> {
-    let index = |value: usize| Tensor::<Runtime, 1, Int>::full([1], value as i64, device);
-    let class = options.class.unwrap_or_else(|| config.no_class());
-    network.embed(index(options.timestep), Some(index(class)))
+fn load_pass(checkpoint: &mut Checkpoint, device: &DispatchDevice) -> Result<Box<dyn MaskPass>, SegmentError> {
+    if !matches!(device, DispatchDevice::Flex(_)) {
+        return Ok(Box::new(BurnPass::load(checkpoint, device)?));
+    }
+    match CpuPass::load(checkpoint) {
+        Ok(pass) => Ok(Box::new(pass)),
+        Err(CpuPassError::Checkpoint(error)) => Err(error.into()),
+        Err(CpuPassError::Kernel(error)) => {
+            Err(SegmentError::Failed { device: device_name(device), reason: error.to_string() })
+        }
+    }
+}
+
+/// The mean of runs of `length` values.
+fn mean(draws: &[f32], length: usize) -> Vec<f32> {
+    let (first, rest) = draws.split_at(length);
+    let mut mean = first.to_vec();
+    for draw in rest.chunks_exact(length) {
+        mean.iter_mut().zip(draw).for_each(|(sum, value)| *sum += value);
+    }
+    let scale = length as f32 / draws.len() as f32;
+    mean.iter_mut().for_each(|sum| *sum *= scale);
+    mean
 }
 
 /// burn reports a failing device (out of memory, lost) by panicking: that ends here.

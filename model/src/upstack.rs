@@ -66,12 +66,7 @@ impl<B: Backend> UpStack<B> {
     /// - `skips`: the encoder's outputs, in the order in which they arose
     /// - `embedding`: the activated embedding, `[batch, 4 C]`
     /// - result: `[batch, output_channels, height, width]`
-    pub fn forward(
-        &self,
-        middle: Tensor<B, 4>,
-        skips: Vec<Tensor<B, 4>>,
-        embedding: &Tensor<B, 2>,
-    ) -> Tensor<B, 4> {
+    pub fn forward(&self, middle: Tensor<B, 4>, skips: Vec<Tensor<B, 4>>, embedding: &Tensor<B, 2>) -> Tensor<B, 4> {
         let mut skips = skips.into_iter().rev();
         let mut hidden = middle;
         for level in &self.levels {

@@ -66,10 +66,7 @@ fn assert_close<const D: usize>(actual: Tensor<Flex, D>, expected: Tensor<Flex, 
 fn check_parity(name: &str) {
     let mut fixture = Fixture::open(name);
     let network = fixture.checkpoint.load::<Flex>(&FlexDevice).unwrap();
-    let segmenting = fixture
-        .checkpoint
-        .load_mask_network::<Flex>(&FlexDevice)
-        .unwrap();
+    let segmenting = fixture.checkpoint.load_mask_network::<Flex>(&FlexDevice).unwrap();
     let x_t: Tensor<Flex, 4> = fixture.floats("fixture.x_t");
     let timestep = fixture.indices("fixture.timestep").unwrap();
     let class = fixture.indices("fixture.class");
@@ -78,11 +75,7 @@ fn check_parity(name: &str) {
     assert_close(prediction.noise, fixture.floats("fixture.noise"), "noise");
     assert_close(prediction.masks, fixture.floats("fixture.masks"), "masks");
     let masks = segmenting.masks(x_t, timestep, class);
-    assert_close(
-        masks,
-        fixture.floats("fixture.masks"),
-        "masks without decoder",
-    );
+    assert_close(masks, fixture.floats("fixture.masks"), "masks without decoder");
 }
 
 #[test]
@@ -116,29 +109,17 @@ fn the_diffusion_process_agrees() {
     let number = |value: &serde_json::Value| value.as_f64().unwrap();
     let timestep = |row: &serde_json::Value| row["t"].as_u64().unwrap() as usize;
     let pixels = |value: &serde_json::Value| {
-        let values: Vec<f32> = value
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|v| number(v) as f32)
-            .collect();
+        let values: Vec<f32> = value.as_array().unwrap().iter().map(|v| number(v) as f32).collect();
         let shape = [1, 1, 1, values.len()];
         Tensor::<Flex, 4>::from_data(TensorData::new(values, shape), &FlexDevice)
     };
 
     for row in rows("alpha_bar") {
         let actual = schedule.alpha_bar(timestep(&row));
-        assert!(
-            (actual - number(&row["value"])).abs() < 1e-12,
-            "{row}: {actual}"
-        );
+        assert!((actual - number(&row["value"])).abs() < 1e-12, "{row}: {actual}");
     }
     for row in rows("add_noise") {
-        let x_t = schedule.add_noise(
-            pixels(&row["x_0"]),
-            pixels(&row["noise"]),
-            &[timestep(&row)],
-        );
+        let x_t = schedule.add_noise(pixels(&row["x_0"]), pixels(&row["noise"]), &[timestep(&row)]);
         assert_close(x_t, pixels(&row["x_t"]), &format!("Eq. 1: {row}"));
     }
     for row in rows("ddpm_step") {
@@ -148,10 +129,6 @@ fn the_diffusion_process_agrees() {
             pixels(&row["z"]),
             timestep(&row),
         );
-        assert_close(
-            previous,
-            pixels(&row["x_previous"]),
-            &format!("Eq. 9: {row}"),
-        );
+        assert_close(previous, pixels(&row["x_previous"]), &format!("Eq. 9: {row}"));
     }
 }

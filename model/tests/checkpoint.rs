@@ -1,0 +1,230 @@
+//! Checkpoints: what is written is read back, and whatever else a file may hold is one clear error.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Distribution, Int, Tensor};
+use burn_flex::{Flex, FlexDevice};
+use factorseg_model::checkpoint::{Checkpoint, WeightType, save, write_atomically};
+use factorseg_model::parameters::{map_values, visit_values};
+use factorseg_model::{
+    CheckpointError, CheckpointInfo, CheckpointSource, ClassLabel, Factorized, ModelConfig, Preset, WeightKind,
+};
+use safetensors::tensor::{Dtype, TensorView};
+use tempfile::TempDir;
+
+fn config() -> ModelConfig {
+    ModelConfig {
+        base_channels: 8,
+        channel_multipliers: vec![1, 2],
+        attention_resolutions: vec![16],
+        norm_groups: 4,
+        classes: 2,
+        ..ModelConfig::preset(Preset::Tiny)
+    }
+}
+
+/// A network none of whose weights are zero.
+fn network() -> Factorized<Flex> {
+    map_values(config().init::<Flex>(&FlexDevice), |_, shape| {
+        let values = Tensor::<Flex, 1>::random([shape.iter().product::<usize>()], Distribution::Normal(0.0, 0.1), &FlexDevice);
+        Some(values.into_data().into_vec().unwrap())
+    })
+}
+
+fn info() -> CheckpointInfo {
+    CheckpointInfo {
+        classes: vec![ClassLabel::from_folder("n02123045"), ClassLabel::from_folder("horse")],
+        step: 7,
+        dataset: "pictures".into(),
+        weights: WeightKind::Raw,
+        foreground_regions: vec![2],
+    }
+}
+
+fn values(network: &Factorized<Flex>) -> HashMap<String, Vec<f32>> {
+    let mut all = HashMap::new();
+    visit_values(network, |name, _, values| {
+        all.insert(name.to_owned(), values);
+    });
+    all
+}
+
+fn saved(directory: &TempDir, weight_type: WeightType) -> (PathBuf, Factorized<Flex>) {
+    let path = directory.path().join("model.safetensors");
+    let network = network();
+    save(&path, &network, &config(), &info(), weight_type).unwrap();
+    (path, network)
+}
+
+fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    Checkpoint::open(&CheckpointSource::from_path(path))
+}
+
+#[test]
+fn a_checkpoint_is_read_as_it_was_written() {
+    let directory = TempDir::new().unwrap();
+    let (path, network) = saved(&directory, WeightType::F32);
+    // By file and by directory.
+    for path in [path.as_path(), directory.path()] {
+        let mut checkpoint = open(path).unwrap();
+        assert_eq!(*checkpoint.config(), config());
+        assert_eq!(*checkpoint.info(), info());
+        let loaded = checkpoint.load::<Flex>(&FlexDevice).unwrap();
+        assert_eq!(values(&loaded), values(&network));
+    }
+    // Nothing but the checkpoint is left behind.
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn half_precision_files_are_half_the_size_and_close() {
+    let directory = TempDir::new().unwrap();
+    let full = std::fs::metadata(saved(&directory, WeightType::F32).0).unwrap().len();
+    for (weight_type, precision) in [(WeightType::Bf16, 0.004), (WeightType::F16, 0.0005)] {
+        let (path, network) = saved(&directory, weight_type);
+        assert!(std::fs::metadata(&path).unwrap().len() < full * 6 / 10);
+        let loaded = values(&open(&path).unwrap().load::<Flex>(&FlexDevice).unwrap());
+        for (name, expected) in values(&network) {
+            for (a, b) in loaded[&name].iter().zip(expected) {
+                assert!((a - b).abs() <= b.abs() * precision + 1e-6, "{name}: {a} {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn segmentation_needs_no_decoder_in_the_file() {
+    let directory = TempDir::new().unwrap();
+    let network = network();
+    let mut tensors = Vec::new();
+    visit_values(&network, |name, shape, values| {
+        if !name.starts_with("decoder.") {
+            tensors.push((name.to_owned(), shape.to_vec(), values));
+        }
+    });
+    let path = directory.path().join("masks.safetensors");
+    factorseg_model::checkpoint::save_tensors(&path, tensors, &config(), &info(), WeightType::F32).unwrap();
+    let mut checkpoint = open(&path).unwrap();
+    let segmenting = checkpoint.load_mask_network::<Flex>(&FlexDevice).unwrap();
+    let x_t = Tensor::<Flex, 4>::random([1, 3, 32, 32], Distribution::Normal(0.0, 1.0), &FlexDevice);
+    let step = Tensor::<Flex, 1, Int>::from_ints([30], &FlexDevice);
+    let expected = network.masks(x_t.clone(), step.clone(), None).into_data();
+    assert_eq!(segmenting.masks(x_t, step, None).into_data(), expected);
+    let error = checkpoint.load::<Flex>(&FlexDevice).unwrap_err().to_string();
+    assert!(error.contains("decoder.") && error.contains("missing"), "{error}");
+}
+
+#[test]
+fn a_truncated_file_is_an_error_wherever_it_ends() {
+    let directory = TempDir::new().unwrap();
+    let (path, _) = saved(&directory, WeightType::F32);
+    let bytes = std::fs::read(&path).unwrap();
+    let cut = directory.path().join("cut.safetensors");
+    for length in [0, 1, 7, 8, 9, 100, 3000, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&cut, &bytes[..length]).unwrap();
+        let error = open(&cut).map(|_| ()).unwrap_err();
+        assert!(matches!(error, CheckpointError::Container { .. }), "{length}: {error}");
+        assert!(error.to_string().contains("cut.safetensors"), "{error}");
+    }
+}
+
+#[test]
+fn any_flipped_header_byte_is_an_error_or_harmless() {
+    let directory = TempDir::new().unwrap();
+    let (path, _) = saved(&directory, WeightType::F32);
+    let bytes = std::fs::read(&path).unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let damaged = directory.path().join("damaged.safetensors");
+    let mut errors = 0;
+    for position in (0..header).step_by(7) {
+        let mut bytes = bytes.clone();
+        bytes[position] ^= 0x15;
+        std::fs::write(&damaged, bytes).unwrap();
+        // Whatever it says, it must not panic, and must not take gigabytes.
+        let result = open(&damaged).and_then(|mut c| c.load_mask_network::<Flex>(&FlexDevice).map(|_| ()));
+        errors += usize::from(result.is_err());
+    }
+    assert!(errors > 100, "{errors}");
+}
+
+#[test]
+fn foreign_and_inconsistent_files_are_named_errors() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("other.safetensors");
+    let write = |metadata: &[(&str, String)]| {
+        let data = [0u8; 4];
+        let view = TensorView::new(Dtype::F32, vec![1], &data).unwrap();
+        let metadata = metadata.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
+        let bytes = safetensors::serialize([("encoder.conv_in.weight", view)], Some(metadata)).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+    };
+    let json = |config: &ModelConfig| serde_json::to_string(config).unwrap();
+    let huge = ModelConfig {
+        base_channels: 1 << 40,
+        ..config()
+    };
+    let two_labels = serde_json::json!({ "classes": [{ "name": "cat" }] }).to_string();
+    let no_region = serde_json::json!({ "foreground_regions": [9] }).to_string();
+    let format = ("factorseg.format", "1".to_owned());
+    let valid = ("factorseg.config", json(&config()));
+    for (metadata, expected) in [
+        (vec![], "no `factorseg.format`"),
+        (vec![("factorseg.format", "99".to_owned())], "format 99"),
+        (vec![format.clone()], "no `factorseg.config`"),
+        (
+            vec![format.clone(), ("factorseg.config", "{}".to_owned())],
+            "missing field",
+        ),
+        (
+            vec![format.clone(), ("factorseg.config", json(&huge))],
+            "`base_channels`",
+        ),
+        (
+            vec![format.clone(), valid.clone(), ("factorseg.info", two_labels)],
+            "1 class labels for 2 classes",
+        ),
+        (
+            vec![format.clone(), valid.clone(), ("factorseg.info", no_region)],
+            "region 9 of 3",
+        ),
+    ] {
+        write(&metadata);
+        let error = open(&path).map(|_| ()).unwrap_err().to_string();
+        assert!(
+            error.contains(expected) && error.contains("other.safetensors"),
+            "{error}"
+        );
+    }
+    // A header that promises a network which the file does not hold.
+    write(&[format, valid]);
+    let error = open(&path).unwrap().load::<Flex>(&FlexDevice).unwrap_err().to_string();
+    assert!(error.contains("missing") || error.contains("expected"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_an_error_with_its_path() {
+    let error = open(Path::new("/nowhere/model.safetensors"))
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("/nowhere/model.safetensors"), "{error}");
+}
+
+#[test]
+fn a_failed_write_leaves_the_old_file_and_no_other() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("model.safetensors");
+    write_atomically(&path, b"old").unwrap();
+    // A directory cannot be renamed over.
+    let blocked = directory.path().join("blocked");
+    std::fs::create_dir(&blocked).unwrap();
+    std::fs::write(blocked.join("full"), b"").unwrap();
+    assert!(write_atomically(&blocked, b"new").is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), b"old");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+    // The device that is always full.
+    if Path::new("/dev/full").exists() {
+        assert!(std::fs::write("/dev/full", b"new").is_err());
+    }
+}

@@ -1,0 +1,204 @@
+//! The segmenter: one noised pass, the same masks as the network makes, errors for what does not fit.
+
+use burn::tensor::{Int, Tensor, TensorData};
+use factorseg_model::checkpoint::Checkpoint;
+use factorseg_model::noise::standard_normal;
+use factorseg_model::{
+    CheckpointSource, DeviceSpec, Engine, InputImage, NoiseSchedule, Runtime, SegmentError, Segmenter, SegmenterOptions,
+};
+
+fn fixture() -> CheckpointSource {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/reference/fixtures/conditional_64.safetensors"
+    );
+    CheckpointSource::from_path(path)
+}
+
+fn segmenter(source: &CheckpointSource, options: &SegmenterOptions) -> Segmenter {
+    Segmenter::load(source, DeviceSpec::Cpu, options).unwrap()
+}
+
+fn image(width: usize, height: usize, seed: usize) -> InputImage {
+    let data = (0..3 * width * height)
+        .map(|i| ((i * 7 + seed * 13) as f32 * 0.01).sin())
+        .collect();
+    InputImage { width, height, data }
+}
+
+/// What Section 3.4 says, spelled out with the network itself.
+fn expected_masks(image: &InputImage, options: &SegmenterOptions) -> Vec<f32> {
+    let mut checkpoint = Checkpoint::open(&fixture()).unwrap();
+    let config = checkpoint.config().clone();
+    let device = DeviceSpec::Cpu.resolve().unwrap();
+    let network = checkpoint.load::<Runtime>(&device).unwrap();
+    let shape = [1, 3, image.height, image.width];
+    let length = image.data.len();
+    let noise = standard_normal(options.seed, length * options.samples);
+    let mut mean = vec![0.0; config.regions * image.width * image.height];
+    for noise in noise.chunks_exact(length) {
+        let tensor = |values: Vec<f32>| Tensor::<Runtime, 4>::from_data(TensorData::new(values, shape), &device);
+        let x_t = NoiseSchedule::new(&config.schedule).add_noise(
+            tensor(image.data.clone()),
+            tensor(noise.to_vec()),
+            &[options.timestep],
+        );
+        let index = |value: usize| Tensor::<Runtime, 1, Int>::full([1], value as i64, &device);
+        let class = options.class.unwrap_or(config.no_class());
+        let masks = network
+            .predict_noise(x_t, index(options.timestep), Some(index(class)))
+            .masks;
+        for (sum, mask) in mean.iter_mut().zip(masks.into_data().iter::<f32>()) {
+            *sum += mask / options.samples as f32;
+        }
+    }
+    mean
+}
+
+#[test]
+fn masks_are_those_of_one_noised_pass() {
+    let mut segmenter = segmenter(&fixture(), &SegmenterOptions::default());
+    let image = image(40, 32, 1);
+    for options in [
+        SegmenterOptions::default(),
+        SegmenterOptions {
+            class: Some(3),
+            timestep: 100,
+            seed: 5,
+            samples: 1,
+        },
+        SegmenterOptions {
+            samples: 3,
+            ..SegmenterOptions::default()
+        },
+    ] {
+        segmenter.set_options(&options).unwrap();
+        let map = segmenter.segment(std::slice::from_ref(&image)).unwrap().remove(0);
+        assert_eq!((map.regions, map.width, map.height), (3, 40, 32));
+        for (actual, expected) in map.probabilities.iter().zip(expected_masks(&image, &options)) {
+            assert!((actual - expected).abs() < 1e-4, "{options:?}: {actual} {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_several_sizes_equals_its_images_one_by_one() {
+    let mut segmenter = segmenter(&fixture(), &SegmenterOptions::default());
+    let images = [image(32, 32, 1), image(32, 32, 2), image(64, 32, 3), image(32, 32, 4)];
+    let together = segmenter.segment(&images).unwrap();
+    for (image, map) in images.iter().zip(together) {
+        let alone = segmenter.segment(std::slice::from_ref(image)).unwrap().remove(0);
+        assert_eq!((map.width, map.height), (image.width, image.height));
+        for (a, b) in map.probabilities.iter().zip(alone.probabilities) {
+            assert!((a - b).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn the_same_image_has_the_same_masks_bit_for_bit() {
+    let image = image(32, 32, 1);
+    let run = || {
+        segmenter(&fixture(), &SegmenterOptions::default())
+            .segment(std::slice::from_ref(&image))
+            .unwrap()
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn the_embedded_checkpoint_segments() {
+    let mut segmenter = segmenter(&CheckpointSource::Embedded, &SegmenterOptions::default());
+    let (width, height) = segmenter.input_size(640, 360);
+    let map = segmenter.segment(&[image(width, height, 1)]).unwrap().remove(0);
+    for pixel in 0..width * height {
+        let sum: f32 = (0..map.regions)
+            .map(|k| map.probabilities[k * width * height + pixel])
+            .sum();
+        assert!((sum - 1.0).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn frames_of_any_size_have_an_input_size_that_fits() {
+    let segmenter = segmenter(&fixture(), &SegmenterOptions::default());
+    let stride = segmenter.config().stride();
+    for (width, height) in [
+        (1, 1),
+        (1, 4096),
+        (4096, 1),
+        (854, 480),
+        (480, 854),
+        (7680, 4320),
+        (65, 63),
+    ] {
+        let (w, h) = segmenter.input_size(width, height);
+        assert!(w % stride == 0 && h % stride == 0, "{width}x{height}: {w}x{h}");
+        assert!(
+            (64..=256).contains(&w) && (64..=256).contains(&h),
+            "{width}x{height}: {w}x{h}"
+        );
+        assert_eq!(w.min(h), 64);
+    }
+    assert_eq!(segmenter.input_size(854, 480), (112, 64));
+}
+
+#[test]
+fn options_and_images_that_do_not_fit_are_errors_and_change_nothing() {
+    let mut segmenter = segmenter(&fixture(), &SegmenterOptions::default());
+    let valid = SegmenterOptions::default();
+    for (options, name) in [
+        (
+            SegmenterOptions {
+                timestep: 0,
+                ..valid.clone()
+            },
+            "timestep",
+        ),
+        (
+            SegmenterOptions {
+                timestep: 1001,
+                ..valid.clone()
+            },
+            "timestep",
+        ),
+        (
+            SegmenterOptions {
+                class: Some(5),
+                ..valid.clone()
+            },
+            "class",
+        ),
+        (
+            SegmenterOptions {
+                samples: 0,
+                ..valid.clone()
+            },
+            "samples",
+        ),
+    ] {
+        let error = segmenter.set_options(&options).unwrap_err();
+        assert!(
+            matches!(error, SegmentError::Option { option, .. } if option == name),
+            "{error}"
+        );
+        assert_eq!(*segmenter.options(), valid);
+    }
+    for image in [
+        image(31, 32, 0),
+        image(0, 0, 0),
+        InputImage {
+            data: vec![0.0; 5],
+            ..image(32, 32, 0)
+        },
+    ] {
+        assert!(matches!(segmenter.segment(&[image]), Err(SegmentError::Image { .. })));
+    }
+    let mut image = image(32, 32, 0);
+    image.data[5] = f32::NAN;
+    assert!(matches!(
+        segmenter.segment(&[image]),
+        Err(SegmentError::NotFinite { .. })
+    ));
+    assert_eq!(segmenter.segment(&[]).unwrap(), vec![]);
+}

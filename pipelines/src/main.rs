@@ -1,0 +1,97 @@
+//! `factorseg-overlay`: any video in, an overlay video and a poster out.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use factorseg_pipelines::input::Input;
+use factorseg_pipelines::overlay::{Output, run};
+use gstreamer as gst;
+
+/// Exit code of an interrupted program.
+const INTERRUPTED: u8 = 130;
+
+/// Segments a video with factorseg and draws the regions on it.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Examples:
+  factorseg-overlay --output demo.mp4                        the built-in clip
+  factorseg-overlay holiday.mp4 --output overlay.mp4
+  factorseg-overlay DAVIS/JPEGImages/480p/dog --output dog.mp4 --set overlay=contour --set class=tabby")]
+struct Arguments {
+    /// Video file, or folder of pictures (.jpg, .png); the built-in clip if not given
+    input: Option<PathBuf>,
+
+    /// Where to write the overlay video (MP4)
+    #[arg(long, short, default_value = "overlay.mp4")]
+    output: PathBuf,
+
+    /// Where to write one frame of it (PNG); the output's name with .png if not given
+    #[arg(long)]
+    poster: Option<PathBuf>,
+
+    /// Which frame that is, counted from 0
+    #[arg(long, default_value_t = 40)]
+    poster_frame: u64,
+
+    /// Frame rate of a folder of pictures
+    #[arg(long, default_value_t = 24)]
+    frame_rate: i32,
+
+    /// Property of the element, as in `gst-inspect-1.0 factorseg`; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_property)]
+    properties: Vec<(String, String)>,
+}
+
+fn parse_property(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("`{text}` is not NAME=VALUE"))
+}
+
+fn main() -> ExitCode {
+    match overlay(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("factorseg-overlay: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn overlay(arguments: &Arguments) -> Result<ExitCode> {
+    gst::init().context("cannot start GStreamer")?;
+    gstfactorseg::plugin_register_static().context("cannot register the element factorseg")?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
+        .context("cannot listen for Ctrl-C")?;
+
+    let frame_rate = gst::Fraction::new(arguments.frame_rate.max(1), 1);
+    let input = Input::from_path(arguments.input.as_deref(), frame_rate)?;
+    let poster = arguments
+        .poster
+        .clone()
+        .unwrap_or_else(|| arguments.output.with_extension("png"));
+    let output = Output {
+        video: &arguments.output,
+        poster: &poster,
+        poster_frame: arguments.poster_frame,
+    };
+    let report = run(&input, output, &arguments.properties, &interrupted)?;
+    println!("video:  {}", arguments.output.display());
+    println!("poster: {}", poster.display());
+    println!(
+        "speed:  {:.1} frames per second ({} frames in {:.1} s, decoding and encoding included)",
+        report.frames as f64 / report.seconds,
+        report.frames,
+        report.seconds
+    );
+    println!("device: {}", report.device);
+    Ok(match report.interrupted {
+        true => ExitCode::from(INTERRUPTED),
+        false => ExitCode::SUCCESS,
+    })
+}

@@ -1,0 +1,205 @@
+//! The pipeline `input ! videoconvert ! factorseg ! videoconvert ! x264enc ! mp4mux ! filesink`.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_video as gst_video;
+
+use crate::input::{Input, element};
+
+/// How long the application waits between looks at whether it was interrupted.
+const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+
+/// How long a file may take to be finished after an interruption.
+const FINISH: Duration = Duration::from_secs(10);
+
+/// What became of a run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Frames written.
+    pub frames: u64,
+    /// Seconds from the start to the last frame, model load included.
+    pub seconds: f64,
+    /// Device that the network ran on.
+    pub device: String,
+    /// Whether the run was interrupted before its end; the file holds what was done by then.
+    pub interrupted: bool,
+}
+
+/// Where a run writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Output<'a> {
+    /// The overlay video, MP4.
+    pub video: &'a Path,
+    /// One frame of it, PNG.
+    pub poster: &'a Path,
+    /// Which frame that is, counted from 0; the last one of a shorter video.
+    pub poster_frame: u64,
+}
+
+/// Segments `input` and writes the result.
+///
+/// `properties` are set on the element `factorseg`, in the notation of `gst-launch-1.0`. `interrupted` ends the run
+/// early, with a complete file.
+///
+/// # Errors
+/// If an element is missing, a property does not exist or refuses its value, or the pipeline fails.
+pub fn run(
+    input: &Input,
+    output: Output<'_>,
+    properties: &[(String, String)],
+    interrupted: &AtomicBool,
+) -> Result<Report> {
+    let pipeline = gst::Pipeline::new();
+    let convert = element("videoconvert", "gstreamer1.0-plugins-base")?;
+    let segment = element("factorseg", "gst-plugin-factorseg")?;
+    // A file has time: every frame gets its own masks unless the user wants otherwise.
+    segment.set_property_from_str("mode", "every-frame");
+    for (name, value) in properties {
+        set_property(&segment, name, value)?;
+    }
+    let to_encoder = element("videoconvert", "gstreamer1.0-plugins-base")?;
+    // x264 in 4:2:0 takes even sizes only.
+    let crop = element("videocrop", "gstreamer1.0-plugins-good")?;
+    let encode = element("x264enc", "gstreamer1.0-plugins-ugly")?;
+    encode.set_property_from_str("speed-preset", "veryfast");
+    encode.set_property_from_str("pass", "quant");
+    encode.set_property("quantizer", 20u32);
+    let format = gst::ElementFactory::make("capsfilter")
+        .property(
+            "caps",
+            gst_video::VideoCapsBuilder::new()
+                .format(gst_video::VideoFormat::I420)
+                .build(),
+        )
+        .build()?;
+    let mux = element("mp4mux", "gstreamer1.0-plugins-good")?;
+    mux.set_property("faststart", true);
+    let sink = element("filesink", "gstreamer1.0-plugins-base")?;
+    sink.set_property("location", output.video);
+    let chain = [&convert, &segment, &to_encoder, &crop, &format, &encode, &mux, &sink];
+    pipeline.add_many(chain)?;
+    gst::Element::link_many(chain)?;
+    crop_to_even_size(&crop)?;
+    let frames = Arc::new(AtomicU64::new(0));
+    let poster = keep_poster(&segment, output.poster_frame, frames.clone())?;
+    input.add_to(&pipeline, &convert)?;
+
+    let start = Instant::now();
+    let played = play(&pipeline, interrupted);
+    let seconds = start.elapsed().as_secs_f64();
+    let stats = segment.property::<gst::Structure>("stats");
+    pipeline.set_state(gst::State::Null)?;
+    let interrupted = played?;
+
+    let sample = poster
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
+        .context("the input holds no video frame")?;
+    write_png(&sample, output.poster)?;
+    Ok(Report {
+        frames: frames.load(Ordering::Relaxed),
+        seconds,
+        device: stats.get("device").unwrap_or_else(|_| "unknown".to_owned()),
+        interrupted,
+    })
+}
+
+fn set_property(element: &gst::Element, name: &str, value: &str) -> Result<()> {
+    let spec = element
+        .find_property(name)
+        .with_context(|| format!("factorseg has no property `{name}`; see `gst-inspect-1.0 factorseg`"))?;
+    ensure!(
+        spec.flags().contains(gst::glib::ParamFlags::WRITABLE),
+        "the property `{name}` of factorseg is read-only"
+    );
+    let value = gst::glib::Value::deserialize_with_pspec(value, &spec)
+        .map_err(|_| anyhow!("`{value}` is no value for the property `{name}`; see `gst-inspect-1.0 factorseg`"))?;
+    element.set_property_from_value(name, &value);
+    Ok(())
+}
+
+/// Sets the crop when the frame size is known.
+fn crop_to_even_size(crop: &gst::Element) -> Result<()> {
+    let pad = crop.static_pad("sink").context("videocrop has no sink pad")?;
+    let crop = crop.downgrade();
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let (Some(crop), Some(gst::EventView::Caps(caps))) =
+            (crop.upgrade(), info.event().map(|event| event.view()))
+            && let Ok(video) = gst_video::VideoInfo::from_caps(caps.caps())
+        {
+            crop.set_property("right", (video.width() % 2) as i32);
+            crop.set_property("bottom", (video.height() % 2) as i32);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    Ok(())
+}
+
+/// Counts the frames that leave `segment`, and keeps the one with the given index (or the last before it).
+fn keep_poster(
+    segment: &gst::Element,
+    index: u64,
+    frames: Arc<AtomicU64>,
+) -> Result<Arc<Mutex<Option<gst::Sample>>>> {
+    let poster = Arc::new(Mutex::new(None));
+    let kept = poster.clone();
+    let pad = segment.static_pad("src").context("factorseg has no src pad")?;
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let count = frames.fetch_add(1, Ordering::Relaxed);
+        if count <= index
+            && let (Some(buffer), Some(caps)) = (info.buffer(), pad.current_caps())
+        {
+            let sample = gst::Sample::builder().buffer(buffer).caps(&caps).build();
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(sample);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    Ok(poster)
+}
+
+/// Plays to the end; returns whether the end came by interruption.
+fn play(pipeline: &gst::Pipeline, interrupted: &AtomicBool) -> Result<bool> {
+    let bus = pipeline.bus().context("the pipeline has no bus")?;
+    // Why it failed is on the bus.
+    let started = pipeline.set_state(gst::State::Playing);
+    let mut deadline = None;
+    loop {
+        if deadline.is_none() && interrupted.load(Ordering::Relaxed) {
+            pipeline.send_event(gst::event::Eos::new());
+            deadline = Some(Instant::now() + FINISH);
+        }
+        if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            bail!("interrupted, and the file could not be finished in {} s", FINISH.as_secs());
+        }
+        let message = bus.timed_pop_filtered(POLL, &[gst::MessageType::Eos, gst::MessageType::Error]);
+        match message.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Error(error)) => {
+                let source = error.src().map(|source| source.name().to_string());
+                bail!("{}: {}", source.unwrap_or_default(), error.error());
+            }
+            Some(gst::MessageView::Eos(_)) => return Ok(deadline.is_some()),
+            _ => {
+                started.context("the pipeline does not start")?;
+            }
+        }
+    }
+}
+
+fn write_png(sample: &gst::Sample, path: &Path) -> Result<()> {
+    let png = gst_video::convert_sample(
+        sample,
+        &gst::Caps::new_empty_simple("image/png"),
+        gst::ClockTime::from_seconds(30),
+    )
+    .context("cannot encode the poster")?;
+    let buffer = png.buffer().context("the poster is empty")?;
+    let bytes = buffer.map_readable().context("cannot read the poster")?;
+    std::fs::write(path, bytes.as_slice()).with_context(|| format!("cannot write {}", path.display()))
+}
