@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Besides the element, the modules below are its parts, each usable and tested alone: [`sample`] (frame to
-//! network input), [`worker`] (the inference thread), [`mask`] (its result), [`overlay`] with [`draw`] and
+//! network input), [`worker`] (the inference thread), [`pool`] (engines that several elements share), [`mask`] (its result), [`overlay`] with [`draw`] and
 //! [`contour`] (drawing on the frame's planes), [`guided`] with [`blend`] (the same along the frame's own edges), [`render`] (masks as pictures of their own), [`meta`] (what
 //! every output buffer says of its mask).
 
@@ -27,6 +27,7 @@ pub mod layout;
 pub mod mask;
 pub mod meta;
 pub mod overlay;
+pub mod pool;
 pub mod render;
 pub mod sample;
 pub mod settings;

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use factorseg_model::{Segmenter, SegmenterOptions};
+use factorseg_model::{Engine, Segmenter, SegmenterOptions};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -21,6 +21,7 @@ use crate::layout::{FORMATS, Layout, Plane, PlaneMut};
 use crate::mask::Mask;
 use crate::meta::{self, FrameReport};
 use crate::overlay;
+use crate::pool::SharedEngine;
 use crate::render::{Picture, render};
 use crate::sample::Sampler;
 use crate::settings::{EngineRequest, Plan, Settings, SettingsError};
@@ -851,7 +852,11 @@ fn default_factory() -> EngineFactory {
     Arc::new(|request| {
         // The class is set with the first frame: which there are is known only when the model is loaded.
         let options = SegmenterOptions::default();
-        Ok(Box::new(Segmenter::load(&request.model, request.device, &options)?))
+        let engine = SharedEngine::get(request, || {
+            let engine = Segmenter::load(&request.model, request.device, &options)?;
+            Ok::<Box<dyn Engine>, EngineError>(Box::new(engine))
+        })?;
+        Ok(Box::new(engine))
     })
 }
 
