@@ -817,17 +817,25 @@ impl FactorSeg {
 #[derive(Debug, Default)]
 struct Latency {
     reported: gst::ClockTime,
+    /// Frames that were not counted.
+    warm_up: u32,
     /// The longest of the frames since it was told last, and how many these are.
     longest: Duration,
     frames: u32,
 }
 
 impl Latency {
+    /// First frames, for which a device may compile its kernels.
+    const WARM_UP: u32 = 3;
     /// Frames after which a latency that was too long is corrected.
     const WINDOW: u32 = 250;
 
     /// Takes note of a frame's time. Returns whether the latency is another now.
     fn observe(&mut self, waits: bool, duration: Duration) -> bool {
+        if self.warm_up < Self::WARM_UP {
+            self.warm_up += 1;
+            return false;
+        }
         // Drawing alone is done in time: a mode that does not wait adds nothing.
         let duration = if waits { duration } else { Duration::ZERO };
         self.longest = self.longest.max(duration);

@@ -45,6 +45,28 @@
 //! `every-frame` the element therefore listens to the sink: while frames come late, they are drawn with the
 //! last mask instead of their own (`qos=false` turns that off); no frame is dropped.
 //!
+//! A live source in `every-frame` gets the time that frames wait reported as latency, once the first frames are
+//! through and again when it changes.
+//!
+//! ## From mask to picture
+//!
+//! Masks are as small as the network's input. `refine=none` interpolates them bilinearly; `refine=guided` moves
+//! their edges to those of the frame by a guided filter. Soft masks of a model that is not sure can be hardened
+//! with `sharpness`, and calmed over time with `smoothing`, which follows where masks differ and blends where they
+//! agree. `foreground-regions` says which regions are the object.
+//!
+//! ## Several elements
+//!
+//! Elements with the same `model` and `device` share one loaded model, and frames that wait for it at the same time
+//! with the same options are segmented in one call. `model` and `device` may change while the element plays: the
+//! new model is loaded beside the old one, which works until the new one takes over.
+//!
+//! ## Errors
+//!
+//! A model, device, class or other value that cannot be used is one error message that names it. A frame that
+//! cannot be segmented is one too, or with `on-error=passthrough` a warning, after which frames pass without masks
+//! until it works again. An engine that panics is not used again; the next start loads it anew.
+//!
 //! Since: 0.1.0
 
 use std::sync::Arc;
