@@ -457,32 +457,27 @@ impl ElementImpl for FactorSeg {
         _caps: Option<&gst::Caps>,
     ) -> Option<gst::Pad> {
         let element = self.obj();
-        let pad = {
-            let mut outputs = lock(&self.outputs);
-            let taken = |name: &str| outputs.masks.iter().any(|output| output.pad.name() == name);
-            let name = match name {
-                Some(name) if taken(name) => {
-                    gst::warning!(CAT, imp = self, "there is a pad {name} already");
-                    return None;
-                }
-                Some(name) => name.to_owned(),
-                None => (0..).map(|index| format!("mask_{index}")).find(|name| !taken(name))?,
-            };
-            let pad = gst::PadBuilder::<FactorSegMaskPad>::from_template(template)
-                .name(name)
-                .build();
-            outputs.combiner.add_pad(&pad);
-            outputs.masks.push(MaskOutput {
-                pad: pad.clone(),
-                rendered: None,
-            });
-            pad
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => (0..)
+                .map(|index| format!("mask_{index}"))
+                .find(|name| element.static_pad(name).is_none())?,
         };
+        let pad = gst::PadBuilder::<FactorSegMaskPad>::from_template(template)
+            .name(name)
+            .build();
+        // Added, and thereby active, before the stream may push to it.
         if let Err(error) = element.add_pad(&pad) {
             gst::error!(CAT, imp = self, "cannot add a pad: {error}");
-            self.forget_pad(pad.upcast_ref());
             return None;
         }
+        let mut outputs = lock(&self.outputs);
+        outputs.combiner.add_pad(&pad);
+        outputs.masks.push(MaskOutput {
+            pad: pad.clone(),
+            rendered: None,
+        });
+        drop(outputs);
         element.child_added(&pad, &pad.name());
         Some(pad.upcast())
     }

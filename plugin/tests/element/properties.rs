@@ -70,6 +70,68 @@ fn drawing_changes_with_the_next_frame() {
 }
 
 #[test]
+fn everything_may_change_at_any_time() {
+    let fake = Fake::new(Behaviour::Brightness);
+    let mut bench = Bench::new(&fake);
+    bench.harness.set_drop_buffers(true);
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let changing = std::thread::spawn({
+        let (element, stop) = (bench.element.clone(), stop.clone());
+        move || {
+            let changes = [
+                ("overlay", ["contour", "foreground", "blur-background", "tint"]),
+                ("refine", ["guided", "none", "guided", "none"]),
+                ("mode", ["latest", "every-frame", "auto", "latest"]),
+                ("foreground-regions", ["1", "2,3", "all", "auto"]),
+                ("interval", ["1", "3", "2", "7"]),
+                ("class", ["none", "tabby", "1", "Tractor"]),
+                ("smoothing", ["0", "0.5", "0.9", "0"]),
+                ("sharpness", ["1", "4", "100", "1.5"]),
+                ("colors", ["", "ff0000", "00ff00,0000ff", "ffffff"]),
+            ];
+            let mut round = 0;
+            let mut pads = Vec::new();
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                let (name, values) = changes[round % changes.len()];
+                element.set_property_from_str(name, values[round / 3 % 4]);
+                if round % 5 == 0 {
+                    let pad = element.request_pad_simple("mask_%u").unwrap();
+                    pad.set_property_from_str("format", ["labels", "regions", "foreground"][round % 3]);
+                    pads.push(pad);
+                }
+                if pads.len() > 3 {
+                    element.release_request_pad(&pads.remove(round % 4));
+                }
+                round += 1;
+                std::thread::sleep(std::time::Duration::from_micros(100));
+            }
+            round
+        }
+    });
+    let formats = [
+        VideoFormat::I420,
+        VideoFormat::Rgba,
+        VideoFormat::Yuy2,
+        VideoFormat::Gray8,
+    ];
+    for index in 0..600u64 {
+        let (format, size) = (formats[index as usize / 20 % 4], 20 + index as u32 / 30);
+        if index % 10 == 0 {
+            bench.set_caps(format, size, 64 - size);
+        }
+        let info = video_info(format, size, 64 - size);
+        assert!(
+            bench.harness.push(flat_frame(&info, index, index as u8)).is_ok(),
+            "frame {index}"
+        );
+    }
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert!(changing.join().unwrap() > 100);
+    assert_eq!(bench.messages(gst::MessageType::Error), [""; 0]);
+    assert_eq!(bench.stat("frames"), 600);
+}
+
+#[test]
 fn every_property_reads_as_it_was_written() {
     let element = Fake::new(Behaviour::Whole).element();
     for (name, value) in [
@@ -148,5 +210,26 @@ fn the_meta_survives_a_conversion_and_a_tee() {
     assert_eq!(reports.len(), 3);
     for report in reports {
         assert_eq!(report.unwrap().regions[0].bounds.unwrap().width, 0.5);
+    }
+}
+
+#[test]
+fn the_documented_pipelines_can_be_built() {
+    init();
+    let text = include_str!("../../src/factorseg/mod.rs");
+    let pipelines: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! gst-launch-1.0 "))
+        .collect();
+    assert!(pipelines.len() >= 4);
+    for pipeline in pipelines {
+        let mut context = gst::ParseContext::new();
+        let built = gst::parse::launch_full(pipeline, Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
+        // Not every machine has a camera's or an encoder's element.
+        assert!(
+            built.is_ok() || !context.missing_elements().is_empty(),
+            "{pipeline}: {:?}",
+            built.err()
+        );
     }
 }
