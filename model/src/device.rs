@@ -57,13 +57,6 @@ impl FromStr for DeviceSpec {
             "auto" => Ok(DeviceSpec::Auto),
             "cpu" => Ok(DeviceSpec::Cpu),
             "cuda" => Ok(DeviceSpec::Cuda(0)),
-            #[cfg(feature = "libtorch")]
-            "libtorch" => Ok(DeviceSpec::LibTorch),
-            #[cfg(not(feature = "libtorch"))]
-            "libtorch" => Err(DeviceError::NotBuilt {
-                device: "libtorch",
-                feature: "libtorch",
-            }),
             _ => {
                 let index = word.strip_prefix("cuda:").ok_or_else(unknown)?;
                 index.parse().map(DeviceSpec::Cuda).map_err(|_| unknown())

@@ -182,6 +182,7 @@ unsafe fn transform_input_two_body<V: Vector>(r: *const f32, tiles: Tiles, to: *
 }
 
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // the index is a column of `half` and a distance in memory
 unsafe fn transform_input<V: Vector, S: Scheme>(
     region: *const f32,
     tiles: Tiles,
@@ -314,6 +315,7 @@ unsafe fn finish_tiles<V: Vector, S: Scheme>(finish: &Finish) {
 }
 
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // the index is a column of `half` and a distance in memory
 unsafe fn finish_tile<V: Vector, S: Scheme>(
     finish: &Finish,
     product: *const f32,

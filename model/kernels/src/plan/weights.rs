@@ -2,9 +2,12 @@
 
 use crate::KernelError;
 
-/// Weights by name: the values, row-major, and the shape.
+/// From a name to the values, row-major, and the shape.
+type Lookup<'w, 'f> = dyn Fn(&str) -> Option<(&'w [f32], &'w [usize])> + 'f;
+
+/// Weights by name.
 pub(crate) struct Weights<'w, 'f> {
-    pub(crate) lookup: &'f dyn Fn(&str) -> Option<(&'w [f32], &'w [usize])>,
+    pub(crate) lookup: &'f Lookup<'w, 'f>,
 }
 
 impl<'w> Weights<'w, '_> {
