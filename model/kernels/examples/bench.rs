@@ -34,11 +34,6 @@ fn preset(name: &str) -> Option<(Architecture, usize)> {
     }
 }
 
-/// Weights of any name, made when first asked for: the shapes are learned from the errors of compiling.
-struct RandomWeights {
-    tensors: HashMap<String, (Vec<f32>, Vec<usize>)>,
-}
-
 fn random_values(count: usize, scale: f32, state: &mut u64) -> Vec<f32> {
     (0..count)
         .map(|_| {
@@ -50,27 +45,65 @@ fn random_values(count: usize, scale: f32, state: &mut u64) -> Vec<f32> {
         .collect()
 }
 
+/// Random weights under their checkpoint names.
+struct RandomWeights {
+    tensors: HashMap<String, (Vec<f32>, Vec<usize>)>,
+    state: u64,
+}
+
 impl RandomWeights {
+    fn add(&mut self, name: String, shape: &[usize], scale: f32, offset: f32) {
+        let mut values = random_values(shape.iter().product(), scale, &mut self.state);
+        values.iter_mut().for_each(|value| *value += offset);
+        self.tensors.insert(name, (values, shape.to_vec()));
+    }
+
+    fn layer(&mut self, name: &str, shape: &[usize], inputs: usize, outputs: usize) {
+        self.add(format!("{name}.weight"), shape, (3.0 / inputs as f32).sqrt(), 0.0);
+        self.add(format!("{name}.bias"), &[outputs], 0.1, 0.0);
+    }
+
+    fn convolution(&mut self, name: &str, inputs: usize, outputs: usize, side: usize) {
+        self.layer(name, &[outputs, inputs, side, side], inputs * side * side, outputs);
+    }
+
+    fn linear(&mut self, name: &str, inputs: usize, outputs: usize) {
+        self.layer(name, &[inputs, outputs], inputs, outputs);
+    }
+
+    fn norm(&mut self, name: &str, channels: usize) {
+        self.add(format!("{name}.gamma"), &[channels], 0.1, 1.0);
+        self.add(format!("{name}.beta"), &[channels], 0.1, 0.0);
+    }
+
+    fn residual(&mut self, name: &str, inputs: usize, outputs: usize, embedding: usize) {
+        self.norm(&format!("{name}.norm_1"), inputs);
+        self.convolution(&format!("{name}.conv_1"), inputs, outputs, 3);
+        self.linear(&format!("{name}.embedding"), embedding, 2 * outputs);
+        self.norm(&format!("{name}.norm_2"), outputs);
+        self.convolution(&format!("{name}.conv_2"), outputs, outputs, 3);
+        if inputs != outputs {
+            self.convolution(&format!("{name}.skip"), inputs, outputs, 1);
+        }
+    }
+
+    fn attention(&mut self, name: &str, channels: usize) {
+        self.norm(&format!("{name}.norm"), channels);
+        self.linear(&format!("{name}.qkv"), channels, 3 * channels);
+        self.linear(&format!("{name}.project"), channels, channels);
+    }
+
+    fn block(&mut self, name: &str, inputs: usize, outputs: usize, embedding: usize, attention: bool) {
+        self.residual(&format!("{name}.residual"), inputs, outputs, embedding);
+        if attention {
+            self.attention(&format!("{name}.attention"), outputs);
+        }
+    }
+
     fn new(architecture: &Architecture) -> Self {
-        let mut tensors = HashMap::new();
-        let mut state = 1;
-        let mut add = |name: String, shape: &[usize], fan_in: usize, offset: f32| {
-            let scale = if fan_in == 0 { 0.1 } else { (3.0 / fan_in as f32).sqrt() };
-            let mut values = random_values(shape.iter().product(), scale, &mut state);
-            values.iter_mut().for_each(|value| *value += offset);
-            tensors.insert(name, (values, shape.to_vec()));
-        };
-        let convolution = |add: &mut dyn FnMut(String, &[usize], usize, f32), name: &str, o: usize, i: usize, k| {
-            add(format!("{name}.weight"), &[o, i, k, k], i * k * k, 0.0);
-            add(format!("{name}.bias"), &[o], 0, 0.0);
-        };
-        let linear = |add: &mut dyn FnMut(String, &[usize], usize, f32), name: &str, i: usize, o: usize| {
-            add(format!("{name}.weight"), &[i, o], i, 0.0);
-            add(format!("{name}.bias"), &[o], 0, 0.0);
-        };
-        let norm = |add: &mut dyn FnMut(String, &[usize], usize, f32), name: &str, channels: usize| {
-            add(format!("{name}.gamma"), &[channels], 0, 1.0);
-            add(format!("{name}.beta"), &[channels], 0, 0.0);
+        let mut weights = Self {
+            tensors: HashMap::new(),
+            state: 1,
         };
         let base = architecture.base_channels;
         let channels: Vec<usize> = architecture
@@ -79,69 +112,45 @@ impl RandomWeights {
             .map(|factor| base * factor)
             .collect();
         let levels = channels.len();
-        let residual =
-            |add: &mut dyn FnMut(String, &[usize], usize, f32), name: &str, inputs: usize, outputs: usize| {
-                norm(add, &format!("{name}.norm_1"), inputs);
-                convolution(add, &format!("{name}.conv_1"), outputs, inputs, 3);
-                linear(add, &format!("{name}.embedding"), 4 * base, 2 * outputs);
-                norm(add, &format!("{name}.norm_2"), outputs);
-                convolution(add, &format!("{name}.conv_2"), outputs, outputs, 3);
-                if inputs != outputs {
-                    convolution(add, &format!("{name}.skip"), outputs, inputs, 1);
-                }
-            };
-        let attention = |add: &mut dyn FnMut(String, &[usize], usize, f32), name: &str, channels: usize| {
-            norm(add, &format!("{name}.norm"), channels);
-            linear(add, &format!("{name}.qkv"), channels, 3 * channels);
-            linear(add, &format!("{name}.project"), channels, channels);
-        };
-        let plain = |add: &mut dyn FnMut(String, &[usize], usize, f32), name: &str, o: usize, i: usize| {
-            add(format!("{name}.weight"), &[o, i, 3, 3], 9 * i, 0.0);
-            add(format!("{name}.bias"), &[o], 0, 0.0);
-        };
-        plain(&mut add, "encoder.conv_in", base, 3);
+        weights.convolution("encoder.conv_in", 3, base, 3);
         let mut skips = vec![base];
         let mut h = base;
         for (level, &outputs) in channels.iter().enumerate() {
             for block in 0..architecture.residual_blocks {
                 let name = format!("encoder.levels.{level}.blocks.{block}");
-                residual(&mut add, &format!("{name}.residual"), h, outputs);
-                if architecture.attention_levels[level] {
-                    attention(&mut add, &format!("{name}.attention"), outputs);
-                }
+                weights.block(&name, h, outputs, 4 * base, architecture.attention_levels[level]);
                 h = outputs;
                 skips.push(h);
             }
             if level + 1 < levels {
-                plain(&mut add, &format!("encoder.levels.{level}.downsample.conv"), h, h);
+                weights.convolution(&format!("encoder.levels.{level}.downsample.conv"), h, h, 3);
                 skips.push(h);
             }
         }
-        residual(&mut add, "middle.residual_1", h, h);
-        attention(&mut add, "middle.attention", h);
-        residual(&mut add, "middle.residual_2", h, h);
+        weights.residual("middle.residual_1", h, h, 4 * base);
+        weights.attention("middle.attention", h);
+        weights.residual("middle.residual_2", h, h, 4 * base);
         for index in 0..levels {
             let level = levels - 1 - index;
             for block in 0..=architecture.residual_blocks {
                 let name = format!("mask_generator.levels.{index}.blocks.{block}");
-                residual(
-                    &mut add,
-                    &format!("{name}.residual"),
-                    h + skips.pop().unwrap_or(0),
+                let inputs = h + skips.pop().unwrap_or(0);
+                weights.block(
+                    &name,
+                    inputs,
                     channels[level],
+                    4 * base,
+                    architecture.attention_levels[level],
                 );
                 h = channels[level];
-                if architecture.attention_levels[level] {
-                    attention(&mut add, &format!("{name}.attention"), h);
-                }
             }
             if level > 0 {
-                plain(&mut add, &format!("mask_generator.levels.{index}.upsample.conv"), h, h);
+                weights.convolution(&format!("mask_generator.levels.{index}.upsample.conv"), h, h, 3);
             }
         }
-        norm(&mut add, "mask_generator.norm_out", h);
-        plain(&mut add, "mask_generator.conv_out", architecture.regions, h);
-        Self { tensors }
+        weights.norm("mask_generator.norm_out", h);
+        weights.convolution("mask_generator.conv_out", h, architecture.regions, 3);
+        weights
     }
 }
 
