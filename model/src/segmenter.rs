@@ -213,7 +213,10 @@ impl Segmenter {
     }
 
     fn failed(&self, reason: String) -> SegmentError {
-        SegmentError::Failed { device: self.info.device.clone(), reason }
+        SegmentError::Failed {
+            device: self.info.device.clone(),
+            reason,
+        }
     }
 
     /// The network's configuration.
@@ -261,12 +264,19 @@ impl Segmenter {
         let masks = catch_device_panic(&self.info.device, || self.pass.masks(x_t, [batch, 3, height, width]))?
             .map_err(|reason| self.failed(reason))?;
         if !masks.iter().all(|value| value.is_finite()) {
-            return Err(SegmentError::NotFinite { model: self.info.model.clone() });
+            return Err(SegmentError::NotFinite {
+                model: self.info.model.clone(),
+            });
         }
         let length = regions * height * width;
         Ok(masks
             .chunks_exact(samples * length)
-            .map(|draws| RegionMap { regions, width, height, probabilities: mean(draws, length) })
+            .map(|draws| RegionMap {
+                regions,
+                width,
+                height,
+                probabilities: mean(draws, length),
+            })
             .collect())
     }
 }
@@ -361,9 +371,10 @@ fn load_pass(checkpoint: &mut Checkpoint, device: &DispatchDevice) -> Result<Box
     match CpuPass::load(checkpoint) {
         Ok(pass) => Ok(Box::new(pass)),
         Err(CpuPassError::Checkpoint(error)) => Err(error.into()),
-        Err(CpuPassError::Kernel(error)) => {
-            Err(SegmentError::Failed { device: device_name(device), reason: error.to_string() })
-        }
+        Err(CpuPassError::Kernel(error)) => Err(SegmentError::Failed {
+            device: device_name(device),
+            reason: error.to_string(),
+        }),
     }
 }
 

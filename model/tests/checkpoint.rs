@@ -27,7 +27,11 @@ fn config() -> ModelConfig {
 /// A network none of whose weights are zero.
 fn network() -> Factorized<Flex> {
     map_values(config().init::<Flex>(&FlexDevice), |_, shape| {
-        let values = Tensor::<Flex, 1>::random([shape.iter().product::<usize>()], Distribution::Normal(0.0, 0.1), &FlexDevice);
+        let values = Tensor::<Flex, 1>::random(
+            [shape.iter().product::<usize>()],
+            Distribution::Normal(0.0, 0.1),
+            &FlexDevice,
+        );
         Some(values.into_data().into_vec().unwrap())
     })
 }

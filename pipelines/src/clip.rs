@@ -37,8 +37,7 @@ pub fn frame(photograph: &RgbImage, index: u32) -> RgbImage {
     RgbImage::from_fn(SIZE.0, SIZE.1, |x, y| {
         let x = (left + (x as f32 + 0.5) * window_width / SIZE.0 as f32) / width;
         let y = (top + (y as f32 + 0.5) * window_height / SIZE.1 as f32) / height;
-        image::imageops::sample_bilinear(photograph, x.clamp(0.0, 1.0), y.clamp(0.0, 1.0))
-            .unwrap_or(image::Rgb([0; 3]))
+        image::imageops::sample_bilinear(photograph, x.clamp(0.0, 1.0), y.clamp(0.0, 1.0)).unwrap_or(image::Rgb([0; 3]))
     })
 }
 
@@ -50,9 +49,8 @@ mod tests {
     fn the_clip_moves_and_shows_the_photograph() {
         let photograph = photograph().unwrap();
         let frames = [0, 30, FRAMES - 1].map(|index| frame(&photograph, index));
-        let mean = |image: &RgbImage| {
-            image.as_raw().iter().map(|&v| v as f64).sum::<f64>() / image.as_raw().len() as f64
-        };
+        let mean =
+            |image: &RgbImage| image.as_raw().iter().map(|&v| v as f64).sum::<f64>() / image.as_raw().len() as f64;
         for frame in &frames {
             assert_eq!(frame.dimensions(), SIZE);
             assert!((mean(frame) - mean(&photograph)).abs() < 20.0);

@@ -31,8 +31,7 @@ impl Input {
         let Some(path) = path else {
             return Ok(Input::Clip);
         };
-        let metadata = fs::metadata(path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(match metadata.is_dir() {
             true => Input::Folder(path.to_owned(), frame_rate),
             false => Input::Video(path.to_owned()),
@@ -68,13 +67,9 @@ impl Input {
             Input::Clip => {
                 let photograph = clip::photograph().context("cannot decode the built-in picture")?;
                 let frame_rate = gst::Fraction::new(clip::FRAME_RATE as i32, 1);
-                let info = gst_video::VideoInfo::builder(
-                    gst_video::VideoFormat::Rgb,
-                    clip::SIZE.0,
-                    clip::SIZE.1,
-                )
-                .fps(frame_rate)
-                .build()?;
+                let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, clip::SIZE.0, clip::SIZE.1)
+                    .fps(frame_rate)
+                    .build()?;
                 let source = frames(info.to_caps()?, frame_rate, move |index| {
                     let index = u32::try_from(index).ok().filter(|&i| i < clip::FRAMES)?;
                     Some(clip::frame(&photograph, index).into_raw())
@@ -92,9 +87,9 @@ impl Input {
 /// # Errors
 /// If the element is not installed.
 pub fn element(name: &str, package: &str) -> Result<gst::Element> {
-    gst::ElementFactory::make(name).build().with_context(|| {
-        format!("the GStreamer element `{name}` is missing; install the package {package}")
-    })
+    gst::ElementFactory::make(name)
+        .build()
+        .with_context(|| format!("the GStreamer element `{name}` is missing; install the package {package}"))
 }
 
 /// `source ! decodebin ! sink`, taking the first video stream.
@@ -116,7 +111,11 @@ fn decode(bin: &gst::Pipeline, source: &gst::Element, sink: &gst::Element) -> Re
             return;
         }
         if let Err(error) = pad.link(&sink_pad) {
-            gst::element_error!(decoder, gst::CoreError::Negotiation, ["cannot link the video stream: {error}"]);
+            gst::element_error!(
+                decoder,
+                gst::CoreError::Negotiation,
+                ["cannot link the video stream: {error}"]
+            );
         }
     });
     Ok(())
@@ -128,17 +127,11 @@ fn frames(
     frame_rate: gst::Fraction,
     mut frame: impl FnMut(usize) -> Option<Vec<u8>> + Send + 'static,
 ) -> gst_app::AppSrc {
-    let duration = |frames: usize| {
-        gst::ClockTime::SECOND.mul_div_floor(
-            frames as u64 * frame_rate.denom() as u64,
-            frame_rate.numer() as u64,
-        )
+    let duration = move |frames: usize| {
+        gst::ClockTime::SECOND.mul_div_floor(frames as u64 * frame_rate.denom() as u64, frame_rate.numer() as u64)
     };
     let mut index = 0;
-    let source = gst_app::AppSrc::builder()
-        .caps(&caps)
-        .format(gst::Format::Time)
-        .build();
+    let source = gst_app::AppSrc::builder().caps(&caps).format(gst::Format::Time).build();
     source.set_callbacks(
         gst_app::AppSrcCallbacks::builder()
             .need_data(move |source, _| {

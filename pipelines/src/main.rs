@@ -16,10 +16,13 @@ const INTERRUPTED: u8 = 130;
 
 /// Segments a video with factorseg and draws the regions on it.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Examples:
+#[command(
+    version,
+    after_help = "Examples:
   factorseg-overlay --output demo.mp4                        the built-in clip
   factorseg-overlay holiday.mp4 --output overlay.mp4
-  factorseg-overlay DAVIS/JPEGImages/480p/dog --output dog.mp4 --set overlay=contour --set class=tabby")]
+  factorseg-overlay DAVIS/JPEGImages/480p/dog --output dog.mp4 --set overlay=contour --set class=tabby"
+)]
 struct Arguments {
     /// Video file, or folder of pictures (.jpg, .png); the built-in clip if not given
     input: Option<PathBuf>,
@@ -66,8 +69,7 @@ fn overlay(arguments: &Arguments) -> Result<ExitCode> {
     gstfactorseg::plugin_register_static().context("cannot register the element factorseg")?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
-    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
-        .context("cannot listen for Ctrl-C")?;
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot listen for Ctrl-C")?;
 
     let frame_rate = gst::Fraction::new(arguments.frame_rate.max(1), 1);
     let input = Input::from_path(arguments.input.as_deref(), frame_rate)?;

@@ -130,8 +130,7 @@ fn crop_to_even_size(crop: &gst::Element) -> Result<()> {
     let pad = crop.static_pad("sink").context("videocrop has no sink pad")?;
     let crop = crop.downgrade();
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        if let (Some(crop), Some(gst::EventView::Caps(caps))) =
-            (crop.upgrade(), info.event().map(|event| event.view()))
+        if let (Some(crop), Some(gst::EventView::Caps(caps))) = (crop.upgrade(), info.event().map(|event| event.view()))
             && let Ok(video) = gst_video::VideoInfo::from_caps(caps.caps())
         {
             crop.set_property("right", (video.width() % 2) as i32);
@@ -143,11 +142,7 @@ fn crop_to_even_size(crop: &gst::Element) -> Result<()> {
 }
 
 /// Counts the frames that leave `segment`, and keeps the one with the given index (or the last before it).
-fn keep_poster(
-    segment: &gst::Element,
-    index: u64,
-    frames: Arc<AtomicU64>,
-) -> Result<Arc<Mutex<Option<gst::Sample>>>> {
+fn keep_poster(segment: &gst::Element, index: u64, frames: Arc<AtomicU64>) -> Result<Arc<Mutex<Option<gst::Sample>>>> {
     let poster = Arc::new(Mutex::new(None));
     let kept = poster.clone();
     let pad = segment.static_pad("src").context("factorseg has no src pad")?;
@@ -176,7 +171,10 @@ fn play(pipeline: &gst::Pipeline, interrupted: &AtomicBool) -> Result<bool> {
             deadline = Some(Instant::now() + FINISH);
         }
         if deadline.is_some_and(|deadline| Instant::now() > deadline) {
-            bail!("interrupted, and the file could not be finished in {} s", FINISH.as_secs());
+            bail!(
+                "interrupted, and the file could not be finished in {} s",
+                FINISH.as_secs()
+            );
         }
         let message = bus.timed_pop_filtered(POLL, &[gst::MessageType::Eos, gst::MessageType::Error]);
         match message.as_ref().map(|message| message.view()) {
@@ -196,7 +194,7 @@ fn write_png(sample: &gst::Sample, path: &Path) -> Result<()> {
     let png = gst_video::convert_sample(
         sample,
         &gst::Caps::new_empty_simple("image/png"),
-        gst::ClockTime::from_seconds(30),
+        Some(gst::ClockTime::from_seconds(30)),
     )
     .context("cannot encode the poster")?;
     let buffer = png.buffer().context("the poster is empty")?;

@@ -51,7 +51,11 @@ pub fn succeed(command: &mut Command) -> String {
 pub fn fail(command: &mut Command) -> String {
     let (output, text) = finish(command);
     assert!(!output.status.success(), "{command:?} succeeded:\n{text}");
-    assert!(output.status.code().is_some(), "{command:?} died: {}\n{text}", output.status);
+    assert!(
+        output.status.code().is_some(),
+        "{command:?} died: {}\n{text}",
+        output.status
+    );
     text
 }
 
@@ -69,7 +73,9 @@ fn finish(command: &mut Command) -> (Output, String) {
 
 /// A file of the real data beside the repository; `None`, said aloud, where it is absent.
 pub fn shared_data(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../shared/data")
+        .join(name);
     if path.exists() {
         return Some(path);
     }

@@ -9,7 +9,10 @@ use tempfile::TempDir;
 
 fn launch(directory: &Path, pipeline: &str) -> Command {
     let mut command = gstreamer_tool("gst-launch-1.0", directory);
-    command.current_dir(directory).arg("-q").args(pipeline.split_whitespace());
+    command
+        .current_dir(directory)
+        .arg("-q")
+        .args(pipeline.split_whitespace());
     command
 }
 
@@ -30,10 +33,23 @@ fn inspect_describes_the_element() {
     let directory = TempDir::new().unwrap();
     let text = succeed(gstreamer_tool("gst-inspect-1.0", directory.path()).arg("factorseg"));
     for expected in [
-        "Filter/Effect/Video", "model", "device", "class", "timestep", "seed", "mode", "alpha", "overlay", "I420",
-        "NV12", "BGRA",
+        "Filter/Effect/Video",
+        "model",
+        "device",
+        "class",
+        "timestep",
+        "seed",
+        "mode",
+        "alpha",
+        "overlay",
+        "I420",
+        "NV12",
+        "BGRA",
     ] {
-        assert!(text.contains(expected), "gst-inspect-1.0 does not mention {expected}:\n{text}");
+        assert!(
+            text.contains(expected),
+            "gst-inspect-1.0 does not mention {expected}:\n{text}"
+        );
     }
 }
 
@@ -66,7 +82,11 @@ fn a_still_video_has_still_masks() {
          factorseg device=cpu mode=every-frame ! pngenc ! multifilesink location=%d.png",
     ));
     let frames: Vec<_> = (0..4)
-        .map(|i| image::open(directory.path().join(format!("{i}.png"))).unwrap().to_rgb8())
+        .map(|i| {
+            image::open(directory.path().join(format!("{i}.png")))
+                .unwrap()
+                .to_rgb8()
+        })
         .collect();
     for frame in &frames[1..] {
         assert_eq!(*frame, frames[0]);
