@@ -74,8 +74,8 @@ fn resuming_anywhere_gives_the_same_bits() {
 fn a_log_that_sums_over_a_stop_is_the_same() {
     let scratch = Scratch::new();
     let every_four = ["--log-every", "4", "--save-every", "3", "--keep", "9"];
-    expect(scratch.train("whole", &[]).args(every_four), 0);
-    expect(scratch.train("part", &[]).args(every_four), 0);
+    expect(&mut scratch.train("whole", &every_four), 0);
+    expect(&mut scratch.train("part", &every_four), 0);
     std::fs::remove_dir_all(scratch.path("part/checkpoints/step-000000009")).unwrap();
     std::fs::remove_dir_all(scratch.path("part/checkpoints/step-000000010")).unwrap();
     expect(&mut scratch.resume("part"), 0);

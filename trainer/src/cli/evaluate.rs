@@ -47,8 +47,8 @@ struct Still {
     #[arg(required = true)]
     data: Vec<PathBuf>,
     /// Checkpoint; the embedded one if left out
-    #[arg(long, default_value = "")]
-    model: PathBuf,
+    #[arg(long, value_name = "CHECKPOINT")]
+    model: Option<PathBuf>,
     /// Class name, WordNet id or index that the model is told
     #[arg(long, default_value = "none")]
     class: String,
@@ -84,7 +84,11 @@ impl Still {
             seed: self.seed,
             samples: self.samples,
         };
-        let mut engine = Segmenter::load(&CheckpointSource::from_path(self.model), self.device, &options)?;
+        let mut engine = Segmenter::load(
+            &CheckpointSource::from_path(self.model.unwrap_or_default()),
+            self.device,
+            &options,
+        )?;
         options.class = find_class(&engine.info().classes, &self.class)?;
         engine.set_options(&options)?;
         for folder in &self.data {

@@ -17,8 +17,7 @@ Examples:
   factorseg inspect --json --tensors        (the embedded checkpoint)")]
 pub struct Inspect {
     /// Checkpoint file or folder; the embedded one if left out
-    #[arg(default_value = "")]
-    checkpoint: PathBuf,
+    checkpoint: Option<PathBuf>,
     /// List all tensors
     #[arg(long)]
     tensors: bool,
@@ -30,7 +29,7 @@ pub struct Inspect {
 impl Inspect {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
-        let checkpoint = Checkpoint::open(&CheckpointSource::from_path(self.checkpoint))?;
+        let checkpoint = Checkpoint::open(&CheckpointSource::from_path(self.checkpoint.unwrap_or_default()))?;
         let tensors = checkpoint.tensors();
         let count = |keep: &dyn Fn(&str) -> bool| -> usize {
             tensors

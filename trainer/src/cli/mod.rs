@@ -1,9 +1,11 @@
 //! The program's commands.
 
 mod evaluate;
+mod generate;
 mod inspect;
 mod recipes;
 mod resume;
+mod segment;
 mod train;
 
 use std::process::ExitCode;
@@ -30,6 +32,8 @@ enum Command {
     Inspect(inspect::Inspect),
     Recipes(recipes::Recipes),
     Evaluate(evaluate::Evaluate),
+    Segment(segment::Segment),
+    Generate(generate::Generate),
 }
 
 /// Runs the command line; the exit code is documented in its help.
@@ -41,6 +45,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(command) => command.run(),
         Command::Recipes(command) => command.run(),
         Command::Evaluate(command) => command.run(),
+        Command::Segment(command) => command.run(),
+        Command::Generate(command) => command.run(),
     };
     match result {
         Ok(code) => code,

@@ -46,8 +46,9 @@ impl MaskHead {
 
 /// Normalisation of the region logits before the softmax, per region to mean 0 and variance 1.
 ///
-/// The running mean and variance become part of the head when a checkpoint is written, so the
-/// saved model is the plain network.
+/// Before it, the mean over regions is taken out at every pixel (the softmax does not see it), and
+/// no gradient reaches a picture's own offset. Mean and deviation over the held-out images become
+/// part of the head when a checkpoint is written, so the saved model is the plain network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Normalisation {

@@ -17,15 +17,13 @@ const VARIANCE_FLOOR: f64 = 1e-5;
 pub fn shape_masks(logits: Tensor<4>, shaping: &MaskShaping, temperature: f64, gumbel: Option<Tensor<4>>) -> Tensor<4> {
     let logits = match shaping.normalise {
         Normalisation::None => logits,
-        _ => zero_sum(logits),
-    };
-    let logits = match shaping.normalise {
-        Normalisation::None => logits,
         Normalisation::Batch => {
+            let logits = fixed_offset(zero_sum(logits));
             let (mean, deviation) = statistics(logits.clone());
             (logits - mean) / deviation
         }
         Normalisation::BatchCentre => {
+            let logits = fixed_offset(zero_sum(logits));
             let (mean, _) = statistics(logits.clone());
             logits - mean
         }
@@ -52,6 +50,14 @@ pub fn shape_masks(logits: Tensor<4>, shaping: &MaskShaping, temperature: f64, g
 pub fn zero_sum(logits: Tensor<4>) -> Tensor<4> {
     let common = logits.clone().mean_dim(1);
     logits - common
+}
+
+/// Leaves the logits as they are, but lets no gradient through to a picture's own mean of a
+/// region. Otherwise the cheapest way to keep regions in balance over a batch is to give whole
+/// pictures to one region or another, without any boundary.
+fn fixed_offset(logits: Tensor<4>) -> Tensor<4> {
+    let offset = logits.clone().mean_dim(2).mean_dim(3);
+    logits - offset.clone() + offset.detach()
 }
 
 /// Mean and standard deviation of each region's logits over batch and pixels, `[1, K, 1, 1]`.
@@ -153,6 +159,21 @@ mod tests {
         let moved = values(shape_masks(logits() + offset + common, &shaping, 1.0, None));
         for (a, b) in moved.iter().zip(values(shape_masks(logits(), &shaping, 1.0, None))) {
             assert!((a - b).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn a_pictures_own_offset_gets_no_gradient() {
+        let logits = logits();
+        let offset = fixed_offset(logits.clone());
+        for (a, b) in values(offset.clone()).iter().zip(values(logits.clone())) {
+            assert!((a - b).abs() < 1e-6);
+        }
+        let weights: Vec<f32> = (0..12).map(|i| (i * i) as f32).collect();
+        let weights = Tensor::<4>::from_data(TensorData::new(weights, [2, 3, 1, 2]), &device());
+        let gradient = values(logits.grad(&(offset * weights).sum().backward()).unwrap());
+        for pair in gradient.chunks_exact(2) {
+            assert!((pair[0] + pair[1]).abs() < 1e-5 && pair[0] != 0.0, "{pair:?}");
         }
     }
 

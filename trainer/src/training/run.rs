@@ -1,5 +1,6 @@
 //! A training run from its first step, or from its newest checkpoint, to its end.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use burn::tensor::backend::Backend;
 use factorseg_model::checkpoint::Checkpoint;
-use factorseg_model::{CheckpointInfo, CheckpointSource, DeviceSpec, NoiseSchedule, Runtime, WeightKind};
+use factorseg_model::parameters::{map_values, visit_values};
+use factorseg_model::{CheckpointInfo, CheckpointSource, DeviceSpec, ModelConfig, NoiseSchedule, Runtime, WeightKind};
 
 use super::held_out::HeldOut;
 use super::monitor::MaskFigures;
@@ -98,17 +100,39 @@ fn initial_network(config: &RunConfig) -> Result<Network> {
         return Ok(config.model.init(&device));
     };
     let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path(path.clone()))?;
-    let mut expected = config.model.clone();
-    expected.schedule = checkpoint.config().schedule.clone();
-    if *checkpoint.config() != expected {
+    // Regions, classes and image size change a tensor or two; those start afresh.
+    let expected = ModelConfig {
+        regions: config.model.regions,
+        classes: config.model.classes,
+        image_size: config.model.image_size,
+        schedule: config.model.schedule.clone(),
+        ..checkpoint.config().clone()
+    };
+    if config.model != expected {
         bail!(
-            "{} holds another network than the one to train; give the same --preset and data classes.\n  there: {:?}\n  here:  {:?}",
+            "{} holds another network than the one to train; give the same --preset and network options.\n  there: {:?}\n  here:  {:?}",
             path.display(),
             checkpoint.config(),
             config.model
         );
     }
-    Ok(checkpoint.load(&device)?)
+    let mut found = HashMap::new();
+    visit_values(&checkpoint.load::<Runtime>(&device)?, |name, shape, values| {
+        found.insert((name.to_owned(), shape.to_vec()), values);
+    });
+    Runtime::seed(&device, config.seed);
+    let mut afresh = Vec::new();
+    let network = map_values(config.model.init(&device), |name, shape| {
+        let values = found.remove(&(name.to_owned(), shape.to_vec()));
+        if values.is_none() {
+            afresh.push(name.to_owned());
+        }
+        values
+    });
+    if !afresh.is_empty() {
+        eprintln!("not in {}, start afresh: {}", path.display(), afresh.join(", "));
+    }
+    Ok(network)
 }
 
 struct Run {
@@ -408,5 +432,28 @@ impl Clock {
             images: 0,
         };
         metric
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_summed_and_must_be_finite() {
+        let device = DeviceSpec::Cpu.resolve().unwrap();
+        let loss = |value: f32| Tensor::<1>::from_floats([value], &device);
+        let mut running = RunningLoss::default();
+        fetch(&mut vec![loss(0.5), loss(0.25)], &mut running, 2).unwrap();
+        assert_eq!(running, RunningLoss { sum: 0.75, count: 2 });
+        for wild in [f32::NAN, f32::INFINITY] {
+            let error = fetch(&mut vec![loss(1.0), loss(wild)], &mut running, 7)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("step 7") && error.contains("lower the learning rate"),
+                "{error}"
+            );
+        }
     }
 }

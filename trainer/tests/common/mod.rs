@@ -117,8 +117,6 @@ impl Scratch {
             "cpu",
             "--threads",
             "1",
-            "--log-every",
-            "1",
             "--held-out",
             "2",
             "--sample-every",
@@ -126,6 +124,9 @@ impl Scratch {
             "--seed",
             "3",
         ]);
+        if !more.contains(&"--log-every") {
+            command.args(["--log-every", "1"]);
+        }
         if !more.contains(&"--recipe") {
             command.arg("--recipe").arg(self.path("recipe.toml"));
         }

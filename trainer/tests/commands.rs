@@ -1,0 +1,171 @@
+//! The commands around training: inspect, recipes, segment, generate, evaluate.
+
+mod common;
+
+use common::{Scratch, expect, program};
+use image::{GrayImage, Luma, Rgb, RgbImage};
+
+fn trained() -> (Scratch, String) {
+    let scratch = Scratch::new();
+    expect(&mut scratch.train("run", &[]), 0);
+    let model = scratch.path("run/model.safetensors").to_str().unwrap().to_owned();
+    (scratch, model)
+}
+
+#[test]
+fn a_trained_checkpoint_is_inspected_and_segments_alone() {
+    let (scratch, model) = trained();
+    let output = program().args(["inspect", "--json", &model]).output().unwrap();
+    let description: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(description["info"]["step"], 10);
+    assert_eq!(description["info"]["classes"][1]["wordnet_id"], "n00000001");
+    assert_eq!(description["config"]["image_size"], 16);
+    assert!(description["parameters"].as_u64() > description["segmentation_parameters"].as_u64());
+
+    std::fs::copy(&model, scratch.path("alone.safetensors")).unwrap();
+    RgbImage::from_pixel(50, 30, Rgb([200, 10, 10]))
+        .save(scratch.path("wide.png"))
+        .unwrap();
+    let mut segment = program();
+    segment
+        .args([
+            "segment",
+            "--device",
+            "cpu",
+            "--soft",
+            "--class",
+            "n00000000",
+            "--model",
+        ])
+        .arg(scratch.path("alone.safetensors"));
+    expect(
+        segment
+            .arg("--out")
+            .arg(scratch.path("out"))
+            .arg(scratch.path("wide.png"))
+            .arg(scratch.path("data")),
+        0,
+    );
+    let regions = image::open(scratch.path("out/wide.regions.png")).unwrap().into_luma8();
+    assert_eq!(regions.dimensions(), (50, 30));
+    assert!(regions.pixels().all(|pixel| (1..=3).contains(&pixel.0[0])));
+    assert!(scratch.path("out/n00000000-00.overlay.png").exists());
+    let soft: Vec<_> = (1..=3)
+        .map(|k| {
+            image::open(scratch.path(&format!("out/wide.region-{k}.png")))
+                .unwrap()
+                .into_luma8()
+        })
+        .collect();
+    let sum: i32 = soft.iter().map(|plane| i32::from(plane.get_pixel(25, 15).0[0])).sum();
+    assert!((sum - 255).abs() <= 2, "{sum}");
+}
+
+#[test]
+fn images_that_cannot_be_segmented_are_named() {
+    let (scratch, model) = trained();
+    scratch.write("bad.png", b"no picture");
+    let mut segment = program();
+    segment
+        .args(["segment", "--device", "cpu", "--model", &model, "--out"])
+        .arg(scratch.path("out"));
+    let message = expect(
+        segment
+            .arg(scratch.path("bad.png"))
+            .arg(scratch.path("data/n00000000/00.png")),
+        1,
+    );
+    assert!(message.contains("bad.png") && message.contains("1 of 2"), "{message}");
+    assert!(scratch.path("out/00.overlay.png").exists());
+    let mut wrong_class = program();
+    wrong_class
+        .args([
+            "segment", "--device", "cpu", "--class", "unicorn", "--model", &model, "--out",
+        ])
+        .arg(scratch.path("out"));
+    assert!(expect(wrong_class.arg(scratch.path("bad.png")), 1).contains("unicorn"));
+}
+
+#[test]
+fn generation_writes_a_grid() {
+    let (scratch, model) = trained();
+    let picture = scratch.path("samples.png");
+    let mut generate = program();
+    generate.args([
+        "generate",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--count",
+        "1",
+        "--model",
+        &model,
+        "--out",
+    ]);
+    expect(generate.arg(&picture), 0);
+    // One image, five cells (image, regions, three masks) of 16 px drawn eight times as large.
+    assert_eq!(
+        image::open(picture).unwrap().into_rgb8().dimensions(),
+        (5 * 130 + 4, 130)
+    );
+}
+
+#[test]
+fn evaluation_prints_scores_beside_baselines() {
+    let (scratch, model) = trained();
+    for part in ["images", "masks"] {
+        std::fs::create_dir_all(scratch.path(&format!("set/{part}"))).unwrap();
+    }
+    for i in 0..10u32 {
+        let inside = |x: u32, y: u32| (i..i + 8).contains(&x) && (4..12).contains(&y);
+        RgbImage::from_fn(20, 16, |x, y| Rgb([if inside(x, y) { 255 } else { 0 }; 3]))
+            .save(scratch.path(&format!("set/images/{i}.png")))
+            .unwrap();
+        GrayImage::from_fn(20, 16, |x, y| Luma([if inside(x, y) { 255 } else { 0 }]))
+            .save(scratch.path(&format!("set/masks/{i}.png")))
+            .unwrap();
+    }
+    let output = program()
+        .args(["evaluate", "still", "--device", "cpu", "--json", "--model", &model])
+        .arg(scratch.path("set"))
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (report["fitted_images"].as_u64(), report["scored_images"].as_u64()),
+        (Some(2), Some(8))
+    );
+    assert!((report["baselines"][0]["scores"]["iou"].as_f64().unwrap() - 0.2).abs() < 1e-12);
+    let number = |name: &str| report[name]["mean_iou"].as_f64().unwrap();
+    assert!(number("oracle") >= number("model") && number("model_or_complement") >= number("model"));
+}
+
+#[test]
+fn weights_can_start_a_run_with_other_regions_and_classes() {
+    let (scratch, model) = trained();
+    let message = expect(
+        &mut scratch.train("two", &["--init-from", &model, "--regions", "2", "--unconditional"]),
+        0,
+    );
+    assert!(
+        message.contains("start afresh: mask_generator.conv_out.weight, mask_generator.conv_out.bias"),
+        "{message}"
+    );
+    let mut other = program();
+    other
+        .arg("train")
+        .arg(scratch.path("data"))
+        .arg("--run")
+        .arg(scratch.path("other"))
+        .args(["--preset", "tiny", "--init-from", &model]);
+    assert!(expect(&mut other, 1).contains("another network"));
+}
+
+#[test]
+fn recipes_are_listed_and_printed() {
+    let output = program().args(["recipes", "two-phase"]).output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("[[phases]]"));
+    expect(program().arg("recipes"), 0);
+    assert!(expect(program().args(["recipes", "none-such"]), 1).contains("factorseg recipes"));
+}
