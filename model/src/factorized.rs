@@ -160,13 +160,19 @@ impl<B: Backend> Factorized<B> {
             .map(|skip| masked_by_region(skip.clone(), &masks))
             .collect();
         let noise = self.decoder.forward(
-            features.middle.clone().repeat_dim(0, regions),
+            for_each_region(&features.middle, regions),
             skips,
-            &features.embedding.clone().repeat_dim(0, regions),
+            &for_each_region(&features.embedding, regions),
         );
         let noise = noise.reshape([regions, batch, IMAGE_CHANNELS, height, width]);
         (noise * region_major(masks)).sum_dim(0).squeeze_dim::<4>(0)
     }
+}
+
+/// The same for every region: `[batch, ..]` to `[K * batch, ..]`. Not `repeat_dim`: burn 0.21's gradient of it mixes up
+/// the images of a batch.
+fn for_each_region<B: Backend, const D: usize>(features: &Tensor<B, D>, regions: usize) -> Tensor<B, D> {
+    Tensor::cat(vec![features.clone(); regions], 0)
 }
 
 /// `[batch, K, height, width]` to `[K, batch, 1, height, width]`.
