@@ -311,7 +311,8 @@ mod tests {
     #[test]
     fn a_hostile_configuration_is_refused_by_field() {
         let valid = ModelConfig::preset(Preset::Tiny);
-        let cases: [(&str, fn(&mut ModelConfig)); 9] = [
+        type Damage = fn(&mut ModelConfig);
+        let cases: [(&str, Damage); 9] = [
             ("base_channels", |c| c.base_channels = usize::MAX),
             ("base_channels", |c| c.base_channels = 7),
             ("channel_multipliers (length)", |c| c.channel_multipliers.clear()),

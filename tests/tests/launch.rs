@@ -78,8 +78,8 @@ fn a_still_video_has_still_masks() {
     let directory = TempDir::new().unwrap();
     succeed(&mut launch(
         directory.path(),
-        "videotestsrc num-buffers=4 pattern=smpte ! video/x-raw,format=I420,width=128,height=96 ! \
-         factorseg device=cpu mode=every-frame ! pngenc ! multifilesink location=%d.png",
+        "videotestsrc num-buffers=4 pattern=circular ! video/x-raw,format=I420,width=128,height=96 ! \
+         factorseg device=cpu mode=every-frame ! videoconvert ! pngenc ! multifilesink location=%d.png",
     ));
     let frames: Vec<_> = (0..4)
         .map(|i| {

@@ -1,6 +1,7 @@
 //! The program's commands.
 
 mod evaluate;
+mod export;
 mod generate;
 mod inspect;
 mod recipes;
@@ -26,6 +27,7 @@ struct Program {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "one value in the life of the program")]
 enum Command {
     Train(train::Train),
     Resume(resume::Resume),
@@ -34,6 +36,7 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     Segment(segment::Segment),
     Generate(generate::Generate),
+    Export(export::Export),
 }
 
 /// Runs the command line; the exit code is documented in its help.
@@ -47,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Evaluate(command) => command.run(),
         Command::Segment(command) => command.run(),
         Command::Generate(command) => command.run(),
+        Command::Export(command) => command.run(),
     };
     match result {
         Ok(code) => code,

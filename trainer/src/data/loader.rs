@@ -65,7 +65,7 @@ impl Loader {
     ///
     /// # Errors
     /// When more images are broken than the run accepts.
-    pub fn next(&mut self) -> Result<Option<Batch>, TooManyBroken> {
+    pub fn next_batch(&mut self) -> Result<Option<Batch>, TooManyBroken> {
         let start = Instant::now();
         let batch = self.batches.blocking_recv().transpose();
         self.waited += start.elapsed();
@@ -171,7 +171,7 @@ mod tests {
             let options = LoaderOptions { threads, prefetch: 2 };
             let mut loader = Loader::start(maker.clone(), images.clone(), first, 20, options).unwrap();
             let mut batches = Vec::new();
-            while let Some(batch) = loader.next().unwrap() {
+            while let Some(batch) = loader.next_batch().unwrap() {
                 batches.push(batch);
             }
             batches
@@ -200,7 +200,7 @@ mod tests {
         )
         .unwrap();
         let error = loop {
-            match loader.next() {
+            match loader.next_batch() {
                 Ok(Some(_)) => {}
                 Ok(None) => panic!("the input ended without an error"),
                 Err(error) => break error,

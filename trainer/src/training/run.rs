@@ -204,7 +204,7 @@ impl Run {
                 self.learner.enter(phase_index, phase);
                 reporter.note(&describe(phase, phase_index, recipe.phases.len()));
             }
-            let Some(batch) = loader.next()? else {
+            let Some(batch) = loader.next_batch()? else {
                 bail!("the input ended before step {step}; see the messages above")
             };
             let outcome = self.learner.step(&batch, &recipe, phase, phase_step);
@@ -226,7 +226,7 @@ impl Run {
             let last = step == total;
             if step % options.log_every.max(1) == 0 || last {
                 fetch(&mut pending, &mut running, step)?;
-                let masks = outcome.masks.map(|masks| figures(masks));
+                let masks = outcome.masks.map(figures);
                 let metric = clock.metric(
                     &loader,
                     step,
