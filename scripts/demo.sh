@@ -16,4 +16,5 @@ if [[ -n ${VIDEO:-} ]]; then
     [[ $VIDEO == /* ]] || VIDEO=$here/$VIDEO
     input=("$VIDEO")
 fi
-exec target/release/factorseg-overlay "${input[@]}" --output demo/demo.mp4 --poster demo/poster.png "$@"
+exec target/release/factorseg-overlay "${input[@]}" --output demo/demo.mp4 --poster demo/poster.png --poster-frame 3 \
+    --set sharpness=4 --set refine=guided --set alpha=0.7 "$@"
