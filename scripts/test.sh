@@ -7,4 +7,4 @@ cargo fmt --all --check
 # Programs and plugin first: the end-to-end tests start them.
 cargo build --release --locked --workspace
 cargo clippy --release --locked --workspace --all-targets -- -D warnings
-cargo test --release --locked --workspace
+cargo test --release --locked --workspace --no-fail-fast

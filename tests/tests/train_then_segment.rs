@@ -87,7 +87,7 @@ fn pictures_become_a_checkpoint_that_the_element_loads() {
     let text = succeed(
         Command::new(built("factorseg"))
             .current_dir(directory.path())
-            .args(["inspect", "run"]),
+            .args(["inspect", "run", "--json"]),
     );
     assert!(text.contains("disc") && text.contains("ring"), "{text}");
 
