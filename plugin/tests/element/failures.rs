@@ -39,7 +39,12 @@ fn a_broken_engine_is_one_error_and_the_next_start_works() {
             });
             assert!(mode == "latest" || index == 1, "{behaviour:?}");
             assert!(bench.harness.push(flat_frame(&info, index + 1, 1)).is_err());
-            let errors = bench.messages(gst::MessageType::Error);
+            // In `latest` the inference thread posts it, just after the stream has begun to fail.
+            let mut errors = Vec::new();
+            until("the error is posted", || {
+                errors.extend(bench.messages(gst::MessageType::Error));
+                !errors.is_empty()
+            });
             assert_eq!(errors.len(), 1, "{behaviour:?} {mode}: {errors:?}");
             assert!(errors[0].contains(text), "{behaviour:?}: {errors:?}");
 
