@@ -5,9 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use factorseg_model::{CheckpointSource, DeviceSpec, Engine, Segmenter, SegmenterOptions, find_class};
 
-use super::set_threads;
+use super::segmenter::SegmenterArguments;
 use crate::evaluate::metrics::Scores;
 use crate::evaluate::still::{self, StillReport};
 
@@ -46,30 +45,11 @@ struct Still {
     /// Folders of data sets
     #[arg(required = true)]
     data: Vec<PathBuf>,
-    /// Checkpoint; the embedded one if left out
-    #[arg(long, value_name = "CHECKPOINT")]
-    model: Option<PathBuf>,
-    /// Class name, WordNet id or index that the model is told
-    #[arg(long, default_value = "none")]
-    class: String,
-    /// Noise level t
-    #[arg(long, default_value_t = 30)]
-    timestep: usize,
-    /// Noise draws that are averaged
-    #[arg(long, default_value_t = 1)]
-    samples: usize,
-    /// Seed of the noise
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[command(flatten)]
+    segmenter: SegmenterArguments,
     /// Use only the first images of each set
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: DeviceSpec,
-    /// Threads of the CPU device; 0: one per core
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    threads: usize,
     /// Print JSON, one line per data set
     #[arg(long)]
     json: bool,
@@ -77,20 +57,7 @@ struct Still {
 
 impl Still {
     fn run(self) -> Result<ExitCode> {
-        set_threads(self.threads)?;
-        let mut options = SegmenterOptions {
-            class: None,
-            timestep: self.timestep,
-            seed: self.seed,
-            samples: self.samples,
-        };
-        let mut engine = Segmenter::load(
-            &CheckpointSource::from_path(self.model.unwrap_or_default()),
-            self.device,
-            &options,
-        )?;
-        options.class = find_class(&engine.info().classes, &self.class)?;
-        engine.set_options(&options)?;
+        let mut engine = self.segmenter.load()?;
         for folder in &self.data {
             let images = still::read_data_set(folder, self.limit)?;
             let name = folder.file_name().map_or_else(

@@ -7,6 +7,7 @@ mod inspect;
 mod recipes;
 mod resume;
 mod segment;
+mod segmenter;
 mod train;
 
 use std::process::ExitCode;

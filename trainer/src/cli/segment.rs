@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use factorseg_model::{CheckpointSource, DeviceSpec, Engine, RegionMap, Segmenter, SegmenterOptions, find_class};
+use factorseg_model::RegionMap;
 use image::{GrayImage, RgbImage};
 
-use super::set_threads;
+use super::segmenter::SegmenterArguments;
 use crate::data::folder::{FolderError, ImageFolder};
 use crate::evaluate::assignment::labels;
 use crate::evaluate::segment::segment;
@@ -32,50 +32,21 @@ pub struct Segment {
     /// Folder for the results
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// Checkpoint; the embedded one if left out
-    #[arg(long, value_name = "CHECKPOINT")]
-    model: Option<PathBuf>,
-    /// Class name, WordNet id or index that the model is told
-    #[arg(long, default_value = "none")]
-    class: String,
-    /// Noise level t
-    #[arg(long, default_value_t = 30)]
-    timestep: usize,
-    /// Noise draws that are averaged
-    #[arg(long, default_value_t = 1)]
-    samples: usize,
-    /// Seed of the noise
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[command(flatten)]
+    segmenter: SegmenterArguments,
     /// Opacity of the regions in the overlay, 0 to 1
     #[arg(long, default_value_t = 0.5)]
     alpha: f32,
     /// Also write each region's probability as NAME.region-K.png
     #[arg(long)]
     soft: bool,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: DeviceSpec,
-    /// Threads of the CPU device; 0: one per core
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    threads: usize,
 }
 
 impl Segment {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
-        set_threads(self.threads)?;
         let files = files(&self.images)?;
-        let mut options = SegmenterOptions {
-            class: None,
-            timestep: self.timestep,
-            seed: self.seed,
-            samples: self.samples,
-        };
-        let source = CheckpointSource::from_path(self.model.clone().unwrap_or_default());
-        let mut engine = Segmenter::load(&source, self.device, &options)?;
-        options.class = find_class(&engine.info().classes, &self.class)?;
-        engine.set_options(&options)?;
+        let mut engine = self.segmenter.load()?;
         std::fs::create_dir_all(&self.out).with_context(|| format!("cannot create {}", self.out.display()))?;
         let mut failed = 0;
         for batch in files.chunks(BATCH) {

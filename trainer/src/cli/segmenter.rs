@@ -1,0 +1,53 @@
+//! Which network segments, and how: the arguments that `segment` and `evaluate` share.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use factorseg_model::{CheckpointSource, DeviceSpec, Engine, Segmenter, SegmenterOptions, find_class};
+
+use super::set_threads;
+
+#[derive(Debug, Args)]
+pub struct SegmenterArguments {
+    /// Checkpoint; the embedded one if left out
+    #[arg(long, value_name = "CHECKPOINT")]
+    model: Option<PathBuf>,
+    /// Class name, WordNet id or index that the model is told
+    #[arg(long, default_value = "none")]
+    class: String,
+    /// Noise level t
+    #[arg(long, default_value_t = 30)]
+    timestep: usize,
+    /// Noise draws that are averaged
+    #[arg(long, default_value_t = 1)]
+    samples: usize,
+    /// Seed of the noise
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: DeviceSpec,
+    /// Threads of the CPU device; 0: one per core
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+}
+
+impl SegmenterArguments {
+    /// Loads the network and tells it the class.
+    pub fn load(&self) -> Result<Segmenter> {
+        set_threads(self.threads)?;
+        let mut options = SegmenterOptions {
+            class: None,
+            timestep: self.timestep,
+            seed: self.seed,
+            samples: self.samples,
+        };
+        let source = CheckpointSource::from_path(self.model.clone().unwrap_or_default());
+        let mut segmenter = Segmenter::load(&source, self.device, &options)?;
+        // Only the checkpoint knows its classes.
+        options.class = find_class(&segmenter.info().classes, &self.class)?;
+        segmenter.set_options(&options)?;
+        Ok(segmenter)
+    }
+}
