@@ -3,11 +3,11 @@
 use burn::module::{Initializer, Module};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d};
-use burn::tensor::Tensor;
 use burn::tensor::activation::{silu, softmax};
 use burn::tensor::backend::Backend;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
+use burn::tensor::{FloatDType, Tensor};
 
 use crate::config::ModelConfig;
 
@@ -32,6 +32,20 @@ pub(crate) fn zero_convolution_3x3<B: Backend>(channels: [usize; 2], device: &B:
 
 pub(crate) fn group_norm<B: Backend>(config: &ModelConfig, channels: usize, device: &B::Device) -> GroupNorm<B> {
     GroupNormConfig::new(config.norm_groups, channels).init(device)
+}
+
+/// A norm in 32 bits, whatever its input is in: sums over a whole group are too much for 16.
+pub(crate) fn normalise<B: Backend>(norm: &GroupNorm<B>, input: Tensor<B, 4>) -> Tensor<B, 4> {
+    in_32_bits(input, |input| norm.forward(input))
+}
+
+/// `function` of a tensor in 32 bits; nothing is cast where it is that already.
+fn in_32_bits<B: Backend, const D: usize>(
+    input: Tensor<B, D>,
+    function: impl FnOnce(Tensor<B, D>) -> Tensor<B, D>,
+) -> Tensor<B, D> {
+    let dtype = FloatDType::from(input.dtype());
+    function(input.cast(FloatDType::F32)).cast(dtype)
 }
 
 /// Residual block: two normalised 3x3 convolutions; the embedding scales and shifts the second normalisation.
@@ -66,12 +80,12 @@ impl<B: Backend> ResidualBlock<B> {
 
     /// `[batch, input, height, width]` and the *activated* embedding `[batch, 4 C]` to `[batch, output, height, width]`.
     pub fn forward(&self, input: Tensor<B, 4>, embedding: Tensor<B, 2>) -> Tensor<B, 4> {
-        let hidden = self.conv_1.forward(silu(self.norm_1.forward(input.clone())));
+        let hidden = self.conv_1.forward(silu(normalise(&self.norm_1, input.clone())));
         let [batch, channels, _, _] = hidden.dims();
         let scale_shift = self.embedding.forward(embedding).reshape([batch, 2 * channels, 1, 1]);
         let scale = scale_shift.clone().narrow(1, 0, channels);
         let shift = scale_shift.narrow(1, channels, channels);
-        let hidden = self.norm_2.forward(hidden) * (scale + 1.0) + shift;
+        let hidden = normalise(&self.norm_2, hidden) * (scale + 1.0) + shift;
         let hidden = self.conv_2.forward(silu(hidden));
         match &self.skip {
             Some(skip) => skip.forward(input) + hidden,
@@ -110,9 +124,7 @@ impl<B: Backend> SelfAttention<B> {
         let positions = height * width;
         let head_channels = channels / self.heads;
 
-        let tokens = self
-            .norm
-            .forward(input.clone())
+        let tokens = normalise(&self.norm, input.clone())
             .reshape([batch, channels, positions])
             .swap_dims(1, 2);
         // [batch, heads, 3 * head_channels, positions]
@@ -124,7 +136,8 @@ impl<B: Backend> SelfAttention<B> {
         let [query, key, value] = [0, 1, 2].map(|part| qkv.clone().narrow(2, part * head_channels, head_channels));
 
         let scale = 1.0 / (head_channels as f64).sqrt();
-        let weights = softmax(query.swap_dims(2, 3).matmul(key).mul_scalar(scale), 3);
+        let scores = query.swap_dims(2, 3).matmul(key).mul_scalar(scale);
+        let weights = in_32_bits(scores, |scores| softmax(scores, 3));
         // [batch, heads, positions, head_channels], heads gathered back into channels
         let attended = weights
             .matmul(value.swap_dims(2, 3))

@@ -11,7 +11,7 @@
 //! | [`factorized`] | the whole, Eq. 2 to 7 |
 //! | [`schedule`], [`sampler`] | Eq. 1, 9, 10, Algorithm 2 |
 //! | [`segmenter`] | segmentation of real images, Section 3.4 |
-//! | [`checkpoint`], [`labels`], [`device`] | files, class names, devices |
+//! | [`checkpoint`], [`labels`], [`device`], [`load`] | files, class names, devices, how to load |
 
 pub mod blocks;
 pub mod checkpoint;
@@ -21,6 +21,7 @@ pub mod embedding;
 pub mod encoder;
 pub mod factorized;
 pub mod labels;
+pub mod load;
 pub mod middle;
 pub mod noise;
 pub mod parameters;
@@ -35,5 +36,6 @@ pub use config::{ConfigError, ModelConfig, Preset, ScheduleConfig};
 pub use device::{DeviceError, DeviceSpec, Runtime};
 pub use factorized::{Factorized, Features, MaskNetwork, Prediction};
 pub use labels::{ClassError, ClassLabel, find_class};
+pub use load::{LoadOptions, Precision, PrecisionError};
 pub use schedule::NoiseSchedule;
 pub use segmenter::{Engine, EngineInfo, InputImage, RegionMap, SegmentError, Segmenter, SegmenterOptions};

@@ -1,8 +1,8 @@
 //! Walks over a module's parameters by name: what checkpoints, optimizers and counts are made from.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{FloatDType, Tensor};
 
 /// Fields that names do without: a name reads the same in a whole network and in its parts
 /// ([`MaskNetwork`](crate::MaskNetwork), [`Conditioning`](crate::embedding::Conditioning)).
@@ -143,5 +143,37 @@ pub fn map_values<B: Backend, M: Module<B>>(module: M, map: impl FnMut(&str, &[u
     module.map(&mut Replace {
         path: Path::default(),
         map,
+    })
+}
+
+/// Casts the parameters whose name `chosen` likes to another type of floating point.
+pub(crate) fn cast_values<B: Backend, M: Module<B>>(module: M, dtype: FloatDType, chosen: impl Fn(&str) -> bool) -> M {
+    struct Cast<F> {
+        path: Path,
+        dtype: FloatDType,
+        chosen: F,
+    }
+
+    impl<B: Backend, F: Fn(&str) -> bool> ModuleMapper<B> for Cast<F> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.enter(name);
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.exit();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            match (self.chosen)(&self.path.name()) {
+                true => param.map(|tensor| tensor.cast(self.dtype)),
+                false => param,
+            }
+        }
+    }
+
+    module.map(&mut Cast {
+        path: Path::default(),
+        dtype,
+        chosen,
     })
 }

@@ -6,8 +6,9 @@ use burn::DispatchDevice;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointSource};
 use crate::config::ModelConfig;
-use crate::device::{DeviceError, DeviceSpec, device_name};
+use crate::device::{DeviceError, device_name};
 use crate::labels::ClassLabel;
+use crate::load::{LoadOptions, Precision};
 use crate::noise::standard_normal;
 use crate::pass::{BurnPass, CpuPass, CpuPassError, MaskPass};
 use crate::schedule::NoiseSchedule;
@@ -73,6 +74,8 @@ pub struct EngineInfo {
     pub model: String,
     /// `cpu`, `cuda:0`.
     pub device: String,
+    /// What it computes in; never [`Precision::Auto`] where a network is loaded.
+    pub precision: Precision,
     /// Number of regions, `K`.
     pub regions: usize,
     /// Number of timesteps, `T`.
@@ -92,6 +95,14 @@ pub enum SegmentError {
     /// The device cannot be had.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The device does not compute in this precision.
+    #[error("precision {precision} is available on CUDA only, and the device is {device}; use precision auto or f32")]
+    Precision {
+        /// That was asked for.
+        precision: Precision,
+        /// Name of the device.
+        device: String,
+    },
     /// An option is outside its range.
     #[error("option `{option}` is {value}, expected {expected}")]
     Option {
@@ -177,15 +188,16 @@ impl Segmenter {
     /// If the checkpoint or the device cannot be used, or an option is outside its range.
     pub fn load(
         source: &CheckpointSource,
-        device: DeviceSpec,
+        how: impl Into<LoadOptions>,
         options: &SegmenterOptions,
     ) -> Result<Self, SegmentError> {
+        let how = how.into();
         let mut checkpoint = Checkpoint::open(source)?;
         let config = checkpoint.config().clone();
         check_options(&config, options)?;
-        let device = device.resolve()?;
+        let device = how.device.resolve()?;
         let name = device_name(&device);
-        let pass = catch_device_panic(&name, || load_pass(&mut checkpoint, &device))??;
+        let pass = catch_device_panic(&name, || load_pass(&mut checkpoint, &device, how))??;
         let info = EngineInfo {
             model: checkpoint.file().to_owned(),
             regions: config.regions,
@@ -193,6 +205,10 @@ impl Segmenter {
             classes: checkpoint.info().classes.clone(),
             foreground_regions: checkpoint.info().foreground_regions.clone(),
             device: name,
+            precision: match how.precision {
+                Precision::Auto => Precision::F32,
+                chosen => chosen,
+            },
         };
         let mut segmenter = Self {
             pass,
@@ -364,11 +380,21 @@ fn check_options(config: &ModelConfig, options: &SegmenterOptions) -> Result<(),
     }
 }
 
-fn load_pass(checkpoint: &mut Checkpoint, device: &DispatchDevice) -> Result<Box<dyn MaskPass>, SegmentError> {
+fn load_pass(
+    checkpoint: &mut Checkpoint,
+    device: &DispatchDevice,
+    how: LoadOptions,
+) -> Result<Box<dyn MaskPass>, SegmentError> {
     if !matches!(device, DispatchDevice::Flex(_)) {
-        return Ok(Box::new(BurnPass::load(checkpoint, device)?));
+        return Ok(Box::new(BurnPass::load(checkpoint, device, how.precision)?));
     }
-    match CpuPass::load(checkpoint) {
+    if how.precision == Precision::Bf16 {
+        return Err(SegmentError::Precision {
+            precision: how.precision,
+            device: device_name(device),
+        });
+    }
+    match CpuPass::load(checkpoint, how.threads) {
         Ok(pass) => Ok(Box::new(pass)),
         Err(CpuPassError::Checkpoint(error)) => Err(error.into()),
         Err(CpuPassError::Kernel(error)) => Err(SegmentError::Failed {

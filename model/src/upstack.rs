@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::silu;
 use burn::tensor::backend::Backend;
 
-use crate::blocks::{Block, Upsample, group_norm, zero_convolution_3x3};
+use crate::blocks::{Block, Upsample, group_norm, normalise, zero_convolution_3x3};
 use crate::config::ModelConfig;
 use crate::encoder::skip_channels;
 
@@ -77,6 +77,6 @@ impl<B: Backend> UpStack<B> {
                 hidden = upsample.forward(hidden);
             }
         }
-        self.conv_out.forward(silu(self.norm_out.forward(hidden)))
+        self.conv_out.forward(silu(normalise(&self.norm_out, hidden)))
     }
 }

@@ -1,4 +1,4 @@
-//! Elements that ask for the same model on the same device share one engine.
+//! Elements that ask for the same model on the same device, in the same precision and threads, share one engine.
 //!
 //! Each element has a [`SharedEngine`]. Whoever gets hold of the engine first segments its own frame together with
 //! all that wait for the same options and have the same size, in one call; the others find their results done.
@@ -180,7 +180,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
 
-    use factorseg_model::{CheckpointSource, DeviceSpec};
+    use factorseg_model::{CheckpointSource, LoadOptions};
 
     use super::*;
 
@@ -245,7 +245,7 @@ mod tests {
             Self {
                 request: EngineRequest {
                     model: CheckpointSource::Path(PathBuf::from(name)),
-                    device: DeviceSpec::Cpu,
+                    how: LoadOptions::default(),
                 },
                 loads: AtomicUsize::new(0),
                 calls: Arc::default(),

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use factorseg_model::{
-    CheckpointSource, ClassError, DeviceError, DeviceSpec, EngineInfo, SegmenterOptions, find_class,
+    CheckpointSource, ClassError, DeviceError, EngineInfo, LoadOptions, SegmenterOptions, find_class,
 };
 
 use crate::color::Rgb;
-use crate::factorseg::{ErrorPolicy, Mode, Overlay, Refine};
+use crate::factorseg::{ErrorPolicy, Mode, Overlay, Precision, Refine};
 use crate::overlay::{PALETTE, rgb};
 
 /// The properties as they were set.
@@ -17,6 +17,10 @@ pub struct Settings {
     pub model: String,
     /// `device`.
     pub device: String,
+    /// `precision`.
+    pub precision: Precision,
+    /// `threads`; 0 for one per core.
+    pub threads: u32,
     /// `class`.
     pub class: String,
     /// `timestep`.
@@ -57,6 +61,8 @@ impl Default for Settings {
         Self {
             model: String::new(),
             device: "auto".to_owned(),
+            precision: Precision::default(),
+            threads: 0,
             class: "none".to_owned(),
             timestep: options.timestep as u32,
             seed: options.seed,
@@ -114,8 +120,8 @@ pub enum SettingsError {
 pub struct EngineRequest {
     /// Where the weights come from.
     pub model: CheckpointSource,
-    /// Where it runs.
-    pub device: DeviceSpec,
+    /// Where and how it runs.
+    pub how: LoadOptions,
 }
 
 /// The settings, understood for one engine: all that the streaming thread needs.
@@ -150,14 +156,18 @@ pub struct Plan {
 }
 
 impl Settings {
-    /// The engine that `model` and `device` name.
+    /// The engine that `model`, `device`, `precision` and `threads` name.
     ///
     /// # Errors
     /// If there is no such device.
     pub fn engine(&self) -> Result<EngineRequest, SettingsError> {
         Ok(EngineRequest {
             model: CheckpointSource::from_path(self.model.as_str()),
-            device: self.device.trim().parse()?,
+            how: LoadOptions {
+                device: self.device.trim().parse()?,
+                precision: self.precision.into(),
+                threads: self.threads as usize,
+            },
         })
     }
 

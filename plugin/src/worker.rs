@@ -1,11 +1,12 @@
 //! The thread that owns the engine.
 //!
-//! There is one slot for work and the newest frame wins it: whoever submits never waits. Whoever wants the
-//! result of one certain frame waits for its ticket, and flushing ends every wait at once. An inference that
-//! is under way when the stream is flushed runs to its end, but its result is thrown away. A panic of the
-//! engine ends here.
+//! Frames come in two kinds. Of those of which only the newest counts, one waits at most, and a newer one takes its
+//! place: whoever submits never waits. The others are all segmented, in order, and whoever holds such a frame's ticket
+//! waits for its result and takes it. Flushing ends every wait at once. An inference that is under way when the stream
+//! is flushed runs to its end, but its result is thrown away. A panic of the engine ends here.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -64,6 +65,8 @@ pub enum Interrupted {
     Flushing,
     /// The inference failed; the failure was reported.
     Failed,
+    /// The deadline passed.
+    Late,
 }
 
 /// What the worker has done since it started.
@@ -83,17 +86,33 @@ const DURATIONS: usize = 256;
 /// Width and height.
 type Size = (usize, usize);
 
+/// A frame that waits for the engine.
+struct Pending {
+    ticket: u64,
+    job: Job,
+    /// Somebody waits for its result; it may not be replaced.
+    exact: bool,
+}
+
+/// How a frame ended that somebody waits for.
+struct Ended {
+    ticket: u64,
+    mask: Option<Arc<Mask>>,
+    when: Instant,
+}
+
 #[derive(Default)]
 struct Slots {
-    pending: Option<(u64, Job)>,
+    pending: VecDeque<Pending>,
+    /// Of frames that are waited for, until they are taken.
+    results: VecDeque<Ended>,
     /// The ticket given last.
     tickets: u64,
     /// Tickets up to this one belong to a time before the last flush.
     flushed: u64,
-    /// The ticket that ended last, and how.
-    ended: u64,
-    ended_well: bool,
-    latest: Option<(u64, Arc<Mask>)>,
+    /// An inference has ended, well or not.
+    ended_any: bool,
+    latest: Option<Arc<Mask>>,
     /// An inference is under way.
     busy: bool,
     frame_size: Option<Size>,
@@ -164,7 +183,7 @@ impl Worker {
     /// # Errors
     /// If the stream is flushed, or the engine failed.
     pub fn input_size(&self) -> Result<Option<(usize, usize)>, Interrupted> {
-        self.wait(|slots| match slots.known_input_size() {
+        self.wait(None, |slots| match slots.known_input_size() {
             Some(size) => Some(size.map(Some).ok_or(Interrupted::Failed)),
             None => slots.busy.then_some(Ok(None)),
         })
@@ -175,50 +194,63 @@ impl Worker {
     /// # Errors
     /// If the stream is flushed, or the engine failed.
     pub fn wait_input_size(&self) -> Result<(usize, usize), Interrupted> {
-        self.wait(|slots| slots.known_input_size().map(|size| size.ok_or(Interrupted::Failed)))
+        self.wait(None, |slots| {
+            slots.known_input_size().map(|size| size.ok_or(Interrupted::Failed))
+        })
     }
 
-    /// Puts a frame into the slot, in place of one that still waits there. Returns its ticket.
-    pub fn submit(&self, job: Job) -> u64 {
+    /// Puts a frame in line of which only the newest counts: in place of one of its kind that still waits.
+    pub fn submit_newest(&self, job: Job) {
         let mut slots = lock(&self.shared.slots);
-        slots.tickets += 1;
-        let ticket = slots.tickets;
-        if slots.pending.replace((ticket, job)).is_some() {
+        if slots.pending.back().is_some_and(|last| !last.exact) {
+            slots.pending.pop_back();
             slots.stats.dropped += 1;
         }
+        slots.put(job, false);
+        self.shared.changed.notify_all();
+    }
+
+    /// Puts a frame in line whose result is waited for. Returns its ticket.
+    pub fn submit(&self, job: Job) -> u64 {
+        let mut slots = lock(&self.shared.slots);
+        let ticket = slots.put(job, true);
         self.shared.changed.notify_all();
         ticket
     }
 
-    /// Whether a frame waits in the slot.
-    pub fn has_pending(&self) -> bool {
-        lock(&self.shared.slots).pending.is_some()
-    }
-
-    /// Waits for the mask of a ticket.
+    /// Waits for the mask of a ticket and takes it, until `deadline` if there is one. Returns when it was there, too.
+    /// Results of older tickets are not kept any longer.
     ///
     /// # Errors
-    /// If the stream is flushed, or the inference failed.
-    pub fn wait_for(&self, ticket: u64) -> Result<Arc<Mask>, Interrupted> {
-        self.wait(|slots| {
+    /// If the stream is flushed, the inference failed, or the deadline passed: then nobody can have the mask any more,
+    /// and the frame is not segmented if it was still in line.
+    pub fn wait_for(&self, ticket: u64, deadline: Option<Instant>) -> Result<(Arc<Mask>, Instant), Interrupted> {
+        let result = self.wait(deadline, |slots| {
             if ticket <= slots.flushed {
                 return Some(Err(Interrupted::Flushing));
             }
-            match &slots.latest {
-                Some((of, mask)) if *of >= ticket => Some(Ok(mask.clone())),
-                _ => (slots.ended >= ticket && !slots.ended_well).then_some(Err(Interrupted::Failed)),
-            }
-        })
+            slots.results.retain(|ended| ended.ticket >= ticket);
+            slots.results.front().filter(|ended| ended.ticket == ticket)?;
+            let ended = slots.results.pop_front()?;
+            Some(ended.mask.map(|mask| (mask, ended.when)).ok_or(Interrupted::Failed))
+        });
+        if let Err(Interrupted::Late) = result {
+            let mut slots = lock(&self.shared.slots);
+            let before = slots.pending.len();
+            slots.pending.retain(|pending| pending.ticket != ticket);
+            slots.stats.dropped += (before - slots.pending.len()) as u64;
+        }
+        result
     }
 
     /// The newest mask since the last flush.
     pub fn latest(&self) -> Option<Arc<Mask>> {
-        lock(&self.shared.slots).latest.as_ref().map(|(_, mask)| mask.clone())
+        lock(&self.shared.slots).latest.clone()
     }
 
     /// Whether an inference has ended, well or not.
     pub fn has_ended_any(&self) -> bool {
-        lock(&self.shared.slots).ended > 0
+        lock(&self.shared.slots).ended_any
     }
 
     /// Forgets masks and waiting work; a result still under way is thrown away when it comes.
@@ -226,9 +258,9 @@ impl Worker {
         let mut slots = lock(&self.shared.slots);
         slots.flushed = slots.tickets;
         slots.latest = None;
-        if slots.pending.take().is_some() {
-            slots.stats.dropped += 1;
-        }
+        slots.results.clear();
+        slots.stats.dropped += slots.pending.len() as u64;
+        slots.pending.clear();
         self.shared.changed.notify_all();
     }
 
@@ -244,20 +276,40 @@ impl Worker {
         lock(&self.shared.slots).stats.clone()
     }
 
-    fn wait<T>(&self, mut ready: impl FnMut(&Slots) -> Option<Result<T, Interrupted>>) -> Result<T, Interrupted> {
+    fn wait<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut ready: impl FnMut(&mut Slots) -> Option<Result<T, Interrupted>>,
+    ) -> Result<T, Interrupted> {
         let mut slots = lock(&self.shared.slots);
         loop {
             if slots.flushing || slots.stop {
                 return Err(Interrupted::Flushing);
             }
-            if let Some(result) = ready(&slots) {
+            if let Some(result) = ready(&mut slots) {
                 return result;
             }
             if slots.dead {
                 return Err(Interrupted::Failed);
             }
-            slots = self.shared.changed.wait(slots).unwrap_or_else(PoisonError::into_inner);
+            let Some(deadline) = deadline else {
+                slots = self.shared.changed.wait(slots).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Interrupted::Late);
+            }
+            let woken = self.shared.changed.wait_timeout(slots, left);
+            slots = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// How long the last inference took; zero before the first.
+    pub fn last_duration(&self) -> Duration {
+        let slots = lock(&self.shared.slots);
+        let last = slots.next_duration.checked_sub(1).unwrap_or(DURATIONS - 1);
+        slots.stats.durations.get(last).copied().unwrap_or_default()
     }
 }
 
@@ -266,7 +318,7 @@ impl Drop for Worker {
         {
             let mut slots = lock(&self.shared.slots);
             slots.stop = true;
-            slots.pending = None;
+            slots.pending.clear();
             self.shared.changed.notify_all();
         }
         if let Some(thread) = self.thread.take() {
@@ -288,31 +340,44 @@ impl Slots {
         }
     }
 
-    fn finish(&mut self, ticket: u64, mask: Option<Mask>, duration: Duration) {
+    fn put(&mut self, job: Job, exact: bool) -> u64 {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.pending.push_back(Pending { ticket, job, exact });
+        ticket
+    }
+
+    fn finish(&mut self, ticket: u64, exact: bool, mask: Option<Mask>, duration: Duration) {
         self.busy = false;
-        self.ended = ticket;
-        self.ended_well = mask.is_some();
-        let Some(mask) = mask else {
-            // An old mask would stay on a picture that moves on.
-            self.latest = None;
-            return;
-        };
-        self.stats.inferred += 1;
-        if self.stats.durations.len() < DURATIONS {
-            self.stats.durations.push(duration);
-        } else {
-            self.stats.durations[self.next_duration] = duration;
+        self.ended_any = true;
+        if mask.is_some() {
+            self.stats.inferred += 1;
+            if self.stats.durations.len() < DURATIONS {
+                self.stats.durations.push(duration);
+            } else {
+                self.stats.durations[self.next_duration] = duration;
+            }
+            self.next_duration = (self.next_duration + 1) % DURATIONS;
         }
-        self.next_duration = (self.next_duration + 1) % DURATIONS;
-        if ticket > self.flushed {
-            self.latest = Some((ticket, Arc::new(mask)));
+        if ticket <= self.flushed {
+            return;
+        }
+        // After a failure an old mask would stay on a picture that moves on.
+        self.latest = mask.map(Arc::new);
+        // One that nobody waits for any more goes when the next is waited for.
+        if exact {
+            self.results.push_back(Ended {
+                ticket,
+                mask: self.latest.clone(),
+                when: Instant::now(),
+            });
         }
     }
 }
 
 enum Task {
     Size(usize, usize),
-    Segment(u64, Job),
+    Segment(Pending),
 }
 
 fn next_task(shared: &Shared) -> Option<Task> {
@@ -326,10 +391,9 @@ fn next_task(shared: &Shared) -> Option<Task> {
         {
             return Some(Task::Size(width, height));
         }
-        if let Some((ticket, job)) = slots.pending.take() {
+        if let Some(pending) = slots.pending.pop_front() {
             slots.busy = true;
-            shared.changed.notify_all();
-            return Some(Task::Segment(ticket, job));
+            return Some(Task::Segment(pending));
         }
         slots = shared.changed.wait(slots).unwrap_or_else(PoisonError::into_inner);
     }
@@ -353,7 +417,7 @@ fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
                 lock(&shared.slots).input_size = Some(((width, height), size));
                 failure
             }
-            Task::Segment(ticket, job) => {
+            Task::Segment(Pending { ticket, job, exact }) => {
                 let start = Instant::now();
                 let (mask, failure) = match caught(|| segmenting.segment(job)) {
                     Ok(mask) => (Some(mask), None),
@@ -366,7 +430,7 @@ fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
                 if let Some(failure) = &failure {
                     on_failure(failure);
                 }
-                lock(&shared.slots).finish(ticket, mask, start.elapsed());
+                lock(&shared.slots).finish(ticket, exact, mask, start.elapsed());
                 shared.changed.notify_all();
                 if matches!(failure, Some(Failure::Panicked(_))) {
                     break;
@@ -386,6 +450,7 @@ fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
         let mut slots = lock(&shared.slots);
         slots.dead = true;
         slots.latest = None;
+        slots.pending.clear();
         shared.changed.notify_all();
     }
     // What an engine that panicked does when it is dropped is not known either.

@@ -79,8 +79,42 @@ use gstreamer as gst;
 
 use crate::settings::EngineRequest;
 
+mod drawing;
 mod imp;
+mod latency;
+mod masks;
 mod pad;
+mod properties;
+mod queue;
+mod session;
+mod stream;
+
+/// What the network computes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstFactorSegPrecision")]
+#[repr(i32)]
+pub enum Precision {
+    /// 32 bits on every device.
+    #[default]
+    #[enum_value(name = "Auto: f32", nick = "auto")]
+    Auto,
+    /// 32-bit floating point.
+    #[enum_value(name = "32-bit floating point", nick = "f32")]
+    F32,
+    /// bfloat16 weights and activations.
+    #[enum_value(name = "bfloat16 weights and activations, on CUDA only", nick = "bf16")]
+    Bf16,
+}
+
+impl From<Precision> for factorseg_model::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Auto => Self::Auto,
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
+}
 
 /// When frames are segmented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
@@ -210,8 +244,17 @@ impl FactorSeg {
 }
 
 pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    for documented in [Mode::static_type(), Overlay::static_type(), ErrorPolicy::static_type()] {
-        documented.mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    let documented = [
+        Precision::static_type(),
+        Mode::static_type(),
+        Overlay::static_type(),
+        Refine::static_type(),
+        ErrorPolicy::static_type(),
+        MaskFormat::static_type(),
+        FactorSegMaskPad::static_type(),
+    ];
+    for r#type in documented {
+        r#type.mark_as_plugin_api(gst::PluginAPIFlags::empty());
     }
     gst::Element::register(Some(plugin), "factorseg", gst::Rank::NONE, FactorSeg::static_type())
 }

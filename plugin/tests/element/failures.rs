@@ -37,7 +37,8 @@ fn a_broken_engine_is_one_error_and_the_next_start_works() {
                 let flow = bench.harness.push(flat_frame(&info, index, 1));
                 flow == Err(gst::FlowError::Error)
             });
-            assert!(mode == "latest" || index == 1, "{behaviour:?}");
+            // Two frames may be under way.
+            assert!(mode == "latest" || index <= 3, "{behaviour:?}: {index}");
             assert!(bench.harness.push(flat_frame(&info, index + 1, 1)).is_err());
             // In `latest` the inference thread posts it, just after the stream has begun to fail.
             let mut errors = Vec::new();

@@ -6,5 +6,6 @@ mod formats;
 mod lifecycle;
 mod masks;
 mod modes;
+mod overlap;
 mod properties;
 mod support;

@@ -144,10 +144,13 @@ fn a_still_video_has_still_masks() {
     }
 }
 
-/// Plays 60 frames at 30 per second into a sink that drops what is more than 50 ms late, with an engine that
-/// takes 100 ms for a frame. Returns (shown, dropped).
+/// Plays 60 frames at 30 per second into a sink that drops what is more than 50 ms late. Returns (shown, dropped). The
+/// engine takes 100 ms for a frame.
 fn play_clocked(mode: &str, qos: bool) -> (u64, u64) {
-    let fake = Fake::slow(Behaviour::Whole, 100);
+    play(&Fake::slow(Behaviour::Whole, 100), mode, qos)
+}
+
+fn play(fake: &Fake, mode: &str, qos: bool) -> (u64, u64) {
     let element = fake.element();
     element.set_property_from_str("mode", mode);
     element.set_property("qos", qos);
@@ -200,5 +203,45 @@ fn late_frames_are_shown_with_the_last_mask() {
     let (shown, dropped) = play_clocked("every-frame", true);
     println!("(shown, dropped) of 60: every-frame {:?}", (shown, dropped));
     assert_eq!(shown + dropped, 60);
-    assert!(shown >= 35, "{shown} of 60 shown");
+    // A busy machine may wake a thread too late now and then.
+    assert!(shown >= 57, "{shown} of 60 shown");
+}
+
+#[test]
+fn a_frame_with_time_enough_waits_for_its_own_mask() {
+    // 10 ms for each frame of 33 ms, in front of a clocked sink: nothing is late, so nothing is reused.
+    let fake = Fake::slow(Behaviour::Whole, 10);
+    let (shown, _) = play(&fake, "every-frame", true);
+    assert!(shown >= 57, "{shown} of 60 shown");
+    assert!(fake.segmented() >= 50, "{} of 60 segmented", fake.segmented());
+}
+
+#[test]
+fn the_latency_follows_the_engine_up_and_down() {
+    let fake = Fake::slow(Behaviour::Whole, 2);
+    let element = fake.element();
+    element.set_property_from_str("mode", "every-frame");
+    let mut bench = Bench::with(element);
+    bench.harness.set_live(true);
+    bench.set_caps(VideoFormat::I420, 64, 48);
+    let info = video_info(VideoFormat::I420, 64, 48);
+    let mut index = 0..;
+    let mut run = |bench: &mut Bench, delay: u64, frames: usize| {
+        *fake.delay.lock().unwrap() = Duration::from_millis(delay);
+        for _ in 0..frames {
+            let frame = flat_frame(&info, index.next().unwrap(), 30);
+            bench.harness.push_and_pull(frame).unwrap();
+        }
+        let told = bench.messages(gst::MessageType::Latency).len();
+        (told, bench.harness.query_latency().unwrap())
+    };
+    let (_, short) = run(&mut bench, 2, 10);
+    let (told, long) = run(&mut bench, 100, 3);
+    assert!(told > 0 && long >= gst::ClockTime::from_mseconds(100), "{told} {long}");
+    assert!(short < gst::ClockTime::from_mseconds(90), "{short}");
+    // Down only when it has been too long for hundreds of frames.
+    let (told, still) = run(&mut bench, 2, 100);
+    assert_eq!((told, still), (0, long));
+    let (told, again) = run(&mut bench, 2, 450);
+    assert!(told > 0 && again < long / 2, "{told} {again}");
 }

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
-use factorseg_model::{ClassLabel, Engine, EngineInfo, InputImage, RegionMap, SegmentError, SegmenterOptions};
+use factorseg_model::{
+    ClassLabel, Engine, EngineInfo, InputImage, Precision, RegionMap, SegmentError, SegmenterOptions,
+};
 use gst::prelude::*;
 use gstfactorseg::FactorSeg;
 use gstreamer as gst;
@@ -117,6 +119,7 @@ pub fn info() -> EngineInfo {
             })
             .to_vec(),
         foreground_regions: vec![0],
+        precision: Precision::F32,
     }
 }
 

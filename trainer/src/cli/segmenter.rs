@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use factorseg_model::{CheckpointSource, DeviceSpec, Engine, Segmenter, SegmenterOptions, find_class};
+use factorseg_model::{CheckpointSource, DeviceSpec, Engine, LoadOptions, Segmenter, SegmenterOptions, find_class};
 
 use super::set_threads;
 
@@ -44,7 +44,12 @@ impl SegmenterArguments {
             samples: self.samples,
         };
         let source = CheckpointSource::from_path(self.model.clone().unwrap_or_default());
-        let mut segmenter = Segmenter::load(&source, self.device, &options)?;
+        let how = LoadOptions {
+            device: self.device,
+            threads: self.threads,
+            ..LoadOptions::default()
+        };
+        let mut segmenter = Segmenter::load(&source, how, &options)?;
         // Only the checkpoint knows its classes.
         options.class = find_class(&segmenter.info().classes, &self.class)?;
         segmenter.set_options(&options)?;

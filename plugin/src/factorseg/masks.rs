@@ -1,0 +1,217 @@
+//! Masks as video: what goes out of the pads `mask_%u`.
+
+use std::sync::Arc;
+
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gstreamer as gst;
+use gstreamer_base::UniqueFlowCombiner;
+use gstreamer_video as gst_video;
+
+use super::imp::{CAT, FactorSeg, FlowResult, Format};
+use super::{FactorSegMaskPad, MaskFormat};
+use crate::mask::Mask;
+use crate::meta::FrameReport;
+use crate::render::{Picture, render};
+use crate::settings::Plan;
+use crate::worker::lock;
+
+/// The pads that buffers leave by.
+pub(super) struct Outputs {
+    pub(super) masks: Vec<MaskOutput>,
+    pub(super) combiner: UniqueFlowCombiner,
+}
+
+#[derive(Clone)]
+pub(super) struct MaskOutput {
+    pub(super) pad: FactorSegMaskPad,
+    /// The picture rendered last: most streams reuse masks.
+    pub(super) rendered: Option<Rendered>,
+}
+
+#[derive(Clone)]
+pub(super) struct Rendered {
+    mask: Option<Arc<Mask>>,
+    foreground: Vec<bool>,
+    info: gst_video::VideoInfo,
+    format: MaskFormat,
+    memory: gst::Memory,
+}
+
+impl FactorSeg {
+    pub(super) fn mask_pads(&self) -> Vec<FactorSegMaskPad> {
+        let outputs = lock(&self.outputs);
+        outputs.masks.iter().map(|output| output.pad.clone()).collect()
+    }
+
+    pub(super) fn forget_pad(&self, pad: &gst::Pad) {
+        let mut outputs = lock(&self.outputs);
+        outputs.combiner.remove_pad(pad);
+        outputs
+            .masks
+            .retain(|output| output.pad.upcast_ref::<gst::Pad>() != pad);
+    }
+
+    pub(super) fn mask_stream_start(&self, pad: &FactorSegMaskPad, start: &gst::event::StreamStart) -> gst::Event {
+        let id = pad.create_stream_id(&*self.obj(), Some(&pad.name()));
+        gst::event::StreamStart::builder(&id)
+            .seqnum(start.seqnum())
+            .group_id_if_some(start.group_id())
+            .flags(start.stream_flags())
+            .build()
+    }
+
+    /// What a mask pad's buffers look like now.
+    pub(super) fn mask_info(&self, pad: &FactorSegMaskPad, format: &Format) -> gst_video::VideoInfo {
+        let regions = self.session().map_or(1, |session| session.worker.info().regions);
+        let height = picture(pad.imp().format()).height(format.layout.height, regions);
+        gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, format.info.width(), height as u32)
+            .fps(format.info.fps())
+            .par(format.info.par())
+            .build()
+            .expect("a grey picture of a size that video has")
+    }
+
+    /// Sends the events that must precede a buffer or the end, where they are not there yet.
+    pub(super) fn prepare_mask_pad(&self, pad: &FactorSegMaskPad, info: &gst_video::VideoInfo) {
+        if pad.sticky_event::<gst::event::StreamStart>(0).is_none()
+            && let Some(start) = self.sinkpad.sticky_event::<gst::event::StreamStart>(0)
+        {
+            pad.push_event(self.mask_stream_start(pad, &start));
+        }
+        match info.to_caps() {
+            Ok(caps) if pad.current_caps().as_ref() != Some(&caps) => {
+                pad.push_event(gst::event::Caps::new(&caps));
+            }
+            Ok(_) => {}
+            Err(error) => gst::error!(CAT, imp = self, "no caps for {info:?}: {error}"),
+        }
+        let segment = self.sinkpad.sticky_event::<gst::event::Segment>(0);
+        let sent = pad.sticky_event::<gst::event::Segment>(0);
+        let number = |segment: &Option<gst::event::Segment<gst::Event>>| {
+            segment.as_ref().map(|event| (event.seqnum(), event.segment().clone()))
+        };
+        if number(&segment) != number(&sent)
+            && let Some(segment) = segment
+        {
+            pad.push_event(segment);
+        }
+    }
+
+    pub(super) fn push_masks(
+        &self,
+        plan: &Plan,
+        format: &Format,
+        mask: Option<&Arc<Mask>>,
+        refined: Option<&[u8]>,
+        frame: &gst::BufferRef,
+    ) -> Result<(), gst::FlowError> {
+        let masks = lock(&self.outputs).masks.clone();
+        for mut output in masks {
+            let info = self.mask_info(&output.pad, format);
+            self.prepare_mask_pad(&output.pad, &info);
+            let current = Rendered {
+                mask: mask.cloned(),
+                foreground: plan.foreground.clone(),
+                info,
+                format: output.pad.imp().format(),
+                memory: gst::Memory::with_size(0),
+            };
+            // A refined foreground is another one for every frame.
+            let refined = refined.filter(|_| is_foreground(current.format));
+            let rendered = match output.rendered.take() {
+                Some(rendered) if refined.is_none() && rendered.shows(&current) => rendered,
+                _ => current.render(format, refined),
+            };
+            let mut buffer = gst::Buffer::new();
+            {
+                let buffer = buffer.make_mut();
+                buffer.append_memory(rendered.memory.clone());
+                // The size of a buffer and its regions come from the mask, all times from the frame.
+                frame
+                    .copy_into(buffer, gst::BufferCopyFlags::TIMESTAMPS, ..)
+                    .map_err(|error| self.meta_error(&error))?;
+                if let Some(mask) = mask {
+                    FrameReport::new(mask, &plan.foreground, frame.pts())
+                        .attach(buffer)
+                        .map_err(|error| self.meta_error(&error))?;
+                }
+            }
+            let flow = output.pad.push(buffer);
+            let mut outputs = lock(&self.outputs);
+            let Some(kept) = outputs.masks.iter_mut().find(|kept| kept.pad == output.pad) else {
+                // It was released while it was pushed to.
+                continue;
+            };
+            kept.rendered = refined.is_none().then_some(rendered);
+            outputs.combiner.update_pad_flow(&output.pad, flow)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn push_video(&self, buffer: gst::Buffer) -> FlowResult {
+        let flow = self.srcpad.push(buffer);
+        lock(&self.outputs).combiner.update_pad_flow(&self.srcpad, flow)
+    }
+
+    pub(super) fn meta_error(&self, error: &glib::BoolError) -> gst::FlowError {
+        self.fail(gst::CoreError::Failed, &format!("Cannot describe a buffer: {error}"));
+        gst::FlowError::Error
+    }
+}
+
+impl Rendered {
+    /// Whether it is already what `other` is to become.
+    fn shows(&self, other: &Self) -> bool {
+        let same_mask = match (&self.mask, &other.mask) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            _ => false,
+        };
+        same_mask && self.format == other.format && self.info == other.info && self.foreground == other.foreground
+    }
+
+    /// Renders its mask; zeros if there is none.
+    fn render(mut self, format: &Format, refined: Option<&[u8]>) -> Self {
+        let stride = self.info.stride()[0] as usize;
+        let (width, height) = (format.layout.width, format.layout.height);
+        let mut bytes = vec![0; self.info.size()];
+        if let Some(refined) = refined {
+            let hard = self.format == MaskFormat::HardForeground;
+            for (out, row) in bytes.chunks_mut(stride).zip(refined.chunks(width)) {
+                for (out, p) in out.iter_mut().zip(row) {
+                    *out = match (hard, *p > 127) {
+                        (false, _) => *p,
+                        (true, true) => 255,
+                        (true, false) => 0,
+                    };
+                }
+            }
+        } else if let Some(mask) = &self.mask {
+            render(
+                &mask.map,
+                picture(self.format),
+                &self.foreground,
+                (width, height),
+                stride,
+                &mut bytes,
+            );
+        }
+        self.memory = gst::Memory::from_slice(bytes);
+        self
+    }
+}
+
+pub(super) fn is_foreground(format: MaskFormat) -> bool {
+    matches!(format, MaskFormat::Foreground | MaskFormat::HardForeground)
+}
+
+fn picture(format: MaskFormat) -> Picture {
+    match format {
+        MaskFormat::Labels => Picture::Labels,
+        MaskFormat::Foreground => Picture::Foreground,
+        MaskFormat::HardForeground => Picture::HardForeground,
+        MaskFormat::Regions => Picture::Regions,
+    }
+}

@@ -1,0 +1,151 @@
+//! Frames that wait for their own masks, between the thread that brings them and the one that pushes them on.
+//!
+//! Two are under way at most: while one is pushed, the next is in the engine.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use gstreamer as gst;
+
+use super::imp::{FlowResult, Format};
+use super::session::Session;
+use crate::settings::Plan;
+use crate::worker::lock;
+
+/// One frame on its way through the element, and what was in force when it came.
+pub(super) struct Frame {
+    pub(super) buffer: gst::Buffer,
+    pub(super) format: Arc<Format>,
+    pub(super) session: Arc<Session>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) kind: Kind,
+    pub(super) live: bool,
+    pub(super) running_time: Option<gst::ClockTime>,
+    /// When the element began with it.
+    pub(super) begun: Instant,
+}
+
+/// Where a frame's mask comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// From the frame itself: the worker's ticket.
+    Own(u64),
+    /// From the frame before it.
+    Previous,
+    /// Whatever is the newest.
+    Newest,
+}
+
+/// Frames that the element holds at most.
+pub(super) const CAPACITY: usize = 2;
+
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    frames: VecDeque<Frame>,
+    /// One was taken and is not done.
+    busy: bool,
+    /// Nothing goes in or out.
+    flushing: bool,
+    /// The task that empties the queue was started.
+    started: bool,
+    /// What downstream said last.
+    flow: FlowResult,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            frames: VecDeque::new(),
+            busy: false,
+            flushing: true,
+            started: false,
+            flow: Ok(gst::FlowSuccess::Ok),
+        }
+    }
+}
+
+impl State {
+    fn flow(&self) -> FlowResult {
+        match self.flushing {
+            true => Err(gst::FlowError::Flushing),
+            false => self.flow,
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        self.frames.len() + usize::from(self.busy)
+    }
+}
+
+impl Queue {
+    /// Waits until another frame may come.
+    pub(super) fn wait_for_room(&self) -> FlowResult {
+        self.wait_until(|state| state.under_way() < CAPACITY)
+    }
+
+    /// Waits until no frame is under way.
+    pub(super) fn drain(&self) -> FlowResult {
+        self.wait_until(|state| state.under_way() == 0)
+    }
+
+    fn wait_until(&self, ready: impl Fn(&State) -> bool) -> FlowResult {
+        let mut state = lock(&self.state);
+        while !state.flushing && !ready(&state) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.flow()
+    }
+
+    /// Takes a frame in. Returns whether the task must be started.
+    pub(super) fn push(&self, frame: Frame) -> Result<bool, gst::FlowError> {
+        let mut state = lock(&self.state);
+        state.flow()?;
+        state.frames.push_back(frame);
+        self.changed.notify_all();
+        Ok(!std::mem::replace(&mut state.started, true))
+    }
+
+    /// Waits for the next frame; none when the queue is flushing.
+    pub(super) fn next(&self) -> Option<Frame> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.flushing {
+                return None;
+            }
+            if let Some(frame) = state.frames.pop_front() {
+                state.busy = true;
+                return Some(frame);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Says how the frame that was taken ended. After an error the others are dropped.
+    pub(super) fn done(&self, flow: FlowResult) {
+        let mut state = lock(&self.state);
+        state.busy = false;
+        state.flow = flow;
+        if flow.is_err() {
+            state.frames.clear();
+        }
+        self.changed.notify_all();
+    }
+
+    /// Drops what is in it and lets nobody wait, or begins anew with a task that is to be started.
+    pub(super) fn set_flushing(&self, flushing: bool) {
+        let mut state = lock(&self.state);
+        state.flushing = flushing;
+        state.frames.clear();
+        if !flushing {
+            state.started = false;
+            state.flow = Ok(gst::FlowSuccess::Ok);
+        }
+        self.changed.notify_all();
+    }
+}
