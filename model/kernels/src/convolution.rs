@@ -37,7 +37,7 @@ impl Method {
         }
     }
 
-    fn points(self) -> usize {
+    pub(crate) fn points(self) -> usize {
         match self {
             Self::Winograd(outputs) => (outputs + 2) * (outputs + 2),
             Self::Patches { .. } => 1,
@@ -106,6 +106,27 @@ impl Convolution {
         Self { method, weights, bias }
     }
 
+    /// Room for weights of padded `inputs` and `outputs`, all zero.
+    pub(crate) fn zeroed(set: InstructionSet, method: Method, inputs: usize, outputs: usize) -> Self {
+        let taps = match method {
+            Method::Winograd(_) => 1,
+            Method::Patches { kernel, .. } => kernel * kernel,
+        };
+        let weights = PackedMatrix::zeroed(set, method.points(), taps * inputs, outputs);
+        let bias = Buffer::zeroed(weights.columns());
+        Self { method, weights, bias }
+    }
+
+    /// The packed weights and the bias, to write other ones.
+    pub(crate) fn parts_mut(&mut self) -> (&mut PackedMatrix, &mut [f32]) {
+        (&mut self.weights, &mut self.bias)
+    }
+
+    /// Rows of the packed weights: inputs, times the taps where patches are gathered.
+    pub(crate) fn depth(&self) -> usize {
+        self.weights.depth()
+    }
+
     /// Channels of the output, with padding.
     pub(crate) fn outputs(&self) -> usize {
         self.weights.columns()
@@ -124,7 +145,7 @@ impl Convolution {
     }
 
     /// Distance of the points in the left-hand side. The extra line spreads them over the sets of the cache.
-    fn left_point(&self, tiles: usize) -> usize {
+    pub(crate) fn left_point(&self, tiles: usize) -> usize {
         (tiles * self.weights.depth()).next_multiple_of(CHANNEL_BLOCK) + CHANNEL_BLOCK
     }
 
@@ -203,6 +224,7 @@ pub(crate) struct Workspace {
 }
 
 /// Memory of all threads.
+#[derive(Default)]
 pub(crate) struct Workspaces {
     /// The left-hand side when all threads work on one block.
     shared: Buffer,
@@ -258,11 +280,17 @@ pub(crate) struct Output<'a> {
     pub(crate) sums: Option<&'a mut [f32]>,
 }
 
+/// The loading side of a convolution: lays out the left-hand side of its products.
+#[derive(Clone, Copy)]
+pub(crate) struct Loading<'a> {
+    pub(crate) set: InstructionSet,
+    pub(crate) convolution: &'a Convolution,
+    pub(crate) input: Input<'a>,
+}
+
 /// One convolution under way.
 struct Job<'a> {
-    set: InstructionSet,
-    convolution: &'a Convolution,
-    input: Input<'a>,
+    loading: Loading<'a>,
     out: Shared<'a>,
     residual: *const f32,
     sums: Option<Shared<'a>>,
@@ -284,28 +312,12 @@ pub(crate) fn convolve(
     input: Input<'_>,
     output: Output<'_>,
 ) {
-    let (height, width, channels) = match input {
-        Input::Activations(source) => {
-            source.check(batch);
-            let scale = if source.upsample { 2 } else { 1 };
-            (source.height * scale, source.width * scale, source.channels())
-        }
-        Input::Planar(planar) => {
-            assert!(
-                matches!(convolution.method, Method::Patches { .. }),
-                "images are read as patches"
-            );
-            assert!(planar.data.len() >= batch * planar.channels * planar.height * planar.width);
-            (planar.height, planar.width, planar.channels)
-        }
+    let loading = Loading {
+        set,
+        convolution,
+        input,
     };
-    let method = convolution.method;
-    assert_eq!(channels, convolution.inputs(), "channels of the input");
-    assert_eq!(
-        (method.output_size(height), method.output_size(width)),
-        (tiling.height, tiling.width)
-    );
-    assert_eq!(method.side(), tiling.side, "the tiling is for another method");
+    loading.check(tiling, batch);
     let values = batch * tiling.height * tiling.width * convolution.outputs();
     assert!(output.data.len() >= values, "the output is too short");
     let out = Shared::new(output.data);
@@ -331,9 +343,7 @@ pub(crate) fn convolve(
         assert!(workspace.product.len() >= needs.product, "workspace of products");
     }
     let job = Job {
-        set,
-        convolution,
-        input,
+        loading,
         out,
         residual,
         sums,
@@ -345,8 +355,8 @@ pub(crate) fn convolve(
         for_each(&mut workspaces.threads, blocks, |workspace, index| {
             let (first, rectangles) = tiling.block(batch, index);
             let left = Shared::new(&mut workspace.left);
-            for task in 0..job.prepare_tasks(rectangles) {
-                job.prepare(rectangles, task, left, &mut workspace.region);
+            for task in 0..loading.prepare_tasks(rectangles) {
+                loading.prepare(rectangles, task, left, &mut workspace.region);
             }
             for chunk in 0..convolution.chunks() {
                 job.multiply(first, rectangles, chunk, left, &mut workspace.product);
@@ -362,9 +372,9 @@ pub(crate) fn convolve(
             let (first, rectangles) = tiling.block(batch, index);
             for_each(
                 &mut workspaces.threads,
-                job.prepare_tasks(rectangles),
+                loading.prepare_tasks(rectangles),
                 |workspace, task| {
-                    job.prepare(rectangles, task, left, &mut workspace.region);
+                    loading.prepare(rectangles, task, left, &mut workspace.region);
                 },
             );
             for_each(&mut workspaces.threads, convolution.chunks(), |workspace, chunk| {
@@ -374,7 +384,33 @@ pub(crate) fn convolve(
     }
 }
 
-impl Job<'_> {
+impl Loading<'_> {
+    /// Panics where input, convolution and tiling do not fit each other, or the input is too short for `batch` images.
+    pub(crate) fn check(&self, tiling: &Tiling, batch: usize) {
+        let (height, width, channels) = match self.input {
+            Input::Activations(source) => {
+                source.check(batch);
+                let scale = if source.upsample { 2 } else { 1 };
+                (source.height * scale, source.width * scale, source.channels())
+            }
+            Input::Planar(planar) => {
+                assert!(
+                    matches!(self.convolution.method, Method::Patches { .. }),
+                    "images are read as patches"
+                );
+                assert!(planar.data.len() >= batch * planar.channels * planar.height * planar.width);
+                (planar.height, planar.width, planar.channels)
+            }
+        };
+        let method = self.convolution.method;
+        assert_eq!(channels, self.convolution.inputs(), "channels of the input");
+        assert_eq!(
+            (method.output_size(height), method.output_size(width)),
+            (tiling.height, tiling.width)
+        );
+        assert_eq!(method.side(), tiling.side, "the tiling is for another method");
+    }
+
     /// Parts into which the loading of a rectangle is cut: by channels for Winograd, by rows of tiles for patches.
     fn parts(&self, rectangle: &Rectangle) -> usize {
         match self.convolution.method {
@@ -386,12 +422,13 @@ impl Job<'_> {
         }
     }
 
-    fn prepare_tasks(&self, rectangles: &[Rectangle]) -> usize {
+    /// Number of parts in which [`Self::prepare`] lays out the rectangles.
+    pub(crate) fn prepare_tasks(&self, rectangles: &[Rectangle]) -> usize {
         rectangles.iter().map(|rectangle| self.parts(rectangle)).sum()
     }
 
     /// Lays out one part of the left-hand side.
-    fn prepare(&self, rectangles: &[Rectangle], task: usize, left: Shared<'_>, region: &mut [f32]) {
+    pub(crate) fn prepare(&self, rectangles: &[Rectangle], task: usize, left: Shared<'_>, region: &mut [f32]) {
         let convolution = self.convolution;
         let tiles: usize = rectangles.iter().map(Rectangle::tiles).sum();
         let point = convolution.left_point(tiles);
@@ -546,7 +583,9 @@ impl Job<'_> {
             }
         }
     }
+}
 
+impl Job<'_> {
     /// Multiplies a block's rows with one chunk of the weights and stores the outputs.
     fn multiply(
         &self,
@@ -556,7 +595,7 @@ impl Job<'_> {
         left: Shared<'_>,
         product: &mut [f32],
     ) {
-        let convolution = self.convolution;
+        let Loading { set, convolution, .. } = self.loading;
         let weights = &convolution.weights;
         let tiles: usize = rectangles.iter().map(Rectangle::tiles).sum();
         let point = convolution.left_point(tiles);
@@ -575,7 +614,7 @@ impl Job<'_> {
         // SAFETY: the left-hand side and the products were measured above; the rows are written already.
         unsafe {
             multiply(
-                self.set,
+                set,
                 tiles,
                 Rows {
                     data: left.pointer(0).cast_const(),
@@ -616,9 +655,9 @@ impl Job<'_> {
             // outputs and sums in these channels.
             unsafe {
                 match convolution.method {
-                    Method::Winograd(4) => finish_four(self.set, &finish),
-                    Method::Winograd(_) => finish_two(self.set, &finish),
-                    Method::Patches { .. } => finish_direct(self.set, &finish),
+                    Method::Winograd(4) => finish_four(set, &finish),
+                    Method::Winograd(_) => finish_two(set, &finish),
+                    Method::Patches { .. } => finish_direct(set, &finish),
                 }
             }
             tile += rectangle.tiles();

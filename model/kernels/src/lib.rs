@@ -31,6 +31,7 @@
 //! | `convolution` | the three stages block by block, on one or several threads |
 //! | `normalisation`, `attention`, `softmax` | what lies between convolutions |
 //! | `plan` | the network as steps, memory planned once |
+//! | `training` | the whole network forward and backward: [`TrainingNetwork`] |
 //!
 //! Activations are [batch, height, width, channels] with channels padded by zeros to multiples of 16.
 
@@ -48,9 +49,11 @@ mod source;
 mod testing;
 mod threads;
 mod tiling;
+mod training;
 mod winograd;
 
 pub use error::KernelError;
 pub use plan::{Architecture, PlanOptions, SegmentationPlan};
 pub use simd::InstructionSet;
 pub use threads::Threads;
+pub use training::{Masks, Parameter, TrainingNetwork, TrainingOptions};

@@ -1,7 +1,7 @@
 //! Matrix products with packed right-hand sides: the arithmetic of every convolution and projection.
 
 use crate::memory::Buffer;
-use crate::simd::{InstructionSet, Vector, dispatch, padded};
+use crate::simd::{CHANNEL_BLOCK, InstructionSet, Vector, dispatch, padded};
 
 /// `points` matrices [depth, columns], stored in the order in which the kernels read them: by panels of
 /// [`InstructionSet::panel_width`] columns, within a panel row by row. Columns are padded with zeros to whole channel
@@ -56,6 +56,22 @@ impl PackedMatrix {
     pub(crate) fn set(&mut self, point: usize, row: usize, column: usize, value: f32) {
         let index = self.index(point, row, column);
         self.data[index] = value;
+    }
+
+    /// Offset of `row` of column block `block` (of [`CHANNEL_BLOCK`] columns) at point 0 in [`Self::data_mut`]; the
+    /// other points follow [`Self::point`] apart.
+    pub(crate) fn block_offset(&self, row: usize, block: usize) -> usize {
+        self.index(0, row, block * CHANNEL_BLOCK)
+    }
+
+    /// Distance of consecutive points.
+    pub(crate) fn point(&self) -> usize {
+        self.depth * self.columns
+    }
+
+    /// The packed numbers, to write them.
+    pub(crate) fn data_mut(&mut self) -> &mut [f32] {
+        &mut self.data
     }
 
     pub(crate) fn points(&self) -> usize {

@@ -35,7 +35,12 @@ impl ChannelSums {
         }
     }
 
-    fn item(&self, item: usize) -> (&[f64], &[f64]) {
+    /// Sums, then sums of squares of one item, to write them.
+    pub(crate) fn item_mut(&mut self, item: usize) -> &mut [f64] {
+        &mut self.values[item * 2 * self.channels..][..2 * self.channels]
+    }
+
+    pub(crate) fn item(&self, item: usize) -> (&[f64], &[f64]) {
         self.values[item * 2 * self.channels..][..2 * self.channels].split_at(self.channels)
     }
 }

@@ -4,7 +4,7 @@
 //! A tile of m x m outputs takes (m + 2)^2 products for each pair of channels instead of 9 m^2: 2.25 times fewer for
 //! m = 2, 4 times fewer for m = 4. The points are 0, 1, -1, infinity, and for m = 4 also 2 and -2.
 
-use crate::simd::{Vector, dispatch};
+use crate::simd::{CHANNEL_BLOCK, Vector, dispatch};
 use crate::tiling::Rectangle;
 
 /// One minimal filtering scheme: its one-dimensional maps, applied to columns and then rows.
@@ -25,6 +25,24 @@ pub(crate) trait Scheme {
     /// # Safety
     /// The processor has `V`'s instructions.
     unsafe fn output<V: Vector>(m: [V; 6]) -> [V; 4];
+
+    /// Kernel taps to points; only the first `INPUTS` are used.
+    ///
+    /// # Safety
+    /// The processor has `V`'s instructions.
+    unsafe fn kernel<V: Vector>(g: [V; 3]) -> [V; 6];
+
+    /// The transpose of `output`: gradients of the outputs to points.
+    ///
+    /// # Safety
+    /// The processor has `V`'s instructions.
+    unsafe fn output_gradient<V: Vector>(d: [V; 4]) -> [V; 6];
+
+    /// The transpose of `kernel`: gradients of the points to those of the taps.
+    ///
+    /// # Safety
+    /// The processor has `V`'s instructions.
+    unsafe fn kernel_gradient<V: Vector>(m: [V; 6]) -> [V; 3];
 }
 
 /// F(2x2, 3x3)
@@ -57,6 +75,36 @@ impl Scheme for Two {
     unsafe fn output<V: Vector>(m: [V; 6]) -> [V; 4] {
         // SAFETY: the caller's promise.
         unsafe { [m[0].add(m[1]).add(m[2]), m[1].sub(m[2]).sub(m[3]), m[4], m[5]] }
+    }
+
+    #[inline(always)]
+    unsafe fn kernel<V: Vector>(g: [V; 3]) -> [V; 6] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let half = V::splat(0.5);
+            let even = g[0].add(g[2]).mul(half);
+            let odd = g[1].mul(half);
+            [g[0], even.add(odd), even.sub(odd), g[2], V::zero(), V::zero()]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn output_gradient<V: Vector>(d: [V; 4]) -> [V; 6] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let zero = V::zero();
+            [d[0], d[0].add(d[1]), d[0].sub(d[1]), zero.sub(d[1]), zero, zero]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn kernel_gradient<V: Vector>(m: [V; 6]) -> [V; 3] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let half = V::splat(0.5);
+            let even = m[1].add(m[2]).mul(half);
+            [m[0].add(even), m[1].sub(m[2]).mul(half), even.add(m[3])]
+        }
     }
 }
 
@@ -98,6 +146,58 @@ impl Scheme for Four {
             ]
         }
     }
+
+    #[inline(always)]
+    unsafe fn kernel<V: Vector>(g: [V; 3]) -> [V; 6] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let even = g[0].add(g[2]).mul(V::splat(-1.0 / 6.0));
+            let odd = g[1].mul(V::splat(-1.0 / 6.0));
+            let even_2 = g[2].mul_add(V::splat(1.0 / 6.0), g[0].mul(V::splat(1.0 / 24.0)));
+            let odd_2 = g[1].mul(V::splat(1.0 / 12.0));
+            [
+                g[0].mul(V::splat(0.25)),
+                even.add(odd),
+                even.sub(odd),
+                even_2.add(odd_2),
+                even_2.sub(odd_2),
+                g[2],
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn output_gradient<V: Vector>(d: [V; 4]) -> [V; 6] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (even, odd) = (d[0].add(d[2]), d[1].add(d[3]));
+            let even_2 = d[2].mul_add(V::splat(4.0), d[0]);
+            let odd_2 = d[3].mul_add(V::splat(8.0), d[1].mul(V::splat(2.0)));
+            [
+                d[0],
+                even.add(odd),
+                even.sub(odd),
+                even_2.add(odd_2),
+                even_2.sub(odd_2),
+                d[3],
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn kernel_gradient<V: Vector>(m: [V; 6]) -> [V; 3] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let sixth = V::splat(1.0 / 6.0);
+            let (even, odd) = (m[1].add(m[2]).mul(sixth), m[1].sub(m[2]).mul(sixth));
+            let (even_2, odd_2) = (m[3].add(m[4]), m[3].sub(m[4]));
+            [
+                even_2.mul_add(V::splat(1.0 / 24.0), m[0].mul(V::splat(0.25)).sub(even)),
+                odd_2.mul_add(V::splat(1.0 / 12.0), V::zero().sub(odd)),
+                even_2.mul_add(sixth, m[5].sub(even)),
+            ]
+        }
+    }
 }
 
 impl Scheme for Direct {
@@ -112,6 +212,21 @@ impl Scheme for Direct {
     #[inline(always)]
     unsafe fn output<V: Vector>(m: [V; 6]) -> [V; 4] {
         [m[0], m[1], m[2], m[3]]
+    }
+
+    #[inline(always)]
+    unsafe fn kernel<V: Vector>(g: [V; 3]) -> [V; 6] {
+        [g[0], g[1], g[2], g[0], g[1], g[2]]
+    }
+
+    #[inline(always)]
+    unsafe fn output_gradient<V: Vector>(d: [V; 4]) -> [V; 6] {
+        [d[0], d[1], d[2], d[3], d[0], d[1]]
+    }
+
+    #[inline(always)]
+    unsafe fn kernel_gradient<V: Vector>(m: [V; 6]) -> [V; 3] {
+        [m[0], m[1], m[2]]
     }
 }
 
@@ -370,5 +485,206 @@ pub(crate) fn kernel_points(outputs: usize, kernel: &[f32; 9]) -> [f64; 36] {
         transform_kernel::<Two>(kernel)
     } else {
         transform_kernel::<Four>(kernel)
+    }
+}
+
+dispatch!(
+    /// Maps kernels to points: `taps` is [3, 3, CHANNEL_BLOCK], `to` the first of `INPUTS`^2 blocks of CHANNEL_BLOCK,
+    /// `point` apart.
+    ///
+    /// # Safety
+    /// The pointers hold what is described; nothing else uses what is written meanwhile.
+    pub(crate) unsafe fn transform_kernel_four = transform_kernel_four_body(taps: *const f32, to: *mut f32, point: usize)
+);
+dispatch!(
+    /// As `transform_kernel_four`.
+    ///
+    /// # Safety
+    /// As for `transform_kernel_four`.
+    pub(crate) unsafe fn transform_kernel_two = transform_kernel_two_body(taps: *const f32, to: *mut f32, point: usize)
+);
+
+#[inline(always)]
+unsafe fn transform_kernel_four_body<V: Vector>(taps: *const f32, to: *mut f32, point: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { transform_kernels::<V, Four>(taps, to, point) }
+}
+
+#[inline(always)]
+unsafe fn transform_kernel_two_body<V: Vector>(taps: *const f32, to: *mut f32, point: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { transform_kernels::<V, Two>(taps, to, point) }
+}
+
+#[inline(always)]
+unsafe fn transform_kernels<V: Vector, S: Scheme>(taps: *const f32, to: *mut f32, point: usize) {
+    for lane in (0..CHANNEL_BLOCK).step_by(V::LANES) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut half = [[V::zero(); 3]; 6];
+            for x in 0..3 {
+                let column = [0, 1, 2].map(|y| V::load(taps.add((y * 3 + x) * CHANNEL_BLOCK + lane)));
+                let values = S::kernel(column);
+                for y in 0..S::INPUTS {
+                    half[y][x] = values[y];
+                }
+            }
+            for (y, values) in half.iter().enumerate().take(S::INPUTS) {
+                let values = S::kernel(*values);
+                for (x, value) in values.iter().enumerate().take(S::INPUTS) {
+                    value.store(to.add((y * S::INPUTS + x) * point + lane));
+                }
+            }
+        }
+    }
+}
+
+dispatch!(
+    /// Maps the gradients of kernels' points, `INPUTS`^2 blocks of CHANNEL_BLOCK `point` apart, to those of the taps,
+    /// [3, 3, CHANNEL_BLOCK].
+    ///
+    /// # Safety
+    /// The pointers hold what is described; nothing else uses what is written meanwhile.
+    pub(crate) unsafe fn kernel_gradient_four = kernel_gradient_four_body(from: *const f32, point: usize, taps: *mut f32)
+);
+dispatch!(
+    /// As `kernel_gradient_four`.
+    ///
+    /// # Safety
+    /// As for `kernel_gradient_four`.
+    pub(crate) unsafe fn kernel_gradient_two = kernel_gradient_two_body(from: *const f32, point: usize, taps: *mut f32)
+);
+
+#[inline(always)]
+unsafe fn kernel_gradient_four_body<V: Vector>(from: *const f32, point: usize, taps: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { kernel_gradients::<V, Four>(from, point, taps) }
+}
+
+#[inline(always)]
+unsafe fn kernel_gradient_two_body<V: Vector>(from: *const f32, point: usize, taps: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { kernel_gradients::<V, Two>(from, point, taps) }
+}
+
+#[inline(always)]
+unsafe fn kernel_gradients<V: Vector, S: Scheme>(from: *const f32, point: usize, taps: *mut f32) {
+    for lane in (0..CHANNEL_BLOCK).step_by(V::LANES) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut half = [[V::zero(); 6]; 3];
+            for x in 0..S::INPUTS {
+                let mut column = [V::zero(); 6];
+                for (y, value) in column.iter_mut().enumerate().take(S::INPUTS) {
+                    *value = V::load(from.add((y * S::INPUTS + x) * point + lane));
+                }
+                let values = S::kernel_gradient(column);
+                for y in 0..3 {
+                    half[y][x] = values[y];
+                }
+            }
+            for (y, values) in half.iter().enumerate() {
+                let values = S::kernel_gradient(*values);
+                for (x, value) in values.iter().enumerate() {
+                    value.store(taps.add((y * 3 + x) * CHANNEL_BLOCK + lane));
+                }
+            }
+        }
+    }
+}
+
+/// A rectangle of tiles of an activation's gradient, and where its points go.
+#[derive(Clone, Copy)]
+pub(crate) struct GradientTiles {
+    /// The whole gradient [batch, height, width, channels].
+    pub(crate) data: *const f32,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+    pub(crate) rectangle: Rectangle,
+    /// `INPUTS`^2 matrices [tiles, channels], `point` apart.
+    pub(crate) to: *mut f32,
+    pub(crate) point: usize,
+}
+
+dispatch!(
+    /// Maps the tiles of an output's gradient to points.
+    ///
+    /// # Safety
+    /// The pointers hold what [`GradientTiles`] describes; nothing else uses what is written meanwhile.
+    pub(crate) unsafe fn transform_gradient_four = transform_gradient_four_body(tiles: &GradientTiles)
+);
+dispatch!(
+    /// As `transform_gradient_four`.
+    ///
+    /// # Safety
+    /// As for `transform_gradient_four`.
+    pub(crate) unsafe fn transform_gradient_two = transform_gradient_two_body(tiles: &GradientTiles)
+);
+
+#[inline(always)]
+unsafe fn transform_gradient_four_body<V: Vector>(tiles: &GradientTiles) {
+    // SAFETY: the caller's promise.
+    unsafe { transform_gradient::<V, Four>(tiles) }
+}
+
+#[inline(always)]
+unsafe fn transform_gradient_two_body<V: Vector>(tiles: &GradientTiles) {
+    // SAFETY: the caller's promise.
+    unsafe { transform_gradient::<V, Two>(tiles) }
+}
+
+#[inline(always)]
+unsafe fn transform_gradient<V: Vector, S: Scheme>(tiles: &GradientTiles) {
+    let rectangle = tiles.rectangle;
+    let image = rectangle.item * tiles.height * tiles.width;
+    for tile in 0..rectangle.tiles() {
+        let y = (rectangle.row + tile / rectangle.columns) * S::OUTPUTS;
+        let x = (rectangle.column + tile % rectangle.columns) * S::OUTPUTS;
+        let (rows, columns) = (S::OUTPUTS.min(tiles.height - y), S::OUTPUTS.min(tiles.width - x));
+        // SAFETY: the caller's promise; numbers past the image's borders are not read.
+        unsafe {
+            let from = tiles.data.add((image + y * tiles.width + x) * tiles.channels);
+            let to = tiles.to.add(tile * tiles.channels);
+            if rows == S::OUTPUTS && columns == S::OUTPUTS {
+                transform_gradient_tile::<V, S>(tiles, from, to, S::OUTPUTS, S::OUTPUTS);
+            } else {
+                transform_gradient_tile::<V, S>(tiles, from, to, rows, columns);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn transform_gradient_tile<V: Vector, S: Scheme>(
+    tiles: &GradientTiles,
+    from: *const f32,
+    to: *mut f32,
+    rows: usize,
+    columns: usize,
+) {
+    let mut channel = 0;
+    while channel < tiles.channels {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut half = [[V::zero(); 4]; 6];
+            for x in 0..columns {
+                let mut values = [V::zero(); 4];
+                for (y, value) in values.iter_mut().enumerate().take(rows) {
+                    *value = V::load(from.add((y * tiles.width + x) * tiles.channels + channel));
+                }
+                let values = S::output_gradient(values);
+                for y in 0..S::INPUTS {
+                    half[y][x] = values[y];
+                }
+            }
+            for (y, values) in half.iter().enumerate().take(S::INPUTS) {
+                let values = S::output_gradient(*values);
+                for (x, value) in values.iter().enumerate().take(S::INPUTS) {
+                    value.store(to.add((y * S::INPUTS + x) * tiles.point + channel));
+                }
+            }
+        }
+        channel += V::LANES;
     }
 }

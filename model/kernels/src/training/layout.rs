@@ -1,0 +1,192 @@
+//! From a parameter tensor in a checkpoint's layout to packed weights, and from their gradients back.
+
+use crate::convolution::{Convolution, Method};
+use crate::matrix::PackedMatrix;
+use crate::simd::{CHANNEL_BLOCK, InstructionSet};
+use crate::winograd::{kernel_gradient_four, kernel_gradient_two, transform_kernel_four, transform_kernel_two};
+
+/// Stands for a padded position without a channel.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// Where a layer's weights and bias lie among all parameters.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    pub(crate) weight: usize,
+    pub(crate) bias: usize,
+    /// Distance of inputs, of outputs, and number of taps, which are side by side.
+    pub(crate) input_step: usize,
+    pub(crate) output_step: usize,
+    pub(crate) taps: usize,
+    /// The channel at each padded position, or [`NONE`].
+    pub(crate) inputs: Vec<u32>,
+    pub(crate) outputs: Vec<u32>,
+}
+
+/// Which product of a layer the weights are packed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Inputs to outputs.
+    Forward,
+    /// Gradients of the outputs to those of inputs `from..`: the kernel turned by 180 degrees.
+    Backward { from: usize },
+}
+
+type Taps = [[f32; CHANNEL_BLOCK]; 9];
+
+impl Layout {
+    /// The taps between one position along the depth and a block of columns.
+    #[inline(always)]
+    fn gather(&self, parameters: &[f32], direction: Direction, depth: usize, column: usize, taps: &mut Taps) -> bool {
+        let (own, own_step, others, step) = match direction {
+            Direction::Forward => (
+                self.inputs[depth],
+                self.input_step,
+                &self.outputs[column..column + CHANNEL_BLOCK],
+                self.output_step,
+            ),
+            Direction::Backward { from } => (
+                self.outputs[depth],
+                self.output_step,
+                &self.inputs[from + column..from + column + CHANNEL_BLOCK],
+                self.input_step,
+            ),
+        };
+        if own == NONE {
+            return false;
+        }
+        let start = self.weight + own as usize * own_step;
+        for (lane, &other) in others.iter().enumerate() {
+            if other == NONE {
+                for taps in taps.iter_mut().take(self.taps) {
+                    taps[lane] = 0.0;
+                }
+                continue;
+            }
+            let values = &parameters[start + other as usize * step..][..self.taps];
+            if direction == Direction::Forward {
+                for (taps, value) in taps.iter_mut().zip(values) {
+                    taps[lane] = *value;
+                }
+            } else {
+                for (taps, value) in taps.iter_mut().zip(values.iter().rev()) {
+                    taps[lane] = *value;
+                }
+            }
+        }
+        true
+    }
+
+    /// Packs weights, and the bias for [`Direction::Forward`].
+    pub(crate) fn pack(
+        &self,
+        set: InstructionSet,
+        parameters: &[f32],
+        direction: Direction,
+        convolution: &mut Convolution,
+    ) {
+        let method = convolution.method;
+        let (matrix, bias) = convolution.parts_mut();
+        let positions = match direction {
+            Direction::Forward => {
+                for (bias, &output) in bias.iter_mut().zip(&self.outputs) {
+                    if output != NONE {
+                        *bias = parameters[self.bias + output as usize];
+                    }
+                }
+                self.inputs.len()
+            }
+            Direction::Backward { .. } => self.outputs.len(),
+        };
+        let blocks = matrix.columns() / CHANNEL_BLOCK;
+        let mut taps = [[0.0; CHANNEL_BLOCK]; 9];
+        for depth in 0..positions {
+            for block in 0..blocks {
+                if !self.gather(parameters, direction, depth, block * CHANNEL_BLOCK, &mut taps) {
+                    continue; // zero from the beginning
+                }
+                match method {
+                    Method::Winograd(side) => {
+                        let offset = matrix.block_offset(depth, block);
+                        let (points, point) = (matrix.points(), matrix.point());
+                        let to = &mut matrix.data_mut()[offset..offset + (points - 1) * point + CHANNEL_BLOCK];
+                        // SAFETY: `to` reaches from the first point's block to the end of the last one's.
+                        unsafe {
+                            if side == 4 {
+                                transform_kernel_four(set, taps.as_ptr().cast(), to.as_mut_ptr(), point);
+                            } else {
+                                transform_kernel_two(set, taps.as_ptr().cast(), to.as_mut_ptr(), point);
+                            }
+                        }
+                    }
+                    Method::Patches { .. } => {
+                        for (tap, values) in taps.iter().enumerate().take(self.taps) {
+                            let offset = matrix.block_offset(tap * positions + depth, block);
+                            matrix.data_mut()[offset..offset + CHANNEL_BLOCK].copy_from_slice(values);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Packs [outputs, taps x inputs], the taps not turned: what spreads an output's gradient over its patch.
+    pub(crate) fn pack_spread(&self, parameters: &[f32], matrix: &mut PackedMatrix) {
+        let inputs = self.inputs.len();
+        let mut taps = [[0.0; CHANNEL_BLOCK]; 9];
+        for depth in 0..self.outputs.len() {
+            for block in 0..inputs / CHANNEL_BLOCK {
+                let column = block * CHANNEL_BLOCK;
+                if self.gather(parameters, Direction::Backward { from: 0 }, depth, column, &mut taps) {
+                    for tap in 0..self.taps {
+                        let offset = matrix.block_offset(depth, (tap * inputs + column) / CHANNEL_BLOCK);
+                        let values = &taps[self.taps - 1 - tap];
+                        matrix.data_mut()[offset..offset + CHANNEL_BLOCK].copy_from_slice(values);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds to the gradients: `sums` is [points, inputs, outputs] for Winograd, [taps x inputs, outputs] for patches.
+    pub(crate) fn unpack(&self, set: InstructionSet, method: Method, sums: &[f32], gradients: &mut [f32]) {
+        let (inputs, outputs) = (self.inputs.len(), self.outputs.len());
+        let mut taps: Taps = [[0.0; CHANNEL_BLOCK]; 9];
+        for (position, &input) in self.inputs.iter().enumerate() {
+            if input == NONE {
+                continue;
+            }
+            let start = self.weight + input as usize * self.input_step;
+            for column in (0..outputs).step_by(CHANNEL_BLOCK) {
+                match method {
+                    Method::Winograd(side) => {
+                        let point = inputs * outputs;
+                        let from = &sums[position * outputs + column..];
+                        assert!(from.len() >= (method.points() - 1) * point + CHANNEL_BLOCK);
+                        // SAFETY: `from` holds the block of every point; `taps` has room for nine blocks.
+                        unsafe {
+                            if side == 4 {
+                                kernel_gradient_four(set, from.as_ptr(), point, taps.as_mut_ptr().cast());
+                            } else {
+                                kernel_gradient_two(set, from.as_ptr(), point, taps.as_mut_ptr().cast());
+                            }
+                        }
+                    }
+                    Method::Patches { .. } => {
+                        for (tap, taps) in taps.iter_mut().enumerate().take(self.taps) {
+                            let from = (tap * inputs + position) * outputs + column;
+                            taps.copy_from_slice(&sums[from..from + CHANNEL_BLOCK]);
+                        }
+                    }
+                }
+                for (lane, &output) in self.outputs[column..column + CHANNEL_BLOCK].iter().enumerate() {
+                    if output != NONE {
+                        let to = &mut gradients[start + output as usize * self.output_step..][..self.taps];
+                        for (to, taps) in to.iter_mut().zip(&taps) {
+                            *to += taps[lane];
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

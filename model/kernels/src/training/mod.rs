@@ -1,0 +1,30 @@
+//! Training on the CPU: the factorized network forward and backward over flat vectors of parameters and gradients.
+//!
+//! | module | what |
+//! |---|---|
+//! | `network` | the stages of a pass |
+//! | `builder` | the network's layers, parameters and memory |
+//! | `step` | one layer forward and backward |
+//! | `state` | everything that layers read and write |
+//! | `layout` | between parameters and packed weights |
+//! | `weight_gradient`, `product` | gradients of convolution weights |
+//! | `normalisation`, `attention`, `embedding`, `pixels` | what lies between convolutions |
+//!
+//! Convolutions run forward as in the segmentation pass, and so do the gradients of their inputs, with turned weights;
+//! see [`crate`].
+
+mod attention;
+mod builder;
+mod embedding;
+mod layout;
+mod network;
+mod normalisation;
+mod parameters;
+mod pixels;
+mod product;
+mod state;
+mod step;
+mod weight_gradient;
+
+pub use network::{Masks, TrainingNetwork, TrainingOptions};
+pub use parameters::Parameter;

@@ -1,0 +1,495 @@
+//! One layer of the network with its gradients.
+
+use super::attention::Attention;
+use super::layout::{Direction, Layout};
+use super::normalisation::Gradients;
+use super::pixels::{Patches, gather_patches, sum_enlarged, sum_pixels};
+use super::state::{State, TensorId};
+use super::weight_gradient::weight_gradient;
+use crate::convolution::{Convolution, Input, Loading, Output, Planar, Residual, convolve};
+use crate::matrix::{PackedMatrix, Rows, multiply};
+use crate::memory::Shared;
+use crate::simd::InstructionSet;
+use crate::source::{Affine, Part, Source};
+use crate::threads::for_each;
+use crate::tiling::Tiling;
+
+/// One layer.
+pub(crate) enum Step {
+    Convolution(Box<ConvolutionStep>),
+    Attention {
+        attention: Attention,
+        input: TensorId,
+        output: TensorId,
+    },
+}
+
+/// What a convolution reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reads {
+    Image,
+    Activations {
+        first: TensorId,
+        second: Option<TensorId>,
+        upsample: bool,
+    },
+}
+
+/// What a convolution adds to its products.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Adds {
+    Nothing,
+    /// The output's former content.
+    Output,
+    Tensor(TensorId),
+}
+
+/// How the gradient of the input is computed.
+pub(crate) enum Backward {
+    /// Not at all: the input is the image.
+    Nothing,
+    /// All inputs as one convolution, for what is normalised or enlarged while it is loaded.
+    Whole(Convolution, Tiling),
+    /// One convolution for each of the joined activations.
+    Parts(Vec<Convolution>, Tiling),
+    /// A product that spreads each output's gradient over its patch, [outputs, 9 inputs].
+    Strided(PackedMatrix),
+}
+
+/// A convolution, or a linear layer at every pixel.
+pub(crate) struct ConvolutionStep {
+    pub(crate) layout: Layout,
+    pub(crate) convolution: Convolution,
+    pub(crate) tiling: Tiling,
+    pub(crate) backward: Backward,
+    /// For the gradient of the weights.
+    pub(crate) gradient_tiling: Tiling,
+    pub(crate) reads: Reads,
+    pub(crate) norm: Option<usize>,
+    pub(crate) adds: Adds,
+    pub(crate) output: TensorId,
+}
+
+impl Step {
+    /// Takes over new parameters.
+    pub(crate) fn pack(&mut self, set: InstructionSet, parameters: &[f32]) {
+        let Self::Convolution(step) = self else { return };
+        let layout = &step.layout;
+        layout.pack(set, parameters, Direction::Forward, &mut step.convolution);
+        match &mut step.backward {
+            Backward::Nothing => {}
+            Backward::Whole(convolution, _) => {
+                layout.pack(set, parameters, Direction::Backward { from: 0 }, convolution);
+            }
+            Backward::Parts(parts, _) => {
+                let mut from = 0;
+                for part in parts {
+                    layout.pack(set, parameters, Direction::Backward { from }, part);
+                    from += part.outputs();
+                }
+            }
+            Backward::Strided(matrix) => layout.pack_spread(parameters, matrix),
+        }
+    }
+
+    pub(crate) fn forward(&self, state: &mut State, items: usize) {
+        match self {
+            Self::Convolution(step) => step.forward(state, items),
+            Self::Attention {
+                attention,
+                input,
+                output,
+            } => {
+                let mut out = std::mem::take(&mut state.values[*output]);
+                attention.forward(state.set, &mut state.workspaces, items, &state.values[*input], &mut out);
+                state.values[*output] = out;
+            }
+        }
+    }
+
+    /// Adds to the gradients of parameters and inputs, if the output's gradient holds something.
+    pub(crate) fn backward(&self, state: &mut State, items: usize) {
+        match self {
+            Self::Convolution(step) => {
+                if state.written[step.output] {
+                    let slope = std::mem::take(&mut state.slopes[step.output]);
+                    step.backward(state, items, &slope);
+                    state.slopes[step.output] = slope;
+                }
+            }
+            Self::Attention {
+                attention,
+                input,
+                output,
+            } => {
+                if state.written[*output] {
+                    let mut slope = std::mem::take(&mut state.slopes[*input]);
+                    attention.backward(
+                        state.set,
+                        &mut state.workspaces,
+                        items,
+                        &state.values[*input],
+                        &state.slopes[*output],
+                        &mut slope,
+                    );
+                    state.slopes[*input] = slope;
+                    state.written[*input] = true;
+                }
+            }
+        }
+    }
+}
+
+impl ConvolutionStep {
+    fn forward(&self, state: &mut State, items: usize) {
+        if let (
+            Some(norm),
+            Reads::Activations {
+                first,
+                second,
+                upsample: _,
+            },
+        ) = (self.norm, self.reads)
+        {
+            let pixels = state.pixels(first);
+            let norm = &mut state.norms[norm];
+            let modulation: &[f32] = match norm.modulation {
+                Some(index) => {
+                    let modulation = &mut state.modulations[index];
+                    let rows = state.images * modulation.linear.inputs;
+                    modulation.linear.forward(
+                        &state.parameters,
+                        &state.embedding.output[..rows],
+                        &mut modulation.output,
+                    );
+                    &modulation.output
+                }
+                None => &[],
+            };
+            let sums = [Some(&state.sums[first]), second.map(|second| &state.sums[second])];
+            norm.forward(&state.parameters, sums, modulation, state.images, items, pixels);
+        }
+        let mut out = std::mem::take(&mut state.values[self.output]);
+        let mut workspaces = std::mem::take(&mut state.workspaces);
+        let mut partial_sums = std::mem::take(&mut state.partial_sums);
+        let summed = state.tensors[self.output].summed;
+        let written = Output {
+            data: &mut out,
+            residual: match self.adds {
+                Adds::Nothing => Residual::None,
+                Adds::Output => Residual::Output,
+                Adds::Tensor(tensor) => Residual::Tensor(&state.values[tensor]),
+            },
+            sums: summed.then_some(&mut partial_sums[..]),
+        };
+        let input = self.input(state);
+        convolve(
+            state.set,
+            &mut workspaces,
+            &self.convolution,
+            &self.tiling,
+            items,
+            input,
+            written,
+        );
+        if summed {
+            state.sums[self.output].gather(self.tiling.rectangles(items), &partial_sums);
+        }
+        state.partial_sums = partial_sums;
+        state.workspaces = workspaces;
+        state.values[self.output] = out;
+    }
+
+    fn input<'a>(&self, state: &'a State) -> Input<'a> {
+        match self.reads {
+            Reads::Image => Input::Planar(Planar {
+                data: &state.image,
+                channels: 3,
+                height: state.height,
+                width: state.width,
+            }),
+            Reads::Activations {
+                first,
+                second,
+                upsample,
+            } => {
+                let part = |tensor: TensorId| Part {
+                    data: &state.values[tensor],
+                    channels: state.tensors[tensor].width,
+                };
+                let (height, width) = state.size(first);
+                Input::Activations(Source {
+                    first: part(first),
+                    second: second.map(part),
+                    height,
+                    width,
+                    upsample,
+                    affine: self.norm.map(|norm| {
+                        let norm = &state.norms[norm];
+                        Affine {
+                            scale: &norm.scale,
+                            shift: &norm.shift,
+                            activate: norm.activate,
+                        }
+                    }),
+                })
+            }
+        }
+    }
+
+    /// `slope` is the gradient of the output.
+    fn backward(&self, state: &mut State, items: usize, slope: &[f32]) {
+        if let Adds::Tensor(tensor) = self.adds {
+            state.add_slope(slope, tensor, items);
+        }
+        self.weight_gradient(state, items, slope);
+        let Reads::Activations {
+            first,
+            second,
+            upsample,
+        } = self.reads
+        else {
+            return;
+        };
+        match &self.backward {
+            Backward::Nothing => {}
+            Backward::Parts(parts, tiling) => {
+                for (tensor, part) in [Some(first), second].into_iter().flatten().zip(parts) {
+                    let mut to = std::mem::take(&mut state.slopes[tensor]);
+                    let residual = if state.written[tensor] {
+                        Residual::Output
+                    } else {
+                        Residual::None
+                    };
+                    self.convolve_gradient(state, items, slope, part, tiling, &mut to, residual);
+                    state.slopes[tensor] = to;
+                    state.written[tensor] = true;
+                }
+            }
+            Backward::Whole(convolution, tiling) => {
+                let mut scratch = std::mem::take(&mut state.scratch);
+                self.convolve_gradient(state, items, slope, convolution, tiling, &mut scratch, Residual::None);
+                if upsample {
+                    self.shrink(state, items, first, &scratch);
+                } else if let Some(norm) = self.norm {
+                    self.normalisation_gradient(state, items, norm, first, second, &mut scratch);
+                }
+                state.scratch = scratch;
+            }
+            Backward::Strided(matrix) => {
+                let mut scratch = std::mem::take(&mut state.scratch);
+                self.spread(state, items, slope, matrix, first, &mut scratch);
+                state.scratch = scratch;
+            }
+        }
+    }
+
+    fn weight_gradient(&self, state: &mut State, items: usize, slope: &[f32]) {
+        let mut workspaces = std::mem::take(&mut state.workspaces);
+        let mut space = std::mem::take(&mut state.space);
+        let loading = Loading {
+            set: state.set,
+            convolution: &self.convolution,
+            input: self.input(state),
+        };
+        weight_gradient(
+            loading,
+            &self.gradient_tiling,
+            items,
+            slope,
+            &mut workspaces,
+            &mut space,
+        );
+        self.layout
+            .unpack(state.set, self.convolution.method, &space.sums, &mut state.gradients);
+        // The bias: every item's sum, then all in their order.
+        let (pixels, channels) = (state.pixels(self.output), self.convolution.outputs());
+        let sums = Shared::new(&mut state.partial_sums);
+        assert!(sums.len() >= items * channels && slope.len() >= items * pixels * channels);
+        let set = state.set;
+        for_each(&mut workspaces.threads, items, |_, item| {
+            let from = slope[item * pixels * channels..].as_ptr();
+            // SAFETY: the slices were measured; each item has its own sums.
+            unsafe { sum_pixels(set, from, pixels, channels, sums.pointer(item * channels)) };
+        });
+        for (position, &output) in self.layout.outputs.iter().enumerate() {
+            if output != super::layout::NONE {
+                let sum: f64 = (0..items)
+                    .map(|item| f64::from(state.partial_sums[item * channels + position]))
+                    .sum();
+                state.gradients[self.layout.bias + output as usize] += sum as f32;
+            }
+        }
+        state.workspaces = workspaces;
+        state.space = space;
+    }
+
+    /// Convolves the output's gradient with turned weights.
+    #[allow(clippy::too_many_arguments)]
+    fn convolve_gradient(
+        &self,
+        state: &mut State,
+        items: usize,
+        slope: &[f32],
+        convolution: &Convolution,
+        tiling: &Tiling,
+        to: &mut [f32],
+        residual: Residual<'_>,
+    ) {
+        let (height, width) = state.size(self.output);
+        let input = Input::Activations(Source {
+            first: Part {
+                data: slope,
+                channels: self.convolution.outputs(),
+            },
+            second: None,
+            height,
+            width,
+            upsample: false,
+            affine: None,
+        });
+        let output = Output {
+            data: to,
+            residual,
+            sums: None,
+        };
+        convolve(
+            state.set,
+            &mut state.workspaces,
+            convolution,
+            tiling,
+            items,
+            input,
+            output,
+        );
+    }
+
+    fn normalisation_gradient(
+        &self,
+        state: &mut State,
+        items: usize,
+        norm: usize,
+        first: TensorId,
+        second: Option<TensorId>,
+        da: &mut [f32],
+    ) {
+        let pixels = state.pixels(first);
+        let mut dx = [
+            std::mem::take(&mut state.slopes[first]),
+            second.map_or_else(Default::default, |second| std::mem::take(&mut state.slopes[second])),
+        ];
+        let written = [state.written[first], second.is_some_and(|second| state.written[second])];
+        let norm = &mut state.norms[norm];
+        let (modulation, modulation_gradient): (&[f32], &mut [f32]) = match norm.modulation {
+            Some(index) => {
+                let modulation = &mut state.modulations[index];
+                modulation.gradient.fill(0.0);
+                (&modulation.output, &mut modulation.gradient)
+            }
+            None => (&[], &mut []),
+        };
+        let [dx_first, dx_second] = &mut dx;
+        let data = Gradients {
+            da,
+            x: [
+                &state.values[first],
+                second.map_or(&[][..], |second| &state.values[second]),
+            ],
+            dx: [dx_first, dx_second],
+            written,
+            parameters: &state.parameters,
+            gradients: &mut state.gradients,
+            modulation,
+            modulation_gradient,
+        };
+        norm.backward(state.set, &mut state.workspaces, data, state.images, items, pixels);
+        if let Some(index) = norm.modulation {
+            let modulation = &state.modulations[index];
+            let linear = modulation.linear;
+            let (rows, embedding) = (state.images, &mut state.embedding);
+            linear.backward(
+                &state.parameters,
+                &mut state.gradients,
+                &embedding.output[..rows * linear.inputs],
+                &modulation.gradient,
+                Some(&mut embedding.gradient),
+            );
+        }
+        let [dx_first, dx_second] = dx;
+        state.slopes[first] = dx_first;
+        state.written[first] = true;
+        if let Some(second) = second {
+            state.slopes[second] = dx_second;
+            state.written[second] = true;
+        }
+    }
+
+    /// The gradient of the enlargement, from that of the enlarged input.
+    fn shrink(&self, state: &mut State, items: usize, input: TensorId, from: &[f32]) {
+        let (height, width) = state.size(input);
+        let (item, channels) = (state.item(input), state.tensors[input].width);
+        let mut slope = std::mem::take(&mut state.slopes[input]);
+        assert!(from.len() >= 4 * items * item && slope.len() >= items * item);
+        let (to, add, set) = (Shared::new(&mut slope), state.written[input], state.set);
+        for_each(&mut state.workspaces.threads, items, |_, index| {
+            let from = from[4 * index * item..].as_ptr();
+            // SAFETY: the slices were measured; each item belongs to one task.
+            unsafe { sum_enlarged(set, from, to.pointer(index * item), add, height, width, channels) };
+        });
+        state.slopes[input] = slope;
+        state.written[input] = true;
+    }
+
+    /// The gradient of a strided convolution's input.
+    fn spread(
+        &self,
+        state: &mut State,
+        items: usize,
+        slope: &[f32],
+        matrix: &PackedMatrix,
+        input: TensorId,
+        scratch: &mut [f32],
+    ) {
+        let (height, width) = state.size(input);
+        let (item, channels) = (state.item(input), state.tensors[input].width);
+        let (pixels, outputs) = (state.pixels(self.output), self.convolution.outputs());
+        let columns = matrix.columns();
+        let mut to = std::mem::take(&mut state.slopes[input]);
+        assert!(slope.len() >= items * pixels * outputs && scratch.len() >= items * pixels * columns);
+        assert!(to.len() >= items * item && matrix.depth() == outputs && columns == 9 * channels);
+        let (shared, patches) = (Shared::new(&mut to), Shared::new(scratch));
+        let (add, set) = (state.written[input], state.set);
+        for_each(&mut state.workspaces.threads, items, |_, index| {
+            let left = slope[index * pixels * outputs..].as_ptr();
+            let out = patches.pointer(index * pixels * columns);
+            // SAFETY: the slices were measured; each item belongs to one task.
+            unsafe {
+                multiply(
+                    set,
+                    pixels,
+                    Rows {
+                        data: left,
+                        row: outputs,
+                        point: 0,
+                    },
+                    matrix.right(),
+                    (0, matrix.panels()),
+                    Rows {
+                        data: out,
+                        row: columns,
+                        point: 0,
+                    },
+                );
+                let patches = Patches {
+                    patches: out.cast_const(),
+                    channels,
+                    height,
+                    width,
+                };
+                gather_patches(set, patches, shared.pointer(index * item), add);
+            }
+        });
+        state.slopes[input] = to;
+        state.written[input] = true;
+    }
+}

@@ -1,0 +1,298 @@
+//! The training network against PyTorch: losses and gradients of the fixtures that
+//! `tests/reference/make_training_fixture.py` computes in float64.
+
+use factorseg_kernels::{Architecture, InstructionSet, KernelError, Masks, Threads, TrainingNetwork, TrainingOptions};
+use safetensors::SafeTensors;
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// As in the script.
+const TEMPERATURE: f32 = 0.7;
+
+struct Fixture {
+    tensors: HashMap<String, Vec<f32>>,
+    classes: Option<Vec<i32>>,
+    size: (usize, usize),
+    architecture: Architecture,
+    class_count: usize,
+}
+
+fn load(name: &str) -> Fixture {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/reference/fixtures")
+        .join(format!("{name}.safetensors"));
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let config: serde_json::Value =
+        serde_json::from_str(&metadata.metadata().as_ref().unwrap()["factorseg.config"]).unwrap();
+    let number = |key: &str| config[key].as_u64().unwrap() as usize;
+    let list = |key: &str| -> Vec<usize> {
+        let values = config[key].as_array().unwrap().iter();
+        values.map(|value| value.as_u64().unwrap() as usize).collect()
+    };
+    let channel_multipliers = list("channel_multipliers");
+    let resolutions = list("attention_resolutions");
+    let architecture = Architecture {
+        base_channels: number("base_channels"),
+        residual_blocks: number("residual_blocks"),
+        attention_levels: (0..channel_multipliers.len())
+            .map(|level| resolutions.contains(&(number("image_size") >> level)))
+            .collect(),
+        channel_multipliers,
+        attention_heads: number("attention_heads"),
+        norm_groups: number("norm_groups"),
+        regions: number("regions"),
+    };
+    let (mut tensors, mut classes, mut size) = (HashMap::new(), None, (0, 0));
+    for (name, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
+        let words = view
+            .data()
+            .chunks_exact(4)
+            .map(|word| <[u8; 4]>::try_from(word).unwrap());
+        if name == "fixture.x_t" {
+            size = (view.shape()[2], view.shape()[3]);
+        }
+        if view.dtype() == safetensors::Dtype::F32 {
+            tensors.insert(name, words.map(f32::from_le_bytes).collect());
+        } else {
+            classes = Some(words.map(i32::from_le_bytes).collect());
+        }
+    }
+    Fixture {
+        tensors,
+        classes,
+        size,
+        class_count: number("classes"),
+        architecture,
+    }
+}
+
+impl Fixture {
+    fn network(&self, batch: usize, threads: usize, instructions: InstructionSet) -> TrainingNetwork {
+        let options = TrainingOptions {
+            classes: self.class_count,
+            height: self.size.0,
+            width: self.size.1,
+            batch,
+            threads: Threads::new(threads).unwrap(),
+            instructions,
+        };
+        let mut network = TrainingNetwork::new(&self.architecture, options).unwrap();
+        let list = network.list().to_vec();
+        for parameter in list {
+            network.parameters_mut()[parameter.range()].copy_from_slice(&self.tensors[&parameter.name]);
+        }
+        network
+    }
+
+    fn images(&self) -> usize {
+        self.tensors["fixture.timestep"].len()
+    }
+
+    /// Forward and backward of some of the images; returns their summed squared error and leaves the gradients of the
+    /// whole fixture's mean.
+    fn pass(&self, network: &mut TrainingNetwork, kind: &str, images: std::ops::Range<usize>) -> f64 {
+        let part = |name: &str| {
+            let all = &self.tensors[name];
+            let one = all.len() / self.images();
+            &all[images.start * one..images.end * one]
+        };
+        let classes = self.classes.as_ref().map(|classes| &classes[images.clone()]);
+        network
+            .encode(part("fixture.x_t"), part("fixture.timestep"), classes)
+            .unwrap();
+        let (regions, pixels) = (self.architecture.regions, self.size.0 * self.size.1);
+        let masks = (kind == "softmax").then(|| {
+            let mut masks = network.mask_logits().to_vec();
+            for masks in masks.chunks_exact_mut(regions * pixels) {
+                softmax(masks, pixels);
+            }
+            masks
+        });
+        let wanted = masks.as_deref().map_or(Masks::Uniform, Masks::Given);
+        let predicted = network.decode(wanted, Some(part("fixture.middle_scale"))).unwrap();
+        let count = self.tensors["fixture.noise"].len() as f32;
+        let errors: Vec<f32> = predicted
+            .iter()
+            .zip(part("fixture.noise"))
+            .map(|(predicted, noise)| predicted - noise)
+            .collect();
+        let slopes: Vec<f32> = errors.iter().map(|error| 2.0 * error / count).collect();
+        let mask_slopes = network.backward_decode(&slopes).unwrap().to_vec();
+        if let Some(masks) = masks {
+            let mut slopes = mask_slopes;
+            let items = slopes
+                .chunks_exact_mut(regions * pixels)
+                .zip(masks.chunks_exact(regions * pixels));
+            for (slopes, masks) in items {
+                softmax_gradient(masks, slopes, pixels);
+            }
+            network.backward_masks(&slopes).unwrap();
+        }
+        network.backward_encode();
+        errors.iter().map(|error| f64::from(error * error)).sum()
+    }
+
+    /// Holds loss and gradients against the reference.
+    fn compare(&self, network: &TrainingNetwork, kind: &str, squares: f64, what: &str) {
+        let loss = squares / self.tensors["fixture.noise"].len() as f64;
+        let expected = f64::from(self.tensors[&format!("{kind}.loss")][0]);
+        assert!(
+            (loss - expected).abs() < 1e-5 * expected,
+            "{what}: loss {loss} for {expected}"
+        );
+        let norm = |values: &[f32]| values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+        let all: f64 = network
+            .list()
+            .iter()
+            .map(|parameter| norm(&self.tensors[&format!("{kind}.{}", parameter.name)]).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        let mut worst = (0.0, "");
+        for parameter in network.list() {
+            let expected = &self.tensors[&format!("{kind}.{}", parameter.name)];
+            let found = &network.gradients()[parameter.range()];
+            let difference: Vec<f32> = found.iter().zip(expected).map(|(a, b)| a - b).collect();
+            // Gradients that are zero but for rounding have no relative error.
+            let relative = norm(&difference) / (norm(expected) + 1e-4 * all);
+            assert!(relative < 1e-4, "{what}: {} is off by {relative:e}", parameter.name);
+            if relative > worst.0 {
+                worst = (relative, &parameter.name);
+            }
+        }
+        println!("{what}: worst {:e} at {}", worst.0, worst.1);
+    }
+}
+
+fn softmax(masks: &mut [f32], pixels: usize) {
+    let regions = masks.len() / pixels;
+    for pixel in 0..pixels {
+        let at = |region: usize| region * pixels + pixel;
+        let values: Vec<f32> = (0..regions)
+            .map(|region| (masks[at(region)] / TEMPERATURE).exp())
+            .collect();
+        let total: f32 = values.iter().sum();
+        for (region, value) in values.iter().enumerate() {
+            masks[at(region)] = value / total;
+        }
+    }
+}
+
+/// From the gradient by the masks to that by the logits.
+fn softmax_gradient(masks: &[f32], slopes: &mut [f32], pixels: usize) {
+    let regions = masks.len() / pixels;
+    for pixel in 0..pixels {
+        let at = |region: usize| region * pixels + pixel;
+        let mean: f32 = (0..regions).map(|region| masks[at(region)] * slopes[at(region)]).sum();
+        for region in 0..regions {
+            slopes[at(region)] = masks[at(region)] * (slopes[at(region)] - mean) / TEMPERATURE;
+        }
+    }
+}
+
+#[test]
+fn losses_and_gradients_equal_pytorchs() {
+    for (name, kinds) in [
+        ("training_conditional", &["softmax", "uniform"][..]),
+        ("training_unconditional", &["softmax"][..]),
+    ] {
+        let fixture = load(name);
+        for instructions in InstructionSet::available() {
+            let mut network = fixture.network(fixture.images(), 1, instructions);
+            for kind in kinds {
+                network.zero_gradients();
+                let squares = fixture.pass(&mut network, kind, 0..fixture.images());
+                fixture.compare(
+                    &network,
+                    kind,
+                    squares,
+                    &format!("{name} {kind} {}", instructions.name()),
+                );
+            }
+        }
+    }
+}
+
+/// One image after another, in a network built for more, gives the gradients of the whole batch.
+#[test]
+fn gradients_add_up_over_micro_batches() {
+    let fixture = load("training_conditional");
+    let mut network = fixture.network(2, 1, InstructionSet::detect());
+    let mut squares = 0.0;
+    for image in 0..fixture.images() {
+        squares += fixture.pass(&mut network, "softmax", image..image + 1);
+    }
+    fixture.compare(&network, "softmax", squares, "micro-batches");
+}
+
+#[test]
+fn results_do_not_depend_on_threads_or_on_what_ran_before() {
+    let fixture = load("training_conditional");
+    let gradients = |threads: usize, before: &[&str]| {
+        let mut network = fixture.network(fixture.images(), threads, InstructionSet::detect());
+        for kind in before {
+            fixture.pass(&mut network, kind, 0..2);
+        }
+        network.zero_gradients();
+        let loss = fixture.pass(&mut network, "softmax", 0..fixture.images());
+        (loss, network.gradients().to_vec())
+    };
+    let one = gradients(1, &[]);
+    for (threads, before) in [(2, &[][..]), (3, &["uniform"]), (1, &["softmax", "uniform"])] {
+        assert!(one == gradients(threads, before), "{threads} threads after {before:?}");
+    }
+}
+
+#[test]
+fn parameters_that_change_are_taken_over() {
+    let fixture = load("training_unconditional");
+    let mut network = fixture.network(2, 1, InstructionSet::detect());
+    let first = fixture.pass(&mut network, "softmax", 0..2);
+    let head = network
+        .list()
+        .iter()
+        .find(|parameter| parameter.name == "decoder.conv_out.weight")
+        .map(|parameter| parameter.range())
+        .unwrap();
+    network.parameters_mut()[head.clone()].fill(0.0);
+    let second = fixture.pass(&mut network, "softmax", 0..2);
+    assert!((first - second).abs() > 0.1);
+    network.parameters_mut()[head].copy_from_slice(&fixture.tensors["decoder.conv_out.weight"]);
+    assert_eq!(first, fixture.pass(&mut network, "softmax", 0..2));
+}
+
+#[test]
+fn wrong_sizes_are_errors() {
+    let fixture = load("training_conditional");
+    let mut network = fixture.network(2, 1, InstructionSet::detect());
+    let pixels = fixture.size.0 * fixture.size.1;
+    let image = vec![0.0; 3 * pixels];
+    let length = |result: Result<(), KernelError>| matches!(result, Err(KernelError::Length { .. }));
+    assert!(length(network.encode(&image[1..], &[1.0], None)));
+    assert!(length(network.encode(&image, &[1.0], Some(&[0, 1]))));
+    for class in [-1, 5] {
+        assert!(matches!(
+            network.encode(&image, &[1.0], Some(&[class])),
+            Err(KernelError::Size(_))
+        ));
+    }
+    assert!(matches!(network.encode(&[], &[], None), Err(KernelError::Size(_))));
+    network.encode(&image, &[1.0], Some(&[4])).unwrap();
+    assert!(length(
+        network
+            .decode(Masks::Given(&image), None)
+            .map(|_| ())
+            .and(network.decode(Masks::Given(&image[1..]), None).map(|_| ()))
+    ));
+    assert!(length(network.decode(Masks::Uniform, Some(&[1.0, 2.0])).map(|_| ())));
+    assert!(length(network.backward_decode(&image[1..]).map(|_| ())));
+    assert!(length(network.backward_masks(&image[1..])));
+    let odd = TrainingOptions {
+        height: 15,
+        ..network.options().clone()
+    };
+    assert!(matches!(
+        TrainingNetwork::new(&fixture.architecture, odd),
+        Err(KernelError::Size(_))
+    ));
+}
