@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use factorseg_kernels::Architecture;
 use serde::{Deserialize, Serialize};
 
 /// Upper bounds that no sensible network exceeds. A checkpoint is untrusted input: its configuration is held against
@@ -210,6 +211,21 @@ impl ModelConfig {
     /// Width of the time and class embedding, `4 C`.
     pub fn embedding_channels(&self) -> usize {
         4 * self.base_channels
+    }
+
+    /// The sizes that the CPU's kernels need to know.
+    pub fn architecture(&self) -> Architecture {
+        Architecture {
+            base_channels: self.base_channels,
+            channel_multipliers: self.channel_multipliers.clone(),
+            residual_blocks: self.residual_blocks,
+            attention_levels: (0..self.levels())
+                .map(|level| self.level_has_attention(level))
+                .collect(),
+            attention_heads: self.attention_heads,
+            norm_groups: self.norm_groups,
+            regions: self.regions,
+        }
     }
 
     /// The class index that stands for "no class": the row after the last class.

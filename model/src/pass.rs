@@ -7,10 +7,9 @@ use burn::DispatchDevice;
 use burn::tensor::activation::softmax;
 use burn::tensor::{FloatDType, Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
-use factorseg_kernels::{Architecture, KernelError, PlanOptions, SegmentationPlan, Threads};
+use factorseg_kernels::{KernelError, PlanOptions, SegmentationPlan, Threads};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::config::ModelConfig;
 use crate::device::Runtime;
 use crate::embedding::Conditioning;
 use crate::factorized::MaskNetwork;
@@ -131,7 +130,7 @@ impl CpuPass {
             threads: threads(thread_count)?,
             ..PlanOptions::new(config.image_size, config.image_size)
         };
-        let plan = SegmentationPlan::compile(&architecture(&config), lookup(&weights), &embedding, options)?;
+        let plan = SegmentationPlan::compile(&config.architecture(), lookup(&weights), &embedding, options)?;
         weights.retain(|name, _| name.contains(".embedding.") || name.contains(".norm_2."));
         Ok(Self {
             plan,
@@ -180,20 +179,6 @@ pub(crate) enum CpuPassError {
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
     Kernel(#[from] KernelError),
-}
-
-fn architecture(config: &ModelConfig) -> Architecture {
-    Architecture {
-        base_channels: config.base_channels,
-        channel_multipliers: config.channel_multipliers.clone(),
-        residual_blocks: config.residual_blocks,
-        attention_levels: (0..config.levels())
-            .map(|level| config.level_has_attention(level))
-            .collect(),
-        attention_heads: config.attention_heads,
-        norm_groups: config.norm_groups,
-        regions: config.regions,
-    }
 }
 
 #[cfg(test)]

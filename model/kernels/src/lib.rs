@@ -56,4 +56,4 @@ pub use error::KernelError;
 pub use plan::{Architecture, PlanOptions, SegmentationPlan};
 pub use simd::InstructionSet;
 pub use threads::Threads;
-pub use training::{Masks, Parameter, TrainingNetwork, TrainingOptions};
+pub use training::{AdamUpdate, Masks, Parameter, TrainingNetwork, TrainingOptions, VectorMath};

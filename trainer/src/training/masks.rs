@@ -8,7 +8,7 @@ use super::Tensor;
 use crate::recipe::{MaskShaping, Normalisation};
 
 /// Added to the variance of the logits before the root.
-const VARIANCE_FLOOR: f64 = 1e-5;
+pub(super) const VARIANCE_FLOOR: f64 = 1e-5;
 
 /// Masks `[batch, K, height, width]` (sum 1 over K) from logits of the same shape.
 ///

@@ -5,15 +5,18 @@ pub mod gradients;
 pub mod held_out;
 pub mod masks;
 pub mod monitor;
+pub mod native;
 pub mod optimizer;
 pub mod pictures;
 pub mod random_masks;
 pub mod report;
 pub mod run;
 pub mod run_directory;
+pub mod shaping;
 pub mod signals;
 pub mod state;
 pub mod step;
+pub mod tape;
 
 /// The network on the backend that is chosen at run time.
 pub type Network = factorseg_model::Factorized<factorseg_model::Runtime>;

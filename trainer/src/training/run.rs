@@ -18,8 +18,8 @@ use super::report::Reporter;
 use super::run_directory::{DataDescription, Metric, RunConfig, RunDirectory};
 use super::signals::Signals;
 use super::state::{self, RunningLoss};
-use super::step::{Learner, export};
-use super::{Device, Network, Tensor};
+use super::step::{Learner, Loss, MaskBatch, export};
+use super::{Device, Network};
 use crate::data::batch::BatchMaker;
 use crate::data::cache::ImageCache;
 use crate::data::folder::ImageFolder;
@@ -82,7 +82,7 @@ pub fn resume(path: &Path, json: bool, change: impl FnOnce(&mut RunConfig)) -> R
     let device = device(&config)?;
     let network = config.model.init(&device);
     let mut run = Run::new(directory, config, folder, network)?;
-    let restored = state::restore(&newest, &mut run.learner, &run.config.model, &device)?;
+    let restored = state::restore(&newest, &mut run.learner)?;
     run.directory.rewind(restored.step)?;
     eprintln!("resuming {} at step {}", path.display(), restored.step);
     run.train(restored.running, restored.step, json)
@@ -170,7 +170,8 @@ impl Run {
             schedule,
             recipe: config.recipe.clone(),
         };
-        let learner = Learner::new(model, &config.recipe, config.seed, network, &device);
+        let threads = config.options.threads;
+        let learner = Learner::new(model, &config.recipe, config.seed, network, &device, threads)?;
         Ok(Self {
             directory,
             device,
@@ -193,7 +194,7 @@ impl Run {
             prefetch: options.prefetch,
         };
         let mut loader = Loader::start(self.maker.clone(), self.images.clone(), done, total, loader_options)?;
-        let mut pending: Vec<Tensor<1>> = Vec::new();
+        let mut pending: Vec<Loss> = Vec::new();
         let mut clock = Clock::new(&loader);
         let mut named_broken = 0;
         let mut step = done;
@@ -207,7 +208,7 @@ impl Run {
             let Some(batch) = loader.next_batch()? else {
                 bail!("the input ended before step {step}; see the messages above")
             };
-            let outcome = self.learner.step(&batch, &recipe, phase, phase_step);
+            let outcome = self.learner.step(&batch, &recipe, phase, phase_step)?;
             pending.push(outcome.loss);
             step += 1;
             clock.images += recipe.batch_size as u64;
@@ -226,7 +227,7 @@ impl Run {
             let last = step == total;
             if step % options.log_every.max(1) == 0 || last {
                 fetch(&mut pending, &mut running, step)?;
-                let masks = outcome.masks.map(figures);
+                let masks = outcome.masks.map(MaskBatch::figures);
                 let metric = clock.metric(
                     &loader,
                     step,
@@ -264,20 +265,20 @@ impl Run {
 
     /// The averaged network with the phase's mask shaping put into its head.
     fn exported(&self, phase: &Phase, phase_step: u64) -> Network {
-        let average = &self.learner.average.network;
+        let average = self.learner.average(&self.config.model, &self.device);
         if !phase.mask_head.is_learned() {
-            return average.clone();
+            return average;
         }
         let statistics = match phase.masks.normalise {
             Normalisation::None => None,
-            Normalisation::Batch => self.held_out.statistics(average, &self.device),
+            Normalisation::Batch => self.held_out.statistics(&average, &self.device),
             Normalisation::BatchCentre => self
                 .held_out
-                .statistics(average, &self.device)
+                .statistics(&average, &self.device)
                 .map(|all| all.into_iter().map(|(mean, _)| (mean, 1.0)).collect()),
         };
         export(
-            average.clone(),
+            average,
             phase.masks.temperature.at(phase_step, phase.steps),
             statistics.as_deref(),
         )
@@ -364,16 +365,10 @@ fn describe(phase: &Phase, index: usize, phases: usize) -> String {
     )
 }
 
-fn figures(masks: Tensor<4>) -> MaskFigures {
-    let [images, regions, _, _] = masks.dims();
-    let values: Vec<f32> = masks.into_data().iter::<f32>().collect();
-    MaskFigures::of(&values, images, regions)
-}
-
 /// Adds the losses that are still on the device to the sums.
-fn fetch(pending: &mut Vec<Tensor<1>>, running: &mut RunningLoss, step: u64) -> Result<()> {
+fn fetch(pending: &mut Vec<Loss>, running: &mut RunningLoss, step: u64) -> Result<()> {
     for loss in pending.drain(..) {
-        let value: f32 = loss.into_scalar();
+        let value = loss.value();
         if !value.is_finite() {
             bail!(
                 "the loss is {value} at or shortly before step {step}; lower the learning rate or set gradient_clip in the recipe. \
@@ -441,13 +436,11 @@ mod tests {
 
     #[test]
     fn losses_are_summed_and_must_be_finite() {
-        let device = DeviceSpec::Cpu.resolve().unwrap();
-        let loss = |value: f32| Tensor::<1>::from_floats([value], &device);
         let mut running = RunningLoss::default();
-        fetch(&mut vec![loss(0.5), loss(0.25)], &mut running, 2).unwrap();
+        fetch(&mut vec![Loss::Known(0.5), Loss::Known(0.25)], &mut running, 2).unwrap();
         assert_eq!(running, RunningLoss { sum: 0.75, count: 2 });
         for wild in [f32::NAN, f32::INFINITY] {
-            let error = fetch(&mut vec![loss(1.0), loss(wild)], &mut running, 7)
+            let error = fetch(&mut vec![Loss::Known(1.0), Loss::Known(wild)], &mut running, 7)
                 .unwrap_err()
                 .to_string();
             assert!(

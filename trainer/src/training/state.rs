@@ -13,17 +13,14 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::TensorData;
 use factorseg_model::checkpoint::{self, WeightType};
-use factorseg_model::parameters::{parameter_specs, visit_values};
 use factorseg_model::{CheckpointError, CheckpointInfo, ModelConfig};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::optimizer::Moments;
-use super::step::{Learner, on_device};
-use super::{Device, Network, Tensor};
+use super::Network;
+use super::step::{Learner, Moments, Snapshot};
 
 const MODEL: &str = "model.safetensors";
 const STATE: &str = "state.safetensors";
@@ -203,19 +200,20 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 
 fn encode(step: u64, learner: &Learner, running: RunningLoss) -> Result<Vec<u8>, String> {
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-    let mut add = |kind: &str, name: &str, shape: &[usize], values: Vec<f32>| {
+    let mut add = |kind: &str, name: &str, shape: &[usize], values: &[f32]| {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         tensors.push((format!("{kind}/{name}"), shape.to_vec(), bytes));
     };
-    visit_values(&learner.network, |name, shape, values| add("raw", name, shape, values));
-    visit_values(&learner.average.network, |name, shape, values| {
-        add("average", name, shape, values)
-    });
-    for (name, moments) in learner.names.iter().zip(&learner.adam.moments) {
+    let snapshot = learner.snapshot();
+    for (kind, values) in [("raw", &snapshot.raw), ("average", &snapshot.average)] {
+        for (spec, values) in learner.specs().iter().zip(values) {
+            add(kind, &spec.name, &spec.shape, values);
+        }
+    }
+    for (spec, moments) in learner.specs().iter().zip(&snapshot.moments) {
         if let Some(moments) = moments {
-            for (kind, tensor) in [("first", &moments.first), ("second", &moments.second)] {
-                let data = tensor.to_data();
-                add(kind, name, &data.shape, data.iter::<f32>().collect());
+            for (kind, values) in [("first", &moments.first), ("second", &moments.second)] {
+                add(kind, &spec.name, &[values.len()], values);
             }
         }
     }
@@ -223,8 +221,7 @@ fn encode(step: u64, learner: &Learner, running: RunningLoss) -> Result<Vec<u8>,
         step,
         loss_sum_bits: running.sum.to_bits(),
         loss_count: running.count,
-        updates: learner
-            .adam
+        updates: snapshot
             .moments
             .iter()
             .map(|moments| moments.as_ref().map(|m| m.updates))
@@ -286,16 +283,11 @@ pub struct Restored {
     pub running: RunningLoss,
 }
 
-/// Puts the state of checkpoint folder `path` into `learner`; `device` has no gradient tape.
+/// Puts the state of checkpoint folder `path` into `learner`.
 ///
 /// # Errors
 /// If a file is missing, damaged, or belongs to another network.
-pub fn restore(
-    path: &Path,
-    learner: &mut Learner,
-    model: &ModelConfig,
-    device: &Device,
-) -> Result<Restored, StateError> {
+pub fn restore(path: &Path, learner: &mut Learner) -> Result<Restored, StateError> {
     let damaged = |reason: String| StateError::Damaged {
         path: path.to_owned(),
         reason,
@@ -349,7 +341,7 @@ pub fn restore(
             .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
             .collect())
     };
-    let specs = parameter_specs(&learner.network);
+    let specs = learner.specs();
     let counts: Vec<usize> = specs.iter().map(|spec| spec.shape.iter().product()).collect();
     if progress.updates.len() != specs.len() {
         return Err(damaged(format!(
@@ -365,27 +357,28 @@ pub fn restore(
             .map(|(spec, count)| read(kind, &spec.name, *count))
             .collect()
     };
-    learner.network = on_device(model, &learner.device, all("raw")?);
-    learner.average.network = on_device(model, device, all("average")?);
-    for (index, updates) in progress.updates.iter().enumerate() {
-        let (name, count) = (&specs[index].name, counts[index]);
-        learner.adam.moments[index] = match updates {
-            None => None,
-            Some(updates) => {
-                let tensor = |kind| -> Result<Tensor<1>, StateError> {
-                    Ok(Tensor::from_data(
-                        TensorData::new(read(kind, name, count)?, [count]),
-                        device,
-                    ))
-                };
-                Some(Moments {
-                    first: tensor("first")?,
-                    second: tensor("second")?,
-                    updates: *updates,
+    let moments = specs
+        .iter()
+        .zip(&counts)
+        .zip(&progress.updates)
+        .map(|((spec, count), updates)| {
+            updates
+                .map(|updates| {
+                    Ok(Moments {
+                        first: read("first", &spec.name, *count)?,
+                        second: read("second", &spec.name, *count)?,
+                        updates,
+                    })
                 })
-            }
-        };
-    }
+                .transpose()
+        })
+        .collect::<Result<_, StateError>>()?;
+    let snapshot = Snapshot {
+        raw: all("raw")?,
+        average: all("average")?,
+        moments,
+    };
+    learner.restore(snapshot);
     let running = RunningLoss {
         sum: f64::from_bits(progress.loss_sum_bits),
         count: progress.loss_count,

@@ -9,6 +9,7 @@
 //! | `layout` | between parameters and packed weights |
 //! | `weight_gradient`, `product` | gradients of convolution weights |
 //! | `normalisation`, `attention`, `embedding`, `pixels` | what lies between convolutions |
+//! | `optimizer` | AdamW, clipping and averages on flat vectors |
 //!
 //! Convolutions run forward as in the segmentation pass, and so do the gradients of their inputs, with turned weights;
 //! see [`crate`].
@@ -19,6 +20,7 @@ mod embedding;
 mod layout;
 mod network;
 mod normalisation;
+mod optimizer;
 mod parameters;
 mod pixels;
 mod product;
@@ -27,4 +29,5 @@ mod step;
 mod weight_gradient;
 
 pub use network::{Masks, TrainingNetwork, TrainingOptions};
+pub use optimizer::{AdamUpdate, VectorMath};
 pub use parameters::Parameter;

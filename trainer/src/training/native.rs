@@ -1,0 +1,339 @@
+//! Learning on the CPU: the network's own kernels over flat vectors.
+
+use std::ops::Range;
+
+use factorseg_kernels::{
+    AdamUpdate, InstructionSet, KernelError, Masks, Threads, TrainingNetwork, TrainingOptions, VectorMath,
+};
+use factorseg_model::ModelConfig;
+use factorseg_model::parameters::ParameterSpec;
+use rand_chacha::ChaCha8Rng;
+
+use super::ema::Average;
+use super::masks::gumbel;
+use super::random_masks::random_masks;
+use super::shaping::{self, Volume};
+use super::step::{
+    DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Snapshot, StepOutcome, kept_middles, random_head,
+};
+use crate::data::batch::{Batch, MicroBatch};
+use crate::data::order::{Stream, random};
+use crate::recipe::{AdamConfig, MaskHead, Phase, Recipe};
+
+/// Weights, their average and Adam's moments as flat vectors, all in the network's order.
+pub struct NativeLearner {
+    network: TrainingNetwork,
+    math: VectorMath,
+    average: Vec<f32>,
+    average_rate: f64,
+    first: Vec<f32>,
+    second: Vec<f32>,
+    /// Adam's updates of each parameter; `None` before the first.
+    updates: Vec<Option<u64>>,
+    adam: AdamConfig,
+    specs: Vec<ParameterSpec>,
+    ranges: Vec<Range<usize>>,
+    regions: usize,
+    seed: u64,
+}
+
+impl std::fmt::Debug for NativeLearner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("NativeLearner")
+            .field("parameters", &self.average.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl NativeLearner {
+    /// A learner that starts at `values`, those of `specs`, on `threads` threads (0: one per core).
+    ///
+    /// # Errors
+    /// If the threads cannot be started.
+    pub fn new(
+        model: &ModelConfig,
+        recipe: &Recipe,
+        seed: u64,
+        specs: Vec<ParameterSpec>,
+        values: &[Vec<f32>],
+        threads: usize,
+    ) -> Result<Self, KernelError> {
+        let threads = Threads::new(threads)?;
+        let instructions = InstructionSet::detect();
+        let options = TrainingOptions {
+            classes: model.classes,
+            height: model.image_size,
+            width: model.image_size,
+            batch: recipe.micro_batch.unwrap_or(recipe.batch_size).min(recipe.batch_size),
+            threads: threads.clone(),
+            instructions,
+        };
+        let mut network = TrainingNetwork::new(&model.architecture(), options)?;
+        let ranges: Vec<Range<usize>> = network.list().iter().map(|parameter| parameter.range()).collect();
+        let same = network.list().len() == specs.len()
+            && network
+                .list()
+                .iter()
+                .zip(&specs)
+                .all(|(ours, theirs)| ours.name == theirs.name && ours.shape == theirs.shape);
+        if !same {
+            return Err(KernelError::Size(
+                "the parameters of the kernels' network are not those of the model".to_owned(),
+            ));
+        }
+        let values = values.concat();
+        network.parameters_mut().copy_from_slice(&values);
+        let count = values.len();
+        Ok(Self {
+            network,
+            math: VectorMath::new(threads, instructions),
+            average: values,
+            average_rate: recipe.ema_rate,
+            first: vec![0.0; count],
+            second: vec![0.0; count],
+            updates: vec![None; specs.len()],
+            adam: recipe.adam,
+            specs,
+            ranges,
+            regions: model.regions,
+            seed,
+        })
+    }
+
+    /// Names and shapes of the parameters.
+    pub fn specs(&self) -> &[ParameterSpec] {
+        &self.specs
+    }
+
+    /// What happens once, before the first step of phase `index`.
+    pub fn enter(&mut self, index: usize, phase: &Phase) {
+        if phase.reset_optimizer {
+            self.updates.fill(None);
+        }
+        let MaskHead::Released { std, from_decoder } = phase.mask_head else {
+            return;
+        };
+        let mut random = random(self.seed, Stream::MaskHead, index as u64);
+        for place in 0..self.specs.len() {
+            let ParameterSpec { name, shape } = &self.specs[place];
+            let Some(rest) = name.strip_prefix(MASK_GENERATOR) else {
+                continue;
+            };
+            let range = self.ranges[place].clone();
+            let parameters = self.network.parameters_mut();
+            match name.strip_prefix(MASK_HEAD) {
+                Some("weight") => parameters[range.clone()].copy_from_slice(&random_head(&mut random, std, shape)),
+                Some(_) => parameters[range.clone()].fill(0.0),
+                None if from_decoder => {
+                    let source = format!("{DECODER}{rest}");
+                    if let Some(source) = self.specs.iter().position(|spec| spec.name == source) {
+                        parameters.copy_within(self.ranges[source].clone(), range.start);
+                    }
+                }
+                None => {}
+            }
+            // Neither the average nor Adam should remember what is gone.
+            self.average[range.clone()].copy_from_slice(&parameters[range]);
+            self.updates[place] = None;
+        }
+    }
+
+    /// Trains on one batch, which is step `step` of all and `phase_step` of `phase`.
+    ///
+    /// # Errors
+    /// If the batch does not fit the network.
+    pub fn step(
+        &mut self,
+        batch: &Batch,
+        recipe: &Recipe,
+        phase: &Phase,
+        phase_step: u64,
+    ) -> Result<StepOutcome, KernelError> {
+        let temperature = phase.masks.temperature.at(phase_step, phase.steps);
+        let mut chance = random(self.seed, Stream::Masks, batch.step);
+        self.network.zero_gradients();
+        let (mut loss, mut masks) = (0.0, None);
+        for part in &batch.parts {
+            let weight = part.size as f64 / recipe.batch_size as f64;
+            loss += self.pass(part, phase, temperature, weight, &mut chance, &mut masks)?;
+        }
+        self.update(phase, phase.learning_rate_at(phase_step), recipe.gradient_clip);
+        let rate = Average::rate_at(self.average_rate, batch.step);
+        self.math.average(&mut self.average, self.network.parameters(), rate);
+        Ok(StepOutcome {
+            loss: Loss::Known(loss as f32),
+            masks: masks.filter(|_| phase.mask_head.is_learned()),
+        })
+    }
+
+    /// Forward and backward of one micro-batch; returns its loss times `weight`, whose gradient is added.
+    fn pass(
+        &mut self,
+        part: &MicroBatch,
+        phase: &Phase,
+        temperature: f64,
+        weight: f64,
+        chance: &mut ChaCha8Rng,
+        last_masks: &mut Option<MaskBatch>,
+    ) -> Result<f64, KernelError> {
+        let network = &mut self.network;
+        let side = network.options().height;
+        let timesteps: Vec<f32> = part.timesteps.iter().map(|timestep| *timestep as f32).collect();
+        let classes = (!part.classes.is_empty()).then_some(part.classes.as_slice());
+        network.encode(&part.noised, &timesteps, classes)?;
+        let (images, regions) = (part.size, self.regions);
+        let mut steps = Vec::new();
+        let masks = match phase.mask_head {
+            MaskHead::Uniform => None,
+            MaskHead::RandomPartition { softness } => Some(random_masks(chance, images, regions, side, softness)),
+            MaskHead::Released { .. } | MaskHead::Trained => {
+                let mut volume = Volume {
+                    values: network.mask_logits().to_vec(),
+                    images,
+                    regions,
+                };
+                let noise = (phase.masks.gumbel > 0.0).then(|| gumbel(chance, volume.values.len()));
+                steps = shaping::steps(&phase.masks, temperature, noise);
+                shaping::forward(&mut steps, &mut volume);
+                Some(volume.values)
+            }
+        };
+        let kept = (phase.middle_dropout > 0.0).then(|| kept_middles(chance, images, phase.middle_dropout));
+        let given = masks.as_deref().map_or(Masks::Uniform, Masks::Given);
+        let predicted = network.decode(given, kept.as_deref())?;
+        let scale = weight / part.noise.len() as f64;
+        let mut squares = 0.0;
+        let slopes: Vec<f32> = predicted
+            .iter()
+            .zip(&part.noise)
+            .map(|(predicted, noise)| {
+                let error = predicted - noise;
+                squares += f64::from(error * error);
+                (2.0 * scale) as f32 * error
+            })
+            .collect();
+        let mask_slopes = network.backward_decode(&slopes)?;
+        if !steps.is_empty() {
+            let mut slopes = Volume {
+                values: mask_slopes.to_vec(),
+                images,
+                regions,
+            };
+            shaping::backward(&steps, &mut slopes);
+            network.backward_masks(&slopes.values)?;
+        }
+        network.backward_encode();
+        *last_masks = masks.map(|values| MaskBatch::Host {
+            values,
+            images,
+            regions,
+        });
+        Ok(squares * scale)
+    }
+
+    /// Clips the gradients and moves the parameters.
+    fn update(&mut self, phase: &Phase, rate: f64, clip: Option<f64>) {
+        let (parameters, gradients) = self.network.parameters_and_gradients();
+        if let Some(limit) = clip {
+            let norm = self.math.square_sum(gradients).sqrt();
+            let factor = limit / (norm + 1e-12);
+            // Not `min`: a norm that is no number must not pass for a small one.
+            if !(factor >= 1.0) {
+                self.math.scale(gradients, factor as f32);
+            }
+        }
+        let mut place = 0;
+        while place < self.specs.len() {
+            let plan = |place: usize| {
+                let masks = self.specs[place].name.starts_with(MASK_GENERATOR);
+                let factor = if masks {
+                    phase.mask_generator_factor
+                } else {
+                    phase.denoiser_factor
+                };
+                // The mask generator has a gradient only where it makes the masks.
+                let takes_part = !masks || phase.mask_head.is_learned();
+                (if takes_part { rate * factor } else { 0.0 }, self.updates[place])
+            };
+            // Neighbours that are treated alike are one vector.
+            let first = place;
+            let (rate, updates) = plan(first);
+            while place < self.specs.len() && plan(place) == (rate, updates) {
+                place += 1;
+            }
+            if rate == 0.0 {
+                continue;
+            }
+            let range = self.ranges[first].start..self.ranges[place - 1].end;
+            if updates.is_none() {
+                self.first[range.clone()].fill(0.0);
+                self.second[range.clone()].fill(0.0);
+            }
+            let updates = updates.unwrap_or(0) + 1;
+            let update = AdamUpdate {
+                beta_1: self.adam.beta_1,
+                beta_2: self.adam.beta_2,
+                epsilon: self.adam.epsilon,
+                weight_decay: self.adam.weight_decay,
+                rate,
+                updates,
+            };
+            self.math.adam(
+                update,
+                &mut parameters[range.clone()],
+                &gradients[range.clone()],
+                &mut self.first[range.clone()],
+                &mut self.second[range],
+            );
+            self.updates[first..place].fill(Some(updates));
+        }
+    }
+
+    /// Everything that a checkpoint holds.
+    pub fn snapshot(&self) -> Snapshot {
+        let split = |values: &[f32]| -> Vec<Vec<f32>> {
+            self.ranges.iter().map(|range| values[range.clone()].to_vec()).collect()
+        };
+        let moments = self
+            .ranges
+            .iter()
+            .zip(&self.updates)
+            .map(|(range, updates)| {
+                updates.map(|updates| Moments {
+                    first: self.first[range.clone()].to_vec(),
+                    second: self.second[range.clone()].to_vec(),
+                    updates,
+                })
+            })
+            .collect();
+        Snapshot {
+            raw: split(self.network.parameters()),
+            average: split(&self.average),
+            moments,
+        }
+    }
+
+    /// Goes back to a snapshot of a learner of the same network.
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        let parameters = self.network.parameters_mut();
+        for (index, range) in self.ranges.iter().enumerate() {
+            parameters[range.clone()].copy_from_slice(&snapshot.raw[index]);
+            self.average[range.clone()].copy_from_slice(&snapshot.average[index]);
+            let moments = snapshot.moments[index].as_ref();
+            self.updates[index] = moments.map(|moments| moments.updates);
+            if let Some(moments) = moments {
+                self.first[range.clone()].copy_from_slice(&moments.first);
+                self.second[range.clone()].copy_from_slice(&moments.second);
+            }
+        }
+    }
+
+    /// The averaged weights, by parameter.
+    pub fn average(&self) -> Vec<Vec<f32>> {
+        self.ranges
+            .iter()
+            .map(|range| self.average[range.clone()].to_vec())
+            .collect()
+    }
+}

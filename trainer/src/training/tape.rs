@@ -1,0 +1,263 @@
+//! Learning with burn's gradient tape, on any device: what runs on a GPU.
+
+use burn::tensor::{Int, TensorData};
+use factorseg_model::parameters::{ParameterSpec, map_values, parameter_specs, visit_values};
+use factorseg_model::{ModelConfig, Runtime};
+use rand_chacha::ChaCha8Rng;
+
+use super::ema::Average;
+use super::gradients::Gradients;
+use super::masks::{gumbel, shape_masks};
+use super::optimizer::{self, Adam};
+use super::random_masks::random_masks;
+use super::step::{
+    DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Snapshot, StepOutcome, kept_middles, on_device,
+    random_head,
+};
+use super::{Device, Network, Tensor};
+use crate::data::batch::{Batch, MicroBatch};
+use crate::data::order::{Stream, random};
+use crate::recipe::{MaskHead, Phase, Recipe};
+
+/// The network in training: weights, their average, and Adam's moments.
+#[derive(Debug)]
+pub struct TapeLearner {
+    /// Device with a gradient tape.
+    device: Device,
+    /// The device itself.
+    plain: Device,
+    network: Network,
+    average: Average,
+    adam: Adam,
+    specs: Vec<ParameterSpec>,
+    model: ModelConfig,
+    seed: u64,
+}
+
+impl TapeLearner {
+    /// A learner of `network` (on any device) on `device` (without a gradient tape).
+    pub fn new(model: &ModelConfig, recipe: &Recipe, seed: u64, network: Network, device: &Device) -> Self {
+        let specs = parameter_specs(&network);
+        let tape = Device::autodiff(device.clone());
+        let mut values = Vec::with_capacity(specs.len());
+        visit_values(&network, |_, _, value| values.push(value));
+        let average = on_device(model, device, values.clone());
+        let network = on_device(model, &tape, values);
+        Self {
+            device: tape,
+            plain: device.clone(),
+            network,
+            average: Average::new(recipe.ema_rate, average),
+            adam: Adam::new(recipe.adam, specs.len()),
+            specs,
+            model: model.clone(),
+            seed,
+        }
+    }
+
+    /// Names and shapes of the parameters.
+    pub fn specs(&self) -> &[ParameterSpec] {
+        &self.specs
+    }
+
+    /// What happens once, before the first step of phase `index`.
+    pub fn enter(&mut self, index: usize, phase: &Phase) {
+        if phase.reset_optimizer {
+            self.adam.reset();
+        }
+        let MaskHead::Released { std, from_decoder } = phase.mask_head else {
+            return;
+        };
+        let mut decoder = std::collections::HashMap::new();
+        if from_decoder {
+            visit_values(&self.network, |name, _, values| {
+                if let Some(rest) = name.strip_prefix(DECODER) {
+                    decoder.insert(format!("{MASK_GENERATOR}{rest}"), values);
+                }
+            });
+        }
+        let mut random = random(self.seed, Stream::MaskHead, index as u64);
+        self.network = map_values(self.network.clone(), |name, shape| match name.strip_prefix(MASK_HEAD) {
+            Some("weight") => Some(random_head(&mut random, std, shape)),
+            Some(_) => Some(vec![0.0; shape.iter().product()]),
+            None => decoder.remove(name),
+        });
+        // Neither the average nor Adam should remember the head that is gone.
+        let replaced: Vec<bool> = self
+            .specs
+            .iter()
+            .map(|spec| spec.name.starts_with(MASK_GENERATOR))
+            .collect();
+        self.average.copy(&self.network, &replaced);
+        for (moments, replaced) in self.adam.moments.iter_mut().zip(replaced) {
+            if replaced {
+                *moments = None;
+            }
+        }
+    }
+
+    /// Trains on one batch, which is step `step` of all and `phase_step` of `phase`.
+    pub fn step(&mut self, batch: &Batch, recipe: &Recipe, phase: &Phase, phase_step: u64) -> StepOutcome {
+        let temperature = phase.masks.temperature.at(phase_step, phase.steps);
+        let total = recipe.batch_size as f64;
+        let mut sums: Option<(Gradients, Tensor<1>)> = None;
+        let mut masks = None;
+        let mut chance = random(self.seed, Stream::Masks, batch.step);
+        for part in &batch.parts {
+            let (loss, part_masks) = self.loss(part, phase, temperature, &mut chance);
+            let loss = loss * (part.size as f64 / total);
+            let gradients = Gradients::of(&loss, &self.network);
+            let loss = loss.inner();
+            masks = part_masks.map(Tensor::inner);
+            sums = Some(match sums {
+                None => (gradients, loss),
+                Some((mut sum, losses)) => {
+                    sum.add(gradients);
+                    (sum, losses + loss)
+                }
+            });
+        }
+        let Some((mut gradients, loss)) = sums else {
+            return StepOutcome {
+                loss: Loss::Known(0.0),
+                masks: None,
+            };
+        };
+        if let Some(limit) = recipe.gradient_clip {
+            gradients.clip(limit);
+        }
+        let rate = phase.learning_rate_at(phase_step);
+        let rates: Vec<f64> = self
+            .specs
+            .iter()
+            .map(|spec| {
+                let masks = spec.name.starts_with(MASK_GENERATOR);
+                rate * if masks {
+                    phase.mask_generator_factor
+                } else {
+                    phase.denoiser_factor
+                }
+            })
+            .collect();
+        self.network = self.adam.step(self.network.clone(), gradients, &rates);
+        self.average.update(&self.network, batch.step);
+        StepOutcome {
+            loss: Loss::Pending(loss),
+            masks: masks.map(MaskBatch::Device),
+        }
+    }
+
+    /// Mean squared error of the noise (Eq. 8) and the masks it was predicted with.
+    fn loss(
+        &self,
+        part: &MicroBatch,
+        phase: &Phase,
+        temperature: f64,
+        chance: &mut ChaCha8Rng,
+    ) -> (Tensor<1>, Option<Tensor<4>>) {
+        let side = ((part.noise.len() / (3 * part.size)) as f64).sqrt() as usize;
+        let shape = [part.size, 3, side, side];
+        let images = |values: &[f32]| self.tensor(values.to_vec(), shape);
+        let integers = |values: &[i32]| {
+            burn::tensor::Tensor::<Runtime, 1, Int>::from_data(
+                TensorData::new(values.to_vec(), [values.len()]),
+                &self.device,
+            )
+        };
+        let class = (!part.classes.is_empty()).then(|| integers(&part.classes));
+        let network = &self.network.mask_network;
+        let timesteps: Vec<f32> = part.timesteps.iter().map(|timestep| *timestep as f32).collect();
+        let timesteps = Tensor::<1>::from_data(TensorData::new(timesteps, [part.size]), &self.device);
+        let mut features = network.features(images(&part.noised), network.embed_float(timesteps, class));
+        let masks = match phase.mask_head {
+            MaskHead::Uniform => None,
+            MaskHead::RandomPartition { softness } => {
+                let masks = random_masks(chance, part.size, self.model.regions, side, softness);
+                Some(self.tensor(masks, [part.size, self.model.regions, side, side]))
+            }
+            MaskHead::Released { .. } | MaskHead::Trained => {
+                let logits = network.mask_logits(&features);
+                let shape = logits.dims();
+                let noise =
+                    (phase.masks.gumbel > 0.0).then(|| self.tensor(gumbel(chance, shape.iter().product()), shape));
+                Some(shape_masks(logits, &phase.masks, temperature, noise))
+            }
+        };
+        if phase.middle_dropout > 0.0 {
+            let kept = kept_middles(chance, part.size, phase.middle_dropout);
+            features.middle = features.middle * self.tensor(kept, [part.size, 1, 1, 1]);
+        }
+        let predicted = match &masks {
+            Some(masks) => self.network.decode(&features, masks.clone()),
+            // K equal branches, each on 1/K of the features, weighted by 1/K: one of them is the sum.
+            None => {
+                let uniform = Tensor::full(
+                    [part.size, 1, side, side],
+                    1.0 / self.model.regions as f64,
+                    &self.device,
+                );
+                self.network.decode(&features, uniform) * self.model.regions as f64
+            }
+        };
+        let loss = (predicted - images(&part.noise)).square().mean();
+        (loss, masks.filter(|_| phase.mask_head.is_learned()))
+    }
+
+    fn tensor(&self, values: Vec<f32>, shape: [usize; 4]) -> Tensor<4> {
+        Tensor::from_data(TensorData::new(values, shape), &self.device)
+    }
+
+    /// Everything that a checkpoint holds.
+    pub fn snapshot(&self) -> Snapshot {
+        let values = |network: &Network| {
+            let mut all = Vec::new();
+            visit_values(network, |_, _, values| all.push(values));
+            all
+        };
+        let flat = |tensor: &Tensor<1>| tensor.to_data().iter::<f32>().collect();
+        Snapshot {
+            raw: values(&self.network),
+            average: values(&self.average.network),
+            moments: self
+                .adam
+                .moments
+                .iter()
+                .map(|moments| {
+                    moments.as_ref().map(|moments| Moments {
+                        first: flat(&moments.first),
+                        second: flat(&moments.second),
+                        updates: moments.updates,
+                    })
+                })
+                .collect(),
+        }
+    }
+
+    /// Goes back to a snapshot of a learner of the same network.
+    pub fn restore(&mut self, snapshot: Snapshot) {
+        self.network = on_device(&self.model, &self.device, snapshot.raw);
+        self.average.network = on_device(&self.model, &self.plain, snapshot.average);
+        let flat = |values: Vec<f32>| {
+            let count = values.len();
+            Tensor::<1>::from_data(TensorData::new(values, [count]), &self.plain)
+        };
+        self.adam.moments = snapshot
+            .moments
+            .into_iter()
+            .map(|moments| {
+                moments.map(|moments| optimizer::Moments {
+                    first: flat(moments.first),
+                    second: flat(moments.second),
+                    updates: moments.updates,
+                })
+            })
+            .collect();
+    }
+
+    /// The averaged weights, by parameter.
+    pub fn average(&self) -> Vec<Vec<f32>> {
+        let mut all = Vec::new();
+        visit_values(&self.average.network, |_, _, values| all.push(values));
+        all
+    }
+}
