@@ -139,3 +139,46 @@ fn a_finished_run_resumes_to_nothing() {
     expect(&mut scratch.resume("run"), 0);
     assert!(before == state(&scratch.path("run"), 10));
 }
+
+#[test]
+fn a_competition_resumes_with_the_same_bits_and_names_its_foreground() {
+    let scratch = Scratch::new();
+    let competition = [
+        "mask_head = \"trained\"\nmasks = { normalise = \"batch\", hard = 1.0, gumbel = 0.5, temperature = { from = 0.5, to = 0.5 } }",
+        "mask_head = \"trained\"\ncompetition = { block = 0.3, foreground = [0.3, 0.3] }",
+    ];
+    let recipe = common::RECIPE.replace(competition[0], competition[1]);
+    assert_ne!(recipe, common::RECIPE);
+    scratch.write("recipe.toml", recipe);
+    let refused = scratch.train("three", &["--regions", "3"]).output().unwrap();
+    let message = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && message.contains("use --regions 2"),
+        "{message}"
+    );
+
+    let more = ["--regions", "2", "--save-every", "1", "--keep", "99"];
+    expect(&mut scratch.train("whole", &more), 0);
+    let (whole, part) = (scratch.path("whole"), scratch.path("part"));
+    assert!(
+        Command::new("cp")
+            .arg("-r")
+            .arg(&whole)
+            .arg(&part)
+            .status()
+            .unwrap()
+            .success()
+    );
+    std::fs::remove_dir_all(part.join("checkpoints/step-000000010")).unwrap();
+    expect(&mut scratch.resume("part"), 0);
+    assert_same_run(&whole, &part, 10);
+
+    let model = whole.join("model.safetensors");
+    let output = common::program()
+        .args(["inspect", "--json"])
+        .arg(model)
+        .output()
+        .unwrap();
+    let description: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(description["info"]["foreground_regions"], serde_json::json!([1]));
+}

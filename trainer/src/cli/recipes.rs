@@ -9,7 +9,7 @@ use crate::recipe::{BUILT_IN, Recipe};
 
 /// List the built-in training recipes, or print one to start a file from.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  factorseg recipes two-phase > mine.toml")]
+#[command(after_help = "Example:\n  factorseg recipes competition > mine.toml")]
 pub struct Recipes {
     /// Recipe to print
     name: Option<String>,

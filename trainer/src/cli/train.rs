@@ -10,8 +10,8 @@ use factorseg_model::{DeviceSpec, ModelConfig, Preset};
 use super::{exit_code, set_threads};
 use crate::data::folder::ImageFolder;
 use crate::recipe::Recipe;
-use crate::training::run;
 use crate::training::run_directory::{DataDescription, RunConfig, RunOptions};
+use crate::training::{competition, run};
 
 /// Train a model on a folder of images, without labels.
 ///
@@ -22,7 +22,7 @@ use crate::training::run_directory::{DataDescription, RunConfig, RunOptions};
 Examples:
   factorseg train photos --run runs/photos
   factorseg train imagenet/train --run runs/imagenet --preset paper-64 --recipe paper-imagenet --micro-batch 64
-  factorseg recipes two-phase > mine.toml && factorseg train birds --run runs/birds --recipe mine.toml --steps 20000
+  factorseg recipes competition > mine.toml && factorseg train birds --run runs/birds --recipe mine.toml --steps 20000
   factorseg resume runs/photos")]
 pub struct Train {
     /// Folder of images
@@ -34,7 +34,7 @@ pub struct Train {
     #[arg(long, default_value = "small")]
     preset: Preset,
     /// Schedule: a built-in name (see `factorseg recipes`) or a TOML or JSON file
-    #[arg(long, default_value = "two-phase", value_name = "NAME|FILE")]
+    #[arg(long, default_value = "competition", value_name = "NAME|FILE")]
     recipe: String,
     /// Start from the weights of a checkpoint
     #[arg(long, value_name = "CHECKPOINT")]
@@ -126,8 +126,17 @@ impl Train {
             folder = folder.without_classes();
         }
         let recipe = self.recipe()?;
-        let model = self.model(folder.classes.len())?;
+        let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
+        let model = self.model(folder.classes.len(), competes)?;
         recipe.validate_for(model.schedule.timesteps)?;
+        if competes && model.regions != competition::REGIONS {
+            bail!(
+                "recipe {} lets a background and a foreground compete; use --regions {} instead of {}",
+                recipe.name,
+                competition::REGIONS,
+                model.regions
+            );
+        }
         if model.regions == 1 && recipe.phases.iter().any(|phase| phase.masks != Default::default()) {
             bail!("one region has nothing to mask; use --regions 2 or more, or a recipe without masks settings");
         }
@@ -185,8 +194,11 @@ impl Train {
         Ok(recipe)
     }
 
-    fn model(&self, classes: usize) -> Result<ModelConfig> {
+    fn model(&self, classes: usize, competes: bool) -> Result<ModelConfig> {
         let mut model = ModelConfig::preset(self.preset);
+        if competes {
+            model.regions = competition::REGIONS;
+        }
         model.classes = classes;
         let set = |field: &mut usize, value: Option<usize>| *field = value.unwrap_or(*field);
         set(&mut model.regions, self.regions);

@@ -5,6 +5,7 @@
 //! generator later. Recipes are TOML (or JSON) files that can be copied and edited; some are built
 //! in ([`BUILT_IN`]).
 
+mod competition;
 mod phase;
 
 use std::path::Path;
@@ -12,10 +13,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use competition::Competition;
 pub use phase::{MaskHead, MaskShaping, Normalisation, Phase, Ramp};
 
 /// Recipes that the program carries: name and TOML text.
-pub const BUILT_IN: [(&str, &str); 4] = [
+pub const BUILT_IN: [(&str, &str); 5] = [
+    ("competition", include_str!("../../recipes/competition.toml")),
     ("paper-cub", include_str!("../../recipes/paper-cub.toml")),
     ("paper-ffhq", include_str!("../../recipes/paper-ffhq.toml")),
     ("paper-imagenet", include_str!("../../recipes/paper-imagenet.toml")),
@@ -286,6 +289,14 @@ impl Recipe {
                 last <= timesteps,
                 "timesteps within the model's noise schedule",
             )?;
+            if let Some(competition) = &phase.competition {
+                self.check(
+                    &format!("phases[{index}] ({}) competition.timesteps", phase.name),
+                    format!("{:?}", competition.timesteps),
+                    competition.timesteps.1 <= timesteps,
+                    "timesteps within the model's noise schedule",
+                )?;
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::RecipeError;
+use super::{Competition, RecipeError};
 
 /// What the masks are in a phase.
 ///
@@ -149,13 +149,17 @@ pub struct Phase {
     /// How logits become masks.
     #[serde(default)]
     pub masks: MaskShaping,
+    /// Two regions compete to denoise hidden parts of the picture; unset: the paper's decoder (Eq. 6 and 7) on the whole
+    /// picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub competition: Option<Competition>,
 }
 
 fn one() -> f64 {
     1.0
 }
 
-type Check<'a> = dyn Fn(&str, String, bool, &'static str) -> Result<(), RecipeError> + 'a;
+pub(super) type Check<'a> = dyn Fn(&str, String, bool, &'static str) -> Result<(), RecipeError> + 'a;
 
 impl Phase {
     pub(super) fn validate(&self, check: &Check<'_>) -> Result<(), RecipeError> {
@@ -214,6 +218,19 @@ impl Phase {
             (0.0..=10.0).contains(&self.masks.gumbel),
             "a number from 0 to 10",
         )?;
+        if let Some(competition) = &self.competition {
+            competition.validate(check)?;
+            let plain = MaskShaping {
+                temperature: self.masks.temperature,
+                ..MaskShaping::default()
+            };
+            check(
+                "competition",
+                format!("set beside mask_head {:?} and masks {:?}", self.mask_head, self.masks),
+                self.mask_head.is_learned() && self.masks == plain && self.middle_dropout == 0.0,
+                "learned masks, shaped by their temperature alone, and no middle_dropout",
+            )?;
+        }
         let temperature = self.masks.temperature;
         check(
             "masks.temperature",
@@ -261,6 +278,7 @@ mod tests {
             middle_dropout: 0.0,
             reset_optimizer: false,
             masks: MaskShaping::default(),
+            competition: None,
         }
     }
 

@@ -4,6 +4,7 @@ use anyhow::Result;
 use burn::tensor::{Int, TensorData};
 use factorseg_model::{NoiseSchedule, Runtime};
 
+use super::competition;
 use super::masks::{statistics, zero_sum};
 use super::{Device, Network, Tensor};
 use crate::data::batch::{centre_square, normal};
@@ -106,6 +107,16 @@ impl HeldOut {
                     .collect::<Vec<_>>()
             })
             .collect()
+    }
+
+    /// Mean and scale of each region's zero-sum logits for a head that gives the foreground its share of all images
+    /// together; `None` without images.
+    pub fn foreground_statistics(&self, network: &Network, device: &Device, share: f64) -> Option<Vec<(f64, f64)>> {
+        let logits: Vec<f32> = self
+            .logits(network, device)
+            .flat_map(|logits| logits.into_data().iter::<f32>().collect::<Vec<_>>())
+            .collect();
+        (!logits.is_empty()).then(|| competition::head_statistics(&logits, self.side * self.side, share))
     }
 
     /// Mean and standard deviation of each region's zero-sum logits over all images.

@@ -1,5 +1,6 @@
 //! Algorithm 1: the training loop and everything that it keeps.
 
+pub mod competition;
 pub mod ema;
 pub mod gradients;
 pub mod held_out;

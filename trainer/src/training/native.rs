@@ -5,10 +5,11 @@ use std::ops::Range;
 use factorseg_kernels::{
     AdamUpdate, InstructionSet, KernelError, Masks, Threads, TrainingNetwork, TrainingOptions, VectorMath,
 };
-use factorseg_model::ModelConfig;
 use factorseg_model::parameters::ParameterSpec;
+use factorseg_model::{ModelConfig, NoiseSchedule};
 use rand_chacha::ChaCha8Rng;
 
+use super::competition::{self, Branches, Foreground};
 use super::ema::Average;
 use super::masks::gumbel;
 use super::random_masks::random_masks;
@@ -18,7 +19,7 @@ use super::step::{
 };
 use crate::data::batch::{Batch, MicroBatch};
 use crate::data::order::{Stream, random};
-use crate::recipe::{AdamConfig, MaskHead, Phase, Recipe};
+use crate::recipe::{AdamConfig, Competition, MaskHead, Phase, Recipe};
 
 /// Weights, their average and Adam's moments as flat vectors, all in the network's order.
 pub struct NativeLearner {
@@ -34,6 +35,7 @@ pub struct NativeLearner {
     specs: Vec<ParameterSpec>,
     ranges: Vec<Range<usize>>,
     regions: usize,
+    schedule: NoiseSchedule,
     seed: u64,
 }
 
@@ -65,7 +67,7 @@ impl NativeLearner {
             classes: model.classes,
             height: model.image_size,
             width: model.image_size,
-            batch: recipe.micro_batch.unwrap_or(recipe.batch_size).min(recipe.batch_size),
+            batch: branches(recipe) * recipe.micro_batch.unwrap_or(recipe.batch_size).min(recipe.batch_size),
             threads: threads.clone(),
             instructions,
         };
@@ -97,6 +99,7 @@ impl NativeLearner {
             specs,
             ranges,
             regions: model.regions,
+            schedule: NoiseSchedule::new(&model.schedule),
             seed,
         })
     }
@@ -156,7 +159,11 @@ impl NativeLearner {
         let (mut loss, mut masks) = (0.0, None);
         for part in &batch.parts {
             let weight = part.size as f64 / recipe.batch_size as f64;
-            loss += self.pass(part, phase, temperature, weight, &mut chance, &mut masks)?;
+            loss += if let Some(competition) = &phase.competition {
+                self.compete(part, competition, temperature, weight, &mut chance, &mut masks)?
+            } else {
+                self.pass(part, phase, temperature, weight, &mut chance, &mut masks)?
+            };
         }
         self.update(phase, phase.learning_rate_at(phase_step), recipe.gradient_clip);
         let rate = Average::rate_at(self.average_rate, batch.step);
@@ -230,6 +237,46 @@ impl NativeLearner {
             regions,
         });
         Ok(squares * scale)
+    }
+
+    /// As [`Self::pass`], with regions that compete.
+    fn compete(
+        &mut self,
+        part: &MicroBatch,
+        competition: &Competition,
+        temperature: f64,
+        weight: f64,
+        chance: &mut ChaCha8Rng,
+        last_masks: &mut Option<MaskBatch>,
+    ) -> Result<f64, KernelError> {
+        let network = &mut self.network;
+        let pixels = network.options().height * network.options().width;
+        let encode = |network: &mut TrainingNetwork, pictures: &[f32], timesteps: &[i32], classes: &[i32]| {
+            let timesteps: Vec<f32> = timesteps.iter().map(|timestep| *timestep as f32).collect();
+            network.encode(pictures, &timesteps, (!classes.is_empty()).then_some(classes))
+        };
+        encode(network, &part.noised, &part.timesteps, &part.classes)?;
+        let share = competition::share(competition, chance);
+        let foreground = Foreground::new(network.mask_logits(), pixels, share, temperature);
+        let branches = Branches::new(part, &foreground, competition, &self.schedule, chance);
+        // The masks' gradient comes from the branches, whose pass follows: the encoder's features are computed again.
+        encode(network, &branches.noised, &branches.timesteps, &branches.classes)?;
+        let mut found = branches.compare(network.decode(Masks::Uniform, None)?, &foreground, competition);
+        let scale = |slopes: &mut [f32]| slopes.iter_mut().for_each(|slope| *slope *= weight as f32);
+        scale(&mut found.slopes);
+        network.backward_decode(&found.slopes)?;
+        network.backward_encode();
+        scale(&mut found.probability_slopes);
+        encode(network, &part.noised, &part.timesteps, &part.classes)?;
+        network.mask_logits();
+        network.backward_masks(&foreground.logit_slopes(found.probability_slopes, pixels))?;
+        network.backward_encode();
+        *last_masks = Some(MaskBatch::Host {
+            values: foreground.masks(pixels),
+            images: part.size,
+            regions: self.regions,
+        });
+        Ok(found.loss * weight)
     }
 
     /// Clips the gradients and moves the parameters.
@@ -336,4 +383,10 @@ impl NativeLearner {
             .map(|range| self.average[range.clone()].to_vec())
             .collect()
     }
+}
+
+/// The most images that go through the network at once for each of a micro-batch.
+fn branches(recipe: &Recipe) -> usize {
+    let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
+    if competes { competition::REGIONS } else { 1 }
 }

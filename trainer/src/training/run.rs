@@ -11,6 +11,7 @@ use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::parameters::{map_values, visit_values};
 use factorseg_model::{CheckpointInfo, CheckpointSource, DeviceSpec, ModelConfig, NoiseSchedule, Runtime, WeightKind};
 
+use super::competition;
 use super::held_out::HeldOut;
 use super::monitor::MaskFigures;
 use super::pictures::mask_grid;
@@ -270,7 +271,10 @@ impl Run {
             return average;
         }
         let statistics = match phase.masks.normalise {
-            Normalisation::None => None,
+            Normalisation::None => phase.competition.as_ref().and_then(|competition| {
+                let share = competition::exported_share(competition);
+                self.held_out.foreground_statistics(&average, &self.device, share)
+            }),
             Normalisation::Batch => self.held_out.statistics(&average, &self.device),
             Normalisation::BatchCentre => self
                 .held_out
@@ -327,7 +331,8 @@ impl Run {
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default(),
             weights: WeightKind::Ema,
-            ..CheckpointInfo::default()
+            // Regions that compete have their parts from the start.
+            foreground_regions: phase.competition.iter().map(|_| competition::FOREGROUND).collect(),
         };
         let exported = self.exported(phase, phase_step);
         let folder = state::save(

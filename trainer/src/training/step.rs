@@ -272,7 +272,7 @@ mod tests {
     use super::*;
     use crate::data::batch::MicroBatch;
     use crate::data::order::{Stream, random};
-    use crate::recipe::{MaskHead, MaskShaping, Normalisation, Ramp};
+    use crate::recipe::{Competition, MaskHead, MaskShaping, Normalisation, Ramp};
     use crate::training::masks::{statistics, zero_sum};
     use burn::tensor::{Int, TensorData};
     use factorseg_model::{DeviceSpec, Preset, Runtime};
@@ -346,9 +346,13 @@ mod tests {
     }
 
     fn both(recipe: &Recipe, network: &Network) -> [Learner; 2] {
+        both_of(&config(), recipe, network)
+    }
+
+    fn both_of(config: &ModelConfig, recipe: &Recipe, network: &Network) -> [Learner; 2] {
         [
-            Learner::new(&config(), recipe, 1, network.clone(), &cpu(), 1).unwrap(),
-            Learner::with_tape(&config(), recipe, 1, network.clone(), &cpu()),
+            Learner::new(config, recipe, 1, network.clone(), &cpu(), 1).unwrap(),
+            Learner::with_tape(config, recipe, 1, network.clone(), &cpu()),
         ]
     }
 
@@ -419,49 +423,63 @@ mod tests {
             (MaskHead::Trained, shaped, 0.3),
         ] {
             let mut recipe = recipe(mask_head);
-            recipe.gradient_clip = Some(0.05);
-            recipe.micro_batch = Some(3);
-            recipe.adam.weight_decay = 0.1;
-            // Adam divides by the gradient's own size: without this, rounding of a gradient of 0 would be a step.
-            recipe.adam.epsilon = 1e-4;
             let phase = &mut recipe.phases[0];
             phase.masks = masks;
             phase.middle_dropout = middle_dropout;
-            phase.mask_generator_factor = 3.0;
-            let [mut kernels, mut tape] = both(&recipe, &scrambled(&config(), false));
-            for learner in [&mut kernels, &mut tape] {
-                learner.enter(0, &recipe.phases[0]);
+            assert_learn_alike(&config(), recipe);
+        }
+    }
+
+    /// The same of regions that compete.
+    #[test]
+    fn kernels_and_tape_compete_alike() {
+        let mut recipe = recipe(MaskHead::Trained);
+        recipe.phases[0].competition = Some(Competition::default());
+        let config = ModelConfig { regions: 2, ..config() };
+        assert_learn_alike(&config, recipe);
+    }
+
+    fn assert_learn_alike(config: &ModelConfig, mut recipe: Recipe) {
+        recipe.gradient_clip = Some(0.05);
+        recipe.micro_batch = Some(3);
+        recipe.adam.weight_decay = 0.1;
+        // Adam divides by the gradient's own size: without this, rounding of a gradient of 0 would be a step.
+        recipe.adam.epsilon = 1e-4;
+        recipe.phases[0].mask_generator_factor = 3.0;
+        let mask_head = recipe.phases[0].mask_head;
+        let [mut kernels, mut tape] = both_of(config, &recipe, &scrambled(config, false));
+        for learner in [&mut kernels, &mut tape] {
+            learner.enter(0, &recipe.phases[0]);
+        }
+        for step in 0..3 {
+            let part = Batch { step, ..batch(&[3, 1]) };
+            let [a, b] = [&mut kernels, &mut tape].map(|learner| {
+                let outcome = learner.step(&part, &recipe, &recipe.phases[0], step).unwrap();
+                let figures = outcome.masks.map(MaskBatch::figures);
+                (outcome.loss.value(), figures.map(|figures| figures.entropy))
+            });
+            assert!((a.0 - b.0).abs() < 1e-4 * b.0, "{mask_head:?}: loss {a:?} {b:?}");
+            assert_eq!(a.1.is_some(), b.1.is_some());
+            if let (Some(a), Some(b)) = (a.1, b.1) {
+                assert!((a - b).abs() < 1e-3, "{mask_head:?}: entropy {a} {b}");
             }
-            for step in 0..3 {
-                let part = Batch { step, ..batch(&[3, 1]) };
-                let [a, b] = [&mut kernels, &mut tape].map(|learner| {
-                    let outcome = learner.step(&part, &recipe, &recipe.phases[0], step).unwrap();
-                    let figures = outcome.masks.map(MaskBatch::figures);
-                    (outcome.loss.value(), figures.map(|figures| figures.entropy))
-                });
-                assert!((a.0 - b.0).abs() < 1e-4 * b.0, "{mask_head:?}: loss {a:?} {b:?}");
-                assert_eq!(a.1.is_some(), b.1.is_some());
-                if let (Some(a), Some(b)) = (a.1, b.1) {
-                    assert!((a - b).abs() < 1e-3, "{mask_head:?}: entropy {a} {b}");
-                }
-                if step == 0 {
-                    let (one, all) = (gradients(&kernels), gradients(&tape));
-                    let whole = whole(&all);
-                    for ((name, a), (_, b)) in one.iter().zip(&all) {
-                        match (a, b) {
-                            (Some(a), Some(b)) => assert_same(name, a, b, 1e-4, whole),
-                            (a, b) => assert!(a.is_none() && b.is_none(), "{name}"),
-                        }
+            if step == 0 {
+                let (one, all) = (gradients(&kernels), gradients(&tape));
+                let whole = whole(&all);
+                for ((name, a), (_, b)) in one.iter().zip(&all) {
+                    match (a, b) {
+                        (Some(a), Some(b)) => assert_same(name, a, b, 1e-4, whole),
+                        (a, b) => assert!(a.is_none() && b.is_none(), "{name}"),
                     }
                 }
             }
-            let (a, b) = (kernels.snapshot(), tape.snapshot());
-            for (index, spec) in kernels.specs().iter().enumerate() {
-                assert_same(&spec.name, &a.raw[index], &b.raw[index], 1e-4, 1.0);
-                assert_same(&spec.name, &a.average[index], &b.average[index], 1e-4, 1.0);
-                let updates = |snapshot: &Snapshot| snapshot.moments[index].as_ref().map(|moments| moments.updates);
-                assert_eq!(updates(&a), updates(&b), "{}", spec.name);
-            }
+        }
+        let (a, b) = (kernels.snapshot(), tape.snapshot());
+        for (index, spec) in kernels.specs().iter().enumerate() {
+            assert_same(&spec.name, &a.raw[index], &b.raw[index], 1e-4, 1.0);
+            assert_same(&spec.name, &a.average[index], &b.average[index], 1e-4, 1.0);
+            let updates = |snapshot: &Snapshot| snapshot.moments[index].as_ref().map(|moments| moments.updates);
+            assert_eq!(updates(&a), updates(&b), "{}", spec.name);
         }
     }
 

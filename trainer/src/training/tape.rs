@@ -2,9 +2,10 @@
 
 use burn::tensor::{Int, TensorData};
 use factorseg_model::parameters::{ParameterSpec, map_values, parameter_specs, visit_values};
-use factorseg_model::{ModelConfig, Runtime};
+use factorseg_model::{Features, ModelConfig, NoiseSchedule, Runtime};
 use rand_chacha::ChaCha8Rng;
 
+use super::competition::{self, Branches, Foreground};
 use super::ema::Average;
 use super::gradients::Gradients;
 use super::masks::{gumbel, shape_masks};
@@ -17,7 +18,7 @@ use super::step::{
 use super::{Device, Network, Tensor};
 use crate::data::batch::{Batch, MicroBatch};
 use crate::data::order::{Stream, random};
-use crate::recipe::{MaskHead, Phase, Recipe};
+use crate::recipe::{Competition, MaskHead, Phase, Recipe};
 
 /// The network in training: weights, their average, and Adam's moments.
 #[derive(Debug)]
@@ -104,7 +105,10 @@ impl TapeLearner {
         let mut masks = None;
         let mut chance = random(self.seed, Stream::Masks, batch.step);
         for part in &batch.parts {
-            let (loss, part_masks) = self.loss(part, phase, temperature, &mut chance);
+            let (loss, part_masks) = match &phase.competition {
+                Some(competition) => self.competition_loss(part, competition, temperature, &mut chance),
+                None => self.loss(part, phase, temperature, &mut chance),
+            };
             let loss = loss * (part.size as f64 / total);
             let gradients = Gradients::of(&loss, &self.network);
             let loss = loss.inner();
@@ -155,20 +159,9 @@ impl TapeLearner {
         temperature: f64,
         chance: &mut ChaCha8Rng,
     ) -> (Tensor<1>, Option<Tensor<4>>) {
-        let side = ((part.noise.len() / (3 * part.size)) as f64).sqrt() as usize;
-        let shape = [part.size, 3, side, side];
-        let images = |values: &[f32]| self.tensor(values.to_vec(), shape);
-        let integers = |values: &[i32]| {
-            burn::tensor::Tensor::<Runtime, 1, Int>::from_data(
-                TensorData::new(values.to_vec(), [values.len()]),
-                &self.device,
-            )
-        };
-        let class = (!part.classes.is_empty()).then(|| integers(&part.classes));
+        let side = (part.noise.len() / (3 * part.size)).isqrt();
         let network = &self.network.mask_network;
-        let timesteps: Vec<f32> = part.timesteps.iter().map(|timestep| *timestep as f32).collect();
-        let timesteps = Tensor::<1>::from_data(TensorData::new(timesteps, [part.size]), &self.device);
-        let mut features = network.features(images(&part.noised), network.embed_float(timesteps, class));
+        let mut features = self.features(&part.noised, &part.timesteps, &part.classes);
         let masks = match phase.mask_head {
             MaskHead::Uniform => None,
             MaskHead::RandomPartition { softness } => {
@@ -190,17 +183,67 @@ impl TapeLearner {
         let predicted = match &masks {
             Some(masks) => self.network.decode(&features, masks.clone()),
             // K equal branches, each on 1/K of the features, weighted by 1/K: one of them is the sum.
-            None => {
-                let uniform = Tensor::full(
-                    [part.size, 1, side, side],
-                    1.0 / self.model.regions as f64,
-                    &self.device,
-                );
-                self.network.decode(&features, uniform) * self.model.regions as f64
-            }
+            None => self.decode_uniform(&features, part.size, side),
         };
-        let loss = (predicted - images(&part.noise)).square().mean();
+        let noise = self.tensor(part.noise.clone(), [part.size, 3, side, side]);
+        let loss = (predicted - noise).square().mean();
         (loss, masks.filter(|_| phase.mask_head.is_learned()))
+    }
+
+    /// As [`Self::loss`], with regions that compete. What is not the network's is computed on the CPU; the tape gets
+    /// the gradients by predictions and logits as the weights of a linear function of them.
+    fn competition_loss(
+        &self,
+        part: &MicroBatch,
+        competition: &Competition,
+        temperature: f64,
+        chance: &mut ChaCha8Rng,
+    ) -> (Tensor<1>, Option<Tensor<4>>) {
+        let pixels = part.noise.len() / (3 * part.size);
+        let side = pixels.isqrt();
+        let host = |tensor: &Tensor<4>| tensor.to_data().iter::<f32>().collect::<Vec<_>>();
+        let features = self.features(&part.noised, &part.timesteps, &part.classes);
+        let logits = self.network.mask_network.mask_logits(&features);
+        let share = competition::share(competition, chance);
+        let foreground = Foreground::new(&host(&logits), pixels, share, temperature);
+        let schedule = NoiseSchedule::new(&self.model.schedule);
+        let branches = Branches::new(part, &foreground, competition, &schedule, chance);
+        let features = self.features(&branches.noised, &branches.timesteps, &branches.classes);
+        let predicted = self.decode_uniform(&features, branches.timesteps.len(), side);
+        let found = branches.compare(&host(&predicted), &foreground, competition);
+        let slopes = self.tensor(found.slopes, predicted.dims());
+        let logit_slopes = foreground.logit_slopes(found.probability_slopes, pixels);
+        let logit_slopes = self.tensor(logit_slopes, logits.dims());
+        let linear = (predicted * slopes).sum() + (logits * logit_slopes).sum();
+        let loss = linear.clone() - linear.detach() + found.loss;
+        let masks = self.tensor(foreground.masks(pixels), [part.size, competition::REGIONS, side, side]);
+        (loss, Some(masks))
+    }
+
+    /// h_mid and h_enc of pictures `[timesteps, 3, side, side]`.
+    fn features(&self, pictures: &[f32], timesteps: &[i32], classes: &[i32]) -> Features<Runtime> {
+        let images = timesteps.len();
+        let side = (pictures.len() / (3 * images)).isqrt();
+        let class = (!classes.is_empty()).then(|| {
+            burn::tensor::Tensor::<Runtime, 1, Int>::from_data(
+                TensorData::new(classes.to_vec(), [images]),
+                &self.device,
+            )
+        });
+        let timesteps: Vec<f32> = timesteps.iter().map(|timestep| *timestep as f32).collect();
+        let timesteps = Tensor::<1>::from_data(TensorData::new(timesteps, [images]), &self.device);
+        let network = &self.network.mask_network;
+        network.features(
+            self.tensor(pictures.to_vec(), [images, 3, side, side]),
+            network.embed_float(timesteps, class),
+        )
+    }
+
+    /// The noise that the decoder predicts under uniform masks.
+    fn decode_uniform(&self, features: &Features<Runtime>, images: usize, side: usize) -> Tensor<4> {
+        let regions = self.model.regions as f64;
+        let uniform = Tensor::full([images, 1, side, side], 1.0 / regions, &self.device);
+        self.network.decode(features, uniform) * regions
     }
 
     fn tensor(&self, values: Vec<f32>, shape: [usize; 4]) -> Tensor<4> {

@@ -1,0 +1,82 @@
+//! Regions that compete for the picture.
+
+use serde::{Deserialize, Serialize};
+
+use super::RecipeError;
+use super::phase::Check;
+
+/// Two regions compete to denoise hidden parts of the picture, and a pixel goes to the one that does it better.
+///
+/// The noise of a picture varies from place to place. Scattered blocks are *hidden*: their noise is strong, the same for
+/// both branches. The *foreground* branch (region 1) sees its own region under the weak noise of the phase, the
+/// *background* branch (region 0) sees the frame of the picture so; all the rest is pure noise to them. The loss is that of
+/// Eq. 8 at the hidden pixels, branch by branch, weighted by the masks: sum over k of `m_k |epsilon - epsilon_k|^2`. It is linear
+/// in the masks, so it commits them, and it can be met neither by mixed masks nor by position: what the frame predicts
+/// well is background, what needs more of its own kind is foreground.
+///
+/// The foreground's share of a batch is given, for else it would take all: it sees more.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Competition {
+    /// Share of the pixels of a batch that is foreground, drawn uniformly between the two for each micro-batch.
+    pub foreground: (f64, f64),
+    /// Width of the frame that the background branch sees, as a share of the picture's side.
+    pub frame: f64,
+    /// Side of a hidden block, as a share of the picture's side.
+    pub block: f64,
+    /// Probability of a block to be hidden.
+    pub hidden: f64,
+    /// First and last timestep of the noise on hidden blocks, drawn uniformly for each picture.
+    pub timesteps: (usize, usize),
+    /// Standard deviation of the Gaussian that gathers a pixel's evidence from its neighbourhood, as a share of the
+    /// picture's side; 0: every pixel for itself.
+    pub smoothing: f64,
+}
+
+impl Default for Competition {
+    fn default() -> Self {
+        Self {
+            foreground: (0.2, 0.4),
+            frame: 0.125,
+            block: 0.25,
+            hidden: 0.4,
+            timesteps: (200, 500),
+            smoothing: 0.04,
+        }
+    }
+}
+
+impl Competition {
+    pub(super) fn validate(&self, check: &Check<'_>) -> Result<(), RecipeError> {
+        let inside = |value: f64| value > 0.0 && value < 1.0;
+        let (least, most) = self.foreground;
+        check(
+            "competition.foreground",
+            format!("{:?}", self.foreground),
+            inside(least) && inside(most) && least <= most,
+            "[least, most], shares between 0 and 1",
+        )?;
+        check(
+            "competition.frame",
+            self.frame.to_string(),
+            self.frame > 0.0 && self.frame < 0.5,
+            "more than 0 and less than 0.5",
+        )?;
+        for (field, value) in [("competition.block", self.block), ("competition.hidden", self.hidden)] {
+            check(field, value.to_string(), inside(value), "a share between 0 and 1")?;
+        }
+        let (first, last) = self.timesteps;
+        check(
+            "competition.timesteps",
+            format!("{:?}", self.timesteps),
+            first >= 1 && first <= last,
+            "[first, last] with 1 <= first <= last",
+        )?;
+        check(
+            "competition.smoothing",
+            self.smoothing.to_string(),
+            (0.0..=0.25).contains(&self.smoothing),
+            "a share from 0 to 0.25",
+        )
+    }
+}
