@@ -82,4 +82,21 @@ unsafe impl Vector for Avx512 {
             Self(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent)))
         }
     }
+    #[inline(always)]
+    unsafe fn scale_by_power(self, exponent: Self) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_scalef_ps(self.0, exponent.0) })
+    }
+    #[inline(always)]
+    unsafe fn reciprocal(self) -> Self {
+        // 14 bits, doubled by one step of Newton's: a third of a division's time.
+        // SAFETY: see the impl.
+        unsafe {
+            let guess = _mm512_rcp14_ps(self.0);
+            Self(_mm512_mul_ps(
+                guess,
+                _mm512_fnmadd_ps(self.0, guess, _mm512_set1_ps(2.0)),
+            ))
+        }
+    }
 }

@@ -125,6 +125,20 @@ pub(crate) unsafe trait Vector: Copy {
     /// 2 to the power `self`, a whole number in -126..=127.
     unsafe fn power_of_two(self) -> Self;
 
+    /// `self` times 2 to the power `exponent`, a whole number in -126..=127.
+    #[inline(always)]
+    unsafe fn scale_by_power(self, exponent: Self) -> Self {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.mul(exponent.power_of_two()) }
+    }
+
+    /// `1 / self` of a number that is at least 1, to about one unit in the last place.
+    #[inline(always)]
+    unsafe fn reciprocal(self) -> Self {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::splat(1.0).div(self) }
+    }
+
     #[inline(always)]
     unsafe fn zero() -> Self {
         // SAFETY: the caller's promise is the same.
@@ -171,7 +185,7 @@ pub(crate) unsafe fn exp<V: Vector>(x: V) -> V {
         let p = p.mul_add(r, V::splat(1.666_666_545_9e-1));
         let p = p.mul_add(r, V::splat(5.000_000_120_1e-1));
         let p = p.mul_add(r.mul(r), r.add(V::splat(1.0)));
-        p.mul(exponent.power_of_two())
+        p.scale_by_power(exponent)
     }
 }
 
@@ -182,7 +196,17 @@ pub(crate) unsafe fn exp<V: Vector>(x: V) -> V {
 #[inline(always)]
 pub(crate) unsafe fn silu<V: Vector>(x: V) -> V {
     // SAFETY: the caller's promise.
-    unsafe { x.div(exp(V::zero().sub(x)).add(V::splat(1.0))) }
+    unsafe { x.mul(sigmoid(x)) }
+}
+
+/// 1 / (1 + e^-x).
+///
+/// # Safety
+/// The processor has `V`'s instructions.
+#[inline(always)]
+pub(crate) unsafe fn sigmoid<V: Vector>(x: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { exp(V::zero().sub(x)).add(V::splat(1.0)).reciprocal() }
 }
 
 /// Defines a safe function `name(set, arguments...)` that runs the generic kernel `body::<V>(arguments...)` compiled

@@ -50,8 +50,8 @@ pub struct TrainingNetwork {
     list: Vec<Parameter>,
     parts: Parts,
     state: State,
-    /// Whether the packed weights are older than the parameters.
-    stale: bool,
+    /// Whether the packed weights of each [`Part`] are older than the parameters.
+    stale: [bool; 3],
     uniform: bool,
     /// The masks and their averages at each level, [K, batch, height >> level, width >> level], and their gradients.
     pooled: Vec<Vec<f32>>,
@@ -60,6 +60,14 @@ pub struct TrainingNetwork {
     logits: Vec<f32>,
     prediction: Vec<f32>,
     mask_gradients: Vec<f32>,
+}
+
+/// Parts of the network whose weights are packed together.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Encoder,
+    MaskGenerator,
+    Decoder,
 }
 
 impl TrainingNetwork {
@@ -130,7 +138,7 @@ impl TrainingNetwork {
             list: builder.parameters.list,
             parts,
             state,
-            stale: true,
+            stale: [true; 3],
             uniform: false,
             pooled: levels(),
             pooled_gradients: levels(),
@@ -159,7 +167,7 @@ impl TrainingNetwork {
 
     /// All parameters, to change them.
     pub fn parameters_mut(&mut self) -> &mut [f32] {
-        self.stale = true;
+        self.stale = [true; 3];
         &mut self.state.parameters
     }
 
@@ -170,7 +178,7 @@ impl TrainingNetwork {
 
     /// Parameters to change by their gradients, and the gradients.
     pub fn parameters_and_gradients(&mut self) -> (&mut [f32], &mut [f32]) {
-        self.stale = true;
+        self.stale = [true; 3];
         (&mut self.state.parameters, &mut self.state.gradients)
     }
 
@@ -211,7 +219,7 @@ impl TrainingNetwork {
         }
         let threads = self.options.threads.clone();
         threads.install(|| {
-            self.pack();
+            self.pack(Part::Encoder);
             let state = &mut self.state;
             state.images = images;
             state.image[..x_t.len()].copy_from_slice(x_t);
@@ -224,19 +232,17 @@ impl TrainingNetwork {
         Ok(())
     }
 
-    /// Takes over changed parameters.
-    fn pack(&mut self) {
-        if !std::mem::take(&mut self.stale) {
+    /// Takes over changed parameters in one part: the others may not be wanted in this pass.
+    fn pack(&mut self, part: Part) {
+        if !std::mem::take(&mut self.stale[part as usize]) {
             return;
         }
         let (set, parameters) = (self.state.set, &self.state.parameters);
-        let Parts {
-            encoder,
-            mask_generator,
-            decoder,
-            ..
-        } = &mut self.parts;
-        let steps = encoder.iter_mut().chain(mask_generator).chain(decoder);
+        let steps = match part {
+            Part::Encoder => &mut self.parts.encoder,
+            Part::MaskGenerator => &mut self.parts.mask_generator,
+            Part::Decoder => &mut self.parts.decoder,
+        };
         if self.options.threads.count() == 1 {
             for step in steps {
                 step.pack(set, parameters);
@@ -255,6 +261,7 @@ impl TrainingNetwork {
         let threads = self.options.threads.clone();
         let images = self.state.images;
         threads.install(|| {
+            self.pack(Part::MaskGenerator);
             for step in &self.parts.mask_generator {
                 step.forward(&mut self.state, images);
             }
@@ -317,6 +324,7 @@ impl TrainingNetwork {
         let items = self.branches() * images;
         let threads = self.options.threads.clone();
         threads.install(|| {
+            self.pack(Part::Decoder);
             for index in 0..self.parts.skips.len() {
                 self.mask_skip(index);
             }

@@ -7,7 +7,7 @@
 use crate::convolution::Workspaces;
 use crate::memory::{Buffer, Shared};
 use crate::normalisation::ChannelSums;
-use crate::simd::{InstructionSet, Vector, dispatch, exp};
+use crate::simd::{InstructionSet, Vector, dispatch, sigmoid};
 use crate::threads::for_each;
 
 /// As in the network's definition.
@@ -351,7 +351,7 @@ unsafe fn activation_gradient_body<V: Vector>(piece: &Piece, plain: *mut f32, we
                 let mut dz = V::load(place);
                 if piece.activate {
                     let z = x.mul_add(scale, shift);
-                    let gate = one.div(exp(V::zero().sub(z)).add(one));
+                    let gate = sigmoid(z);
                     let slope = gate.mul(z.mul(one.sub(gate)).add(one));
                     dz = dz.mul(slope);
                     dz.store(place);
