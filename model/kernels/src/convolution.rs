@@ -12,7 +12,7 @@ use crate::source::{Region, Source, load_region};
 use crate::threads::for_each;
 use crate::tiling::{Rectangle, Tiling};
 use crate::winograd::{
-    Finish, Tiles, finish_direct, finish_four, finish_two, kernel_points, transform_input_four, transform_input_two,
+    Finish, Tiles, finish_direct, finish_four, finish_two, transform_input_four, transform_input_two,
 };
 
 /// How the outputs are computed.
@@ -77,17 +77,21 @@ impl Convolution {
     pub(crate) fn pack(set: InstructionSet, method: Method, kernel: &Kernel<'_>) -> Self {
         let weights = match method {
             Method::Winograd(outputs) => {
-                let points = method.points();
-                let mut weights = PackedMatrix::zeroed(set, points, kernel.inputs, kernel.outputs);
+                let mut weights = PackedMatrix::zeroed(set, method.points(), kernel.inputs, kernel.outputs);
+                let mut taps = [[0.0; CHANNEL_BLOCK]; 9];
                 for input in 0..kernel.inputs {
-                    for output in 0..kernel.outputs {
-                        let taps = std::array::from_fn(|tap| (kernel.value)(output, input, tap / 3, tap % 3));
-                        if taps.iter().any(|&tap| tap != 0.0) {
-                            let values = kernel_points(outputs, &taps);
-                            for (point, value) in values.iter().enumerate().take(points) {
-                                weights.set(point, input, output, *value as f32);
+                    for block in 0..weights.columns() / CHANNEL_BLOCK {
+                        for lane in 0..CHANNEL_BLOCK {
+                            let output = block * CHANNEL_BLOCK + lane;
+                            for (tap, taps) in taps.iter_mut().enumerate() {
+                                taps[lane] = if output < kernel.outputs {
+                                    (kernel.value)(output, input, tap / 3, tap % 3)
+                                } else {
+                                    0.0
+                                };
                             }
                         }
+                        weights.set_kernels(set, outputs, input, block, &taps);
                     }
                 }
                 weights

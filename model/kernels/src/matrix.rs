@@ -2,6 +2,7 @@
 
 use crate::memory::Buffer;
 use crate::simd::{CHANNEL_BLOCK, InstructionSet, Vector, dispatch, padded};
+use crate::winograd::{transform_kernel_four, transform_kernel_two};
 
 /// `points` matrices [depth, columns], stored in the order in which the kernels read them: by panels of
 /// [`InstructionSet::panel_width`] columns, within a panel row by row. Columns are padded with zeros to whole channel
@@ -53,9 +54,27 @@ impl PackedMatrix {
         point * self.depth * self.columns + start * self.depth + row * width + column - start
     }
 
-    pub(crate) fn set(&mut self, point: usize, row: usize, column: usize, value: f32) {
-        let index = self.index(point, row, column);
-        self.data[index] = value;
+    /// Sets row `row` of column block `block` at all points to Winograd's transformation of 3x3 kernels, for tiles of
+    /// `side` outputs (2 or 4).
+    pub(crate) fn set_kernels(
+        &mut self,
+        set: InstructionSet,
+        side: usize,
+        row: usize,
+        block: usize,
+        taps: &[[f32; CHANNEL_BLOCK]; 9],
+    ) {
+        let (offset, point) = (self.block_offset(row, block), self.point());
+        assert_eq!(self.points, (side + 2) * (side + 2), "points of the matrix");
+        let to = &mut self.data[offset..offset + (self.points - 1) * point + CHANNEL_BLOCK];
+        // SAFETY: `to` reaches from the first point's block to the end of the last one's.
+        unsafe {
+            if side == 4 {
+                transform_kernel_four(set, taps.as_ptr().cast(), to.as_mut_ptr(), point);
+            } else {
+                transform_kernel_two(set, taps.as_ptr().cast(), to.as_mut_ptr(), point);
+            }
+        }
     }
 
     /// Offset of `row` of column block `block` (of [`CHANNEL_BLOCK`] columns) at point 0 in [`Self::data_mut`]; the

@@ -230,32 +230,6 @@ impl Scheme for Direct {
     }
 }
 
-/// The points of a 3x3 kernel, in row-major order: G g G^T.
-pub(crate) fn transform_kernel<S: Scheme>(kernel: &[f32; 9]) -> [f64; 36] {
-    let rows: &[[f64; 3]] = match S::INPUTS {
-        4 => &[[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]],
-        _ => &[
-            [1.0 / 4.0, 0.0, 0.0],
-            [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-            [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-            [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-            [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-            [0.0, 0.0, 1.0],
-        ],
-    };
-    let mut points = [0.0; 36];
-    for (i, left) in rows.iter().enumerate() {
-        let mut line = [0.0; 3];
-        for (x, value) in line.iter_mut().enumerate() {
-            *value = (0..3).map(|y| left[y] * f64::from(kernel[y * 3 + x])).sum();
-        }
-        for (j, right) in rows.iter().enumerate() {
-            points[i * rows.len() + j] = (0..3).map(|x| line[x] * right[x]).sum();
-        }
-    }
-    points
-}
-
 /// The tiles of one loaded region.
 #[derive(Clone, Copy)]
 pub(crate) struct Tiles {
@@ -476,15 +450,6 @@ unsafe fn finish_tile<V: Vector, S: Scheme>(
             }
         }
         channel += V::LANES;
-    }
-}
-
-/// The points of a 3x3 kernel by the number of outputs of a tile.
-pub(crate) fn kernel_points(outputs: usize, kernel: &[f32; 9]) -> [f64; 36] {
-    if outputs == Two::OUTPUTS {
-        transform_kernel::<Two>(kernel)
-    } else {
-        transform_kernel::<Four>(kernel)
     }
 }
 

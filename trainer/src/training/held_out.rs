@@ -1,18 +1,15 @@
 //! Images that are never trained on, noised once and for all: progress is watched on them.
 
 use anyhow::Result;
-use burn::tensor::{Int, TensorData};
-use factorseg_model::{NoiseSchedule, Runtime};
+use factorseg_model::NoiseSchedule;
 
+use super::Network;
 use super::competition;
-use super::masks::{statistics, zero_sum};
-use super::{Device, Network, Tensor};
+use super::shaping::{Shaping, Softmax, Volume, ZeroSum};
+use super::step::Learner;
 use crate::data::batch::{centre_square, normal};
 use crate::data::cache::ImageCache;
 use crate::data::order::{Stream, random};
-
-/// Images that go through the network at once.
-const CHUNK: usize = 8;
 
 /// Held-out images at one noise level.
 #[derive(Debug)]
@@ -74,59 +71,56 @@ impl HeldOut {
         Ok(held_out)
     }
 
-    /// Mask logits of all images, a chunk at a time.
-    fn logits<'a>(&'a self, network: &'a Network, device: &'a Device) -> impl Iterator<Item = Tensor<4>> + 'a {
-        let values = 3 * self.side * self.side;
-        (0..self.count).step_by(CHUNK).map(move |first| {
-            let size = CHUNK.min(self.count - first);
-            let x_t = Tensor::<4>::from_data(
-                TensorData::new(
-                    self.noised[first * values..(first + size) * values].to_vec(),
-                    [size, 3, self.side, self.side],
-                ),
-                device,
-            );
-            let integers = |values: Vec<i32>| {
-                burn::tensor::Tensor::<Runtime, 1, Int>::from_data(TensorData::new(values, [size]), device)
-            };
-            let timestep = integers(vec![self.timestep as i32; size]);
-            let class = (!self.classes.is_empty()).then(|| integers(self.classes[first..first + size].to_vec()));
-            let network = &network.mask_network;
-            let features = network.features(x_t, network.embed(timestep, class));
-            network.mask_logits(&features)
+    /// Mask logits of all images.
+    fn logits(&self, learner: &mut Learner, network: &Network) -> Result<Volume> {
+        let values = learner.mask_logits(network, &self.noised, self.timestep, &self.classes)?;
+        Ok(Volume {
+            regions: values.len() / (self.count * self.side * self.side).max(1),
+            values,
+            images: self.count,
         })
     }
 
-    /// Masks of all images, `[count, K, side, side]`, flat. `network` has no gradient tape.
-    pub fn masks(&self, network: &Network, device: &Device) -> Vec<f32> {
-        self.logits(network, device)
-            .flat_map(|logits| {
-                burn::tensor::activation::softmax(logits, 1)
-                    .into_data()
-                    .iter::<f32>()
-                    .collect::<Vec<_>>()
-            })
-            .collect()
+    /// Masks of all images by `network`, `[count, K, side, side]`, flat.
+    ///
+    /// # Errors
+    /// If the images do not fit the network.
+    pub fn masks(&self, learner: &mut Learner, network: &Network) -> Result<Vec<f32>> {
+        let mut masks = self.logits(learner, network)?;
+        Softmax::default().forward(&mut masks);
+        Ok(masks.values)
     }
 
     /// Mean and scale of each region's zero-sum logits for a head that gives the foreground its share of all images
     /// together; `None` without images.
-    pub fn foreground_statistics(&self, network: &Network, device: &Device, share: f64) -> Option<Vec<(f64, f64)>> {
-        let logits: Vec<f32> = self
-            .logits(network, device)
-            .flat_map(|logits| logits.into_data().iter::<f32>().collect::<Vec<_>>())
-            .collect();
-        (!logits.is_empty()).then(|| competition::head_statistics(&logits, self.side * self.side, share))
+    ///
+    /// # Errors
+    /// If the images do not fit the network.
+    pub fn foreground_statistics(
+        &self,
+        learner: &mut Learner,
+        network: &Network,
+        share: f64,
+    ) -> Result<Option<Vec<(f64, f64)>>> {
+        if self.count == 0 {
+            return Ok(None);
+        }
+        let logits = self.logits(learner, network)?.values;
+        Ok(Some(competition::head_statistics(&logits, self.side * self.side, share)))
     }
 
-    /// Mean and standard deviation of each region's zero-sum logits over all images.
-    pub fn statistics(&self, network: &Network, device: &Device) -> Option<Vec<(f64, f64)>> {
-        let logits: Vec<Tensor<4>> = self.logits(network, device).map(zero_sum).collect();
-        if logits.is_empty() {
-            return None;
+    /// Mean and standard deviation of each region's zero-sum logits over all images; `None` without images.
+    ///
+    /// # Errors
+    /// If the images do not fit the network.
+    pub fn statistics(&self, learner: &mut Learner, network: &Network) -> Result<Option<Vec<(f64, f64)>>> {
+        if self.count == 0 {
+            return Ok(None);
         }
-        let (mean, deviation) = statistics(Tensor::cat(logits, 0));
-        let values = |tensor: Tensor<4>| tensor.into_data().iter::<f64>().collect::<Vec<_>>();
-        Some(values(mean).into_iter().zip(values(deviation)).collect())
+        let mut logits = self.logits(learner, network)?;
+        ZeroSum.forward(&mut logits);
+        Ok(Some(
+            (0..logits.regions).map(|region| logits.statistics(region)).collect(),
+        ))
     }
 }

@@ -337,6 +337,37 @@ impl NativeLearner {
         }
     }
 
+    /// Mask logits of noised images, `[images, K, height, width]`, by another network of the same shape: `values` are
+    /// its parameters.
+    ///
+    /// # Errors
+    /// If the images do not fit the network.
+    pub fn mask_logits(
+        &mut self,
+        values: &[Vec<f32>],
+        noised: &[f32],
+        timestep: usize,
+        classes: &[i32],
+    ) -> Result<Vec<f32>, KernelError> {
+        let own = self.network.parameters().to_vec();
+        self.network.parameters_mut().copy_from_slice(&values.concat());
+        let options = self.network.options();
+        let (image, batch) = (3 * options.height * options.width, options.batch);
+        let mut logits = Vec::new();
+        let mut result = Ok(());
+        for (index, part) in noised.chunks(batch * image).enumerate() {
+            let timesteps = vec![timestep as f32; part.len() / image];
+            let classes = (!classes.is_empty()).then(|| &classes[index * batch..][..timesteps.len()]);
+            result = self.network.encode(part, &timesteps, classes);
+            if result.is_err() {
+                break;
+            }
+            logits.extend_from_slice(self.network.mask_logits());
+        }
+        self.network.parameters_mut().copy_from_slice(&own);
+        result.map(|()| logits)
+    }
+
     /// Everything that a checkpoint holds.
     pub fn snapshot(&self) -> Snapshot {
         let split = |values: &[f32]| -> Vec<Vec<f32>> {

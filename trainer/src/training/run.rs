@@ -265,35 +265,36 @@ impl Run {
     }
 
     /// The averaged network with the phase's mask shaping put into its head.
-    fn exported(&self, phase: &Phase, phase_step: u64) -> Network {
+    fn exported(&mut self, phase: &Phase, phase_step: u64) -> Result<Network> {
         let average = self.learner.average(&self.config.model, &self.device);
         if !phase.mask_head.is_learned() {
-            return average;
+            return Ok(average);
         }
         let statistics = match phase.masks.normalise {
-            Normalisation::None => phase.competition.as_ref().and_then(|competition| {
-                let share = competition::exported_share(competition);
-                self.held_out.foreground_statistics(&average, &self.device, share)
-            }),
-            Normalisation::Batch => self.held_out.statistics(&average, &self.device),
+            Normalisation::None => match &phase.competition {
+                Some(competition) => {
+                    let share = competition::exported_share(competition);
+                    self.held_out
+                        .foreground_statistics(&mut self.learner, &average, share)?
+                }
+                None => None,
+            },
+            Normalisation::Batch => self.held_out.statistics(&mut self.learner, &average)?,
             Normalisation::BatchCentre => self
                 .held_out
-                .statistics(&average, &self.device)
+                .statistics(&mut self.learner, &average)?
                 .map(|all| all.into_iter().map(|(mean, _)| (mean, 1.0)).collect()),
         };
-        export(
-            average,
-            phase.masks.temperature.at(phase_step, phase.steps),
-            statistics.as_deref(),
-        )
+        let temperature = phase.masks.temperature.at(phase_step, phase.steps);
+        Ok(export(average, temperature, statistics.as_deref()))
     }
 
     fn sample(&mut self, phase: &Phase, phase_step: u64, step: u64, total: u64, reporter: &mut Reporter) -> Result<()> {
         if self.held_out.count == 0 || !phase.mask_head.is_learned() {
             return Ok(());
         }
-        let network = self.exported(phase, phase_step);
-        let masks = self.held_out.masks(&network, &self.device);
+        let network = self.exported(phase, phase_step)?;
+        let masks = self.held_out.masks(&mut self.learner, &network)?;
         let metric = Metric::HeldOut {
             step,
             masks: MaskFigures::of(&masks, self.held_out.count, self.config.model.regions),
@@ -315,7 +316,8 @@ impl Run {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    fn save(&self, phase: &Phase, phase_step: u64, step: u64, running: RunningLoss) -> Result<PathBuf> {
+    fn save(&mut self, phase: &Phase, phase_step: u64, step: u64, running: RunningLoss) -> Result<PathBuf> {
+        let exported = self.exported(phase, phase_step)?;
         let config = &self.config;
         let info = CheckpointInfo {
             classes: if config.model.classes > 0 {
@@ -334,7 +336,6 @@ impl Run {
             // Regions that compete have their parts from the start.
             foreground_regions: phase.competition.iter().map(|_| competition::FOREGROUND).collect(),
         };
-        let exported = self.exported(phase, phase_step);
         let folder = state::save(
             &self.directory.checkpoints(),
             step,

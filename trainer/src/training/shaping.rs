@@ -57,6 +57,13 @@ impl Volume {
         self.values.chunks_exact_mut(pixels).skip(region).step_by(regions)
     }
 
+    /// Mean and standard deviation of a region's numbers over images and pixels.
+    pub fn statistics(&self, region: usize) -> (f64, f64) {
+        let mean = self.mean(region, |value| value);
+        let variance = self.mean(region, |value| (value - mean).powi(2));
+        (mean, (variance + VARIANCE_FLOOR).sqrt())
+    }
+
     /// Mean of `function` over all numbers of a region.
     fn mean(&self, region: usize, function: impl Fn(f64) -> f64) -> f64 {
         let sum: f64 = self
@@ -175,12 +182,8 @@ impl Shaping for Standardise {
     fn forward(&mut self, volume: &mut Volume) {
         self.deviations.clear();
         for region in 0..volume.regions {
-            let mean = volume.mean(region, |value| value);
-            let deviation = if self.scale {
-                (volume.mean(region, |value| (value - mean).powi(2)) + VARIANCE_FLOOR).sqrt()
-            } else {
-                1.0
-            };
+            let (mean, deviation) = volume.statistics(region);
+            let deviation = if self.scale { deviation } else { 1.0 };
             self.deviations.push(deviation);
             for value in volume.planes_mut(region).flatten() {
                 *value = ((f64::from(*value) - mean) / deviation) as f32;

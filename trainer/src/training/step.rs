@@ -170,6 +170,28 @@ impl Learner {
         }
     }
 
+    /// Mask logits of noised images (`[images, 3, side, side]`, `classes` empty or one an image),
+    /// `[images, K, side, side]`, by another network of the same shape.
+    ///
+    /// # Errors
+    /// If the images do not fit the network.
+    pub fn mask_logits(
+        &mut self,
+        network: &Network,
+        noised: &[f32],
+        timestep: usize,
+        classes: &[i32],
+    ) -> Result<Vec<f32>> {
+        match self {
+            Self::Native(learner) => {
+                let mut values = Vec::new();
+                visit_values(network, |_, _, value| values.push(value));
+                Ok(learner.mask_logits(&values, noised, timestep, classes)?)
+            }
+            Self::Tape(learner) => Ok(learner.mask_logits(network, noised, timestep, classes)),
+        }
+    }
+
     /// Everything that a checkpoint holds.
     pub fn snapshot(&self) -> Snapshot {
         match self {
@@ -648,6 +670,28 @@ mod tests {
         let exported = logits(&export(network, 0.5, Some(&statistics)));
         for (a, b) in values(normalised).into_iter().zip(values(exported)) {
             assert!((a - b).abs() < 1e-3 * (1.0 + a.abs()), "{a} {b}");
+        }
+    }
+
+    /// Another network's logits leave the learner as it was.
+    #[test]
+    fn logits_of_another_network_are_the_same_by_both() {
+        let recipe = recipe(MaskHead::Trained);
+        let network = scrambled(&config(), false);
+        let noised = [batch(&[4]).parts[0].noised.clone(), batch(&[4]).parts[0].noised.clone()].concat();
+        let classes: Vec<i32> = (0..8).map(|image| image % 3).collect();
+        let [a, b] = both(&recipe, &config().init(&cpu())).map(|mut learner| {
+            let before = learner.snapshot();
+            // More images than a batch of the learner, and no multiple of it.
+            let logits = learner
+                .mask_logits(&network, &noised[..7 * 192], 30, &classes[..7])
+                .unwrap();
+            assert!(before == learner.snapshot());
+            assert_eq!(logits.len(), 7 * 3 * 64);
+            logits
+        });
+        for (a, b) in a.iter().zip(&b) {
+            assert!((a - b).abs() < 1e-4 * (1.0 + b.abs()), "{a} {b}");
         }
     }
 

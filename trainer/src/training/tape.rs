@@ -20,6 +20,9 @@ use crate::data::batch::{Batch, MicroBatch};
 use crate::data::order::{Stream, random};
 use crate::recipe::{Competition, MaskHead, Phase, Recipe};
 
+/// Images that go through the network at once where nothing is learned.
+const CHUNK: usize = 8;
+
 /// The network in training: weights, their average, and Adam's moments.
 #[derive(Debug)]
 pub struct TapeLearner {
@@ -248,6 +251,26 @@ impl TapeLearner {
 
     fn tensor(&self, values: Vec<f32>, shape: [usize; 4]) -> Tensor<4> {
         Tensor::from_data(TensorData::new(values, shape), &self.device)
+    }
+
+    /// Mask logits of noised images, `[images, K, height, width]`, by another network on the same device without a
+    /// gradient tape.
+    pub fn mask_logits(&self, network: &Network, noised: &[f32], timestep: usize, classes: &[i32]) -> Vec<f32> {
+        let side = self.model.image_size;
+        let network = &network.mask_network;
+        let mut logits = Vec::new();
+        for (index, part) in noised.chunks(CHUNK * 3 * side * side).enumerate() {
+            let size = part.len() / (3 * side * side);
+            let x_t = Tensor::<4>::from_data(TensorData::new(part.to_vec(), [size, 3, side, side]), &self.plain);
+            let integers = |values: Vec<i32>| {
+                burn::tensor::Tensor::<Runtime, 1, Int>::from_data(TensorData::new(values, [size]), &self.plain)
+            };
+            let timestep = integers(vec![timestep as i32; size]);
+            let class = (!classes.is_empty()).then(|| integers(classes[index * CHUNK..][..size].to_vec()));
+            let features = network.features(x_t, network.embed(timestep, class));
+            logits.extend(network.mask_logits(&features).into_data().iter::<f32>());
+        }
+        logits
     }
 
     /// Everything that a checkpoint holds.

@@ -20,6 +20,9 @@ const POINTWISE: Method = Method::Patches {
     padding: 0,
 };
 
+/// Numbers of a gradient that stays in the cache between two steps.
+const CACHED: usize = 256 * 1024;
+
 /// One or two joined activations.
 #[derive(Debug, Clone, Copy)]
 struct Joined {
@@ -43,6 +46,7 @@ impl From<TensorId> for Joined {
 pub(crate) struct Builder<'a> {
     architecture: &'a Architecture,
     set: InstructionSet,
+    threads: usize,
     height: usize,
     width: usize,
     /// Items of what is being built.
@@ -95,10 +99,12 @@ impl<'a> Builder<'a> {
         height: usize,
         width: usize,
         images: usize,
+        threads: usize,
     ) -> Self {
         Self {
             architecture,
             set,
+            threads,
             height,
             width,
             items: images,
@@ -441,11 +447,11 @@ impl<'a> Builder<'a> {
         let (height, width) = self.size(self.tensors[output].level);
         let convolution = Convolution::zeroed(self.set, method, inputs, outputs);
         // One thread's blocks, whatever the number of threads: the sums' order must not depend on it.
-        let plan = |height: usize, width: usize, method: Method| {
+        let plan = |items: usize| {
             let most = if method.side() == 1 { 96 } else { 32 };
             Tiling::new(items, height, width, method.side(), most)
         };
-        let tiling = plan(height, width, method);
+        let tiling = plan(items);
         let gradient_tiling = weight_gradient::tiling(&convolution, items, height, width);
         self.needs = self.needs.join(convolution.needs(&tiling));
         self.needs = self.needs.join(convolution.needs(&gradient_tiling));
@@ -474,9 +480,12 @@ impl<'a> Builder<'a> {
                 }
                 _ => {
                     let turned = Convolution::zeroed(self.set, method, outputs, inputs);
+                    let item = height * width * inputs;
+                    let chunk = (CACHED / item).max(self.threads).min(items);
+                    let tiling = plan(chunk);
                     self.needs = self.needs.join(turned.needs(&tiling));
-                    self.scratch = self.scratch.max(items * height * width * inputs);
-                    Backward::Whole(turned, tiling.clone())
+                    self.scratch = self.scratch.max(chunk * item);
+                    Backward::Whole(turned, tiling, chunk)
                 }
             },
         };

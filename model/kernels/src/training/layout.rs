@@ -3,7 +3,7 @@
 use crate::convolution::{Convolution, Method};
 use crate::matrix::PackedMatrix;
 use crate::simd::{CHANNEL_BLOCK, InstructionSet};
-use crate::winograd::{kernel_gradient_four, kernel_gradient_two, transform_kernel_four, transform_kernel_two};
+use crate::winograd::{kernel_gradient_four, kernel_gradient_two};
 
 /// Stands for a padded position without a channel.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -105,19 +105,7 @@ impl Layout {
                     continue; // zero from the beginning
                 }
                 match method {
-                    Method::Winograd(side) => {
-                        let offset = matrix.block_offset(depth, block);
-                        let (points, point) = (matrix.points(), matrix.point());
-                        let to = &mut matrix.data_mut()[offset..offset + (points - 1) * point + CHANNEL_BLOCK];
-                        // SAFETY: `to` reaches from the first point's block to the end of the last one's.
-                        unsafe {
-                            if side == 4 {
-                                transform_kernel_four(set, taps.as_ptr().cast(), to.as_mut_ptr(), point);
-                            } else {
-                                transform_kernel_two(set, taps.as_ptr().cast(), to.as_mut_ptr(), point);
-                            }
-                        }
-                    }
+                    Method::Winograd(side) => matrix.set_kernels(set, side, depth, block, &taps),
                     Method::Patches { .. } => {
                         for (tap, values) in taps.iter().enumerate().take(self.taps) {
                             let offset = matrix.block_offset(tap * positions + depth, block);

@@ -89,7 +89,14 @@ impl TrainingNetwork {
         if !architecture.base_channels.is_multiple_of(2) {
             return Err(KernelError::Size("base_channels must be even".to_owned()));
         }
-        let mut builder = Builder::new(architecture, options.instructions, height, width, images);
+        let mut builder = Builder::new(
+            architecture,
+            options.instructions,
+            height,
+            width,
+            images,
+            options.threads.count(),
+        );
         let (parts, embedding) = builder.network(options.classes)?;
         let tensors = std::mem::take(&mut builder.tensors);
         let lengths: Vec<usize> = tensors

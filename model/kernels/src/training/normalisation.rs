@@ -38,19 +38,17 @@ pub(crate) struct Norm {
 
 /// The slices that a normalisation's gradient reads and writes.
 pub(crate) struct Gradients<'a> {
-    /// da, becomes dz: [items, pixels, width].
+    /// da of the items under way, becomes dz: [items, pixels, width].
     pub(crate) da: &'a mut [f32],
     /// The activations, [items, pixels, their width].
     pub(crate) x: [&'a [f32]; 2],
     /// Their gradients, and whether these hold something that is to be added to.
     pub(crate) dx: [&'a mut [f32]; 2],
     pub(crate) written: [bool; 2],
-    /// All parameters and their gradients.
+    /// All parameters.
     pub(crate) parameters: &'a [f32],
-    pub(crate) gradients: &'a mut [f32],
-    /// Scale and shift, [images, 2 channels], and their gradients; both empty without modulation.
+    /// Scale and shift, [images, 2 channels]; empty without modulation.
     pub(crate) modulation: &'a [f32],
-    pub(crate) modulation_gradient: &'a mut [f32],
 }
 
 impl Norm {
@@ -153,14 +151,15 @@ impl Norm {
         }
     }
 
-    /// Gradients of the first `items` items of `pixels` pixels; `images` of them have their own modulation.
+    /// Gradients of the activations of some items of `pixels` pixels; `images` of all have their own modulation. When
+    /// all are done, [`Self::parameter_gradients`] follows.
     pub(crate) fn backward(
         &mut self,
         set: InstructionSet,
         workspaces: &mut Workspaces,
         data: Gradients<'_>,
         images: usize,
-        items: usize,
+        items: std::ops::Range<usize>,
         pixels: usize,
     ) {
         let width = self.width();
@@ -170,14 +169,12 @@ impl Norm {
             dx,
             written,
             parameters,
-            gradients,
             modulation,
-            modulation_gradient,
         } = data;
-        assert!(da.len() >= items * pixels * width, "the gradient is too short");
+        assert!(da.len() >= items.len() * pixels * width, "the gradient is too short");
         let [dx_first, dx_second] = dx;
         for (part, length) in [dx_first.len(), dx_second.len()].into_iter().enumerate() {
-            let needed = items * pixels * self.widths[part];
+            let needed = items.end * pixels * self.widths[part];
             assert!(
                 length >= needed && x[part].len() >= needed,
                 "an activation is too short"
@@ -189,7 +186,8 @@ impl Norm {
         let mut coefficients = std::mem::take(&mut self.coefficients);
         let (shared_sums, shared_coefficients) = (Shared::new(&mut sums), Shared::new(&mut coefficients));
         let this = &*self;
-        for_each(&mut workspaces.threads, items, |_, item| {
+        for_each(&mut workspaces.threads, items.len(), |_, index| {
+            let item = items.start + index;
             // SAFETY: each item's part belongs to its task alone.
             let (sums, coefficients) = unsafe {
                 (
@@ -203,7 +201,7 @@ impl Norm {
                     pixels,
                     channels: own,
                     x: x[part][item * pixels * own..].as_ptr(),
-                    dz: da.pointer(item * pixels * width + before),
+                    dz: da.pointer(index * pixels * width + before),
                     dz_pixel: width,
                     dx: dx[part].pointer(item * pixels * own),
                     scale: this.scale[item * width + before..].as_ptr(),
@@ -232,7 +230,6 @@ impl Norm {
         });
         self.sums = sums;
         self.coefficients = coefficients;
-        self.parameter_gradients(parameters, gradients, modulation, modulation_gradient, images, items);
     }
 
     /// Sums of dz and of dz n over an item's channel, n being the normalised activation.
@@ -279,7 +276,9 @@ impl Norm {
         }
     }
 
-    fn parameter_gradients(
+    /// Adds to the gradients of gamma, beta and, [images, 2 channels], of the modulation, from what
+    /// [`Self::backward`] has left of the first `items` items.
+    pub(crate) fn parameter_gradients(
         &self,
         parameters: &[f32],
         gradients: &mut [f32],
@@ -516,19 +515,27 @@ mod tests {
                 let mut gradients = vec![0.0; 2 * channels];
                 let mut modulation_gradient = vec![0.0; modulation.len()];
                 let mut dx = [vec![1.0; x[0].len()], vec![f32::NAN; x[1].len()]];
-                let [first, second] = &mut dx;
-                let data = Gradients {
-                    da: &mut da,
-                    x: [&x[0], &x[1]],
-                    dx: [first, second],
-                    written: [true, false],
-                    parameters: &parameters,
-                    gradients: &mut gradients,
-                    modulation: &modulation,
-                    modulation_gradient: &mut modulation_gradient,
-                };
-                let mut workspaces = Workspaces::new(1, Needs::default());
-                norm.backward(set, &mut workspaces, data, IMAGES, ITEMS, PIXELS);
+                for items in [0..1, 1..ITEMS] {
+                    let [first, second] = &mut dx;
+                    let data = Gradients {
+                        da: &mut da[items.start * PIXELS * 32..],
+                        x: [&x[0], &x[1]],
+                        dx: [first, second],
+                        written: [true, false],
+                        parameters: &parameters,
+                        modulation: &modulation,
+                    };
+                    let mut workspaces = Workspaces::new(1, Needs::default());
+                    norm.backward(set, &mut workspaces, data, IMAGES, items, PIXELS);
+                }
+                norm.parameter_gradients(
+                    &parameters,
+                    &mut gradients,
+                    &modulation,
+                    &mut modulation_gradient,
+                    IMAGES,
+                    ITEMS,
+                );
 
                 let slope = |change: &dyn Fn(&mut Values, f64)| {
                     let [above, below] = [1e-5, -1e-5].map(|distance| {

@@ -48,8 +48,9 @@ pub(crate) enum Adds {
 pub(crate) enum Backward {
     /// Not at all: the input is the image.
     Nothing,
-    /// All inputs as one convolution, for what is normalised or enlarged while it is loaded.
-    Whole(Convolution, Tiling),
+    /// All inputs as one convolution, for what is normalised or enlarged while it is loaded. The tiling is for some
+    /// images at a time: their gradients stay in the cache on the way to the inputs.
+    Whole(Convolution, Tiling, usize),
     /// One convolution for each of the joined activations.
     Parts(Vec<Convolution>, Tiling),
     /// A product that spreads each output's gradient over its patch, [outputs, 9 inputs].
@@ -78,7 +79,7 @@ impl Step {
         layout.pack(set, parameters, Direction::Forward, &mut step.convolution);
         match &mut step.backward {
             Backward::Nothing => {}
-            Backward::Whole(convolution, _) => {
+            Backward::Whole(convolution, ..) => {
                 layout.pack(set, parameters, Direction::Backward { from: 0 }, convolution);
             }
             Backward::Parts(parts, _) => {
@@ -266,15 +267,27 @@ impl ConvolutionStep {
                     state.written[tensor] = true;
                 }
             }
-            Backward::Whole(convolution, tiling) => {
+            Backward::Whole(convolution, tiling, chunk) => {
                 let mut scratch = std::mem::take(&mut state.scratch);
-                self.convolve_gradient(state, items, slope, convolution, tiling, &mut scratch, Residual::None);
-                if upsample {
-                    self.shrink(state, items, first, &scratch);
-                } else if let Some(norm) = self.norm {
-                    self.normalisation_gradient(state, items, norm, first, second, &mut scratch);
+                let outputs = state.item(self.output);
+                for start in (0..items).step_by(*chunk) {
+                    let some = start..(start + chunk).min(items);
+                    let slope = &slope[start * outputs..some.end * outputs];
+                    let count = some.len();
+                    self.convolve_gradient(state, count, slope, convolution, tiling, &mut scratch, Residual::None);
+                    if upsample {
+                        self.shrink(state, some, first, &scratch);
+                    } else if let Some(norm) = self.norm {
+                        self.normalisation_gradient(state, some, norm, first, second, &mut scratch);
+                    }
                 }
                 state.scratch = scratch;
+                for tensor in [Some(first), second].into_iter().flatten() {
+                    state.written[tensor] = true;
+                }
+                if let Some(norm) = self.norm {
+                    self.parameter_gradients(state, items, norm);
+                }
             }
             Backward::Strided(matrix) => {
                 let mut scratch = std::mem::take(&mut state.scratch);
@@ -364,10 +377,11 @@ impl ConvolutionStep {
         );
     }
 
+    /// Of some items, whose da is in `da`.
     fn normalisation_gradient(
         &self,
         state: &mut State,
-        items: usize,
+        items: std::ops::Range<usize>,
         norm: usize,
         first: TensorId,
         second: Option<TensorId>,
@@ -380,14 +394,6 @@ impl ConvolutionStep {
         ];
         let written = [state.written[first], second.is_some_and(|second| state.written[second])];
         let norm = &mut state.norms[norm];
-        let (modulation, modulation_gradient): (&[f32], &mut [f32]) = match norm.modulation {
-            Some(index) => {
-                let modulation = &mut state.modulations[index];
-                modulation.gradient.fill(0.0);
-                (&modulation.output, &mut modulation.gradient)
-            }
-            None => (&[], &mut []),
-        };
         let [dx_first, dx_second] = &mut dx;
         let data = Gradients {
             da,
@@ -398,46 +404,60 @@ impl ConvolutionStep {
             dx: [dx_first, dx_second],
             written,
             parameters: &state.parameters,
-            gradients: &mut state.gradients,
-            modulation,
-            modulation_gradient,
+            modulation: norm
+                .modulation
+                .map_or(&[][..], |index| &state.modulations[index].output),
         };
         norm.backward(state.set, &mut state.workspaces, data, state.images, items, pixels);
-        if let Some(index) = norm.modulation {
-            let modulation = &state.modulations[index];
-            let linear = modulation.linear;
-            let (rows, embedding) = (state.images, &mut state.embedding);
-            linear.backward(
-                &state.parameters,
-                &mut state.gradients,
-                &embedding.output[..rows * linear.inputs],
-                &modulation.gradient,
-                Some(&mut embedding.gradient),
-            );
-        }
         let [dx_first, dx_second] = dx;
         state.slopes[first] = dx_first;
-        state.written[first] = true;
         if let Some(second) = second {
             state.slopes[second] = dx_second;
-            state.written[second] = true;
         }
     }
 
-    /// The gradient of the enlargement, from that of the enlarged input.
-    fn shrink(&self, state: &mut State, items: usize, input: TensorId, from: &[f32]) {
+    /// Of a normalisation and of the layer that scales and shifts it.
+    fn parameter_gradients(&self, state: &mut State, items: usize, norm: usize) {
+        let norm = &state.norms[norm];
+        let (parameters, gradients) = (&state.parameters, &mut state.gradients);
+        let Some(index) = norm.modulation else {
+            norm.parameter_gradients(parameters, gradients, &[], &mut [], state.images, items);
+            return;
+        };
+        let modulation = &mut state.modulations[index];
+        modulation.gradient.fill(0.0);
+        norm.parameter_gradients(
+            parameters,
+            gradients,
+            &modulation.output,
+            &mut modulation.gradient,
+            state.images,
+            items,
+        );
+        let (linear, embedding) = (modulation.linear, &mut state.embedding);
+        linear.backward(
+            parameters,
+            gradients,
+            &embedding.output[..state.images * linear.inputs],
+            &modulation.gradient,
+            Some(&mut embedding.gradient),
+        );
+    }
+
+    /// The gradient of the enlargement of some items, from that of the enlarged ones.
+    fn shrink(&self, state: &mut State, items: std::ops::Range<usize>, input: TensorId, from: &[f32]) {
         let (height, width) = state.size(input);
         let (item, channels) = (state.item(input), state.tensors[input].width);
         let mut slope = std::mem::take(&mut state.slopes[input]);
-        assert!(from.len() >= 4 * items * item && slope.len() >= items * item);
+        assert!(from.len() >= 4 * items.len() * item && slope.len() >= items.end * item);
         let (to, add, set) = (Shared::new(&mut slope), state.written[input], state.set);
-        for_each(&mut state.workspaces.threads, items, |_, index| {
+        for_each(&mut state.workspaces.threads, items.len(), |_, index| {
             let from = from[4 * index * item..].as_ptr();
+            let to = to.pointer((items.start + index) * item);
             // SAFETY: the slices were measured; each item belongs to one task.
-            unsafe { sum_enlarged(set, from, to.pointer(index * item), add, height, width, channels) };
+            unsafe { sum_enlarged(set, from, to, add, height, width, channels) };
         });
         state.slopes[input] = slope;
-        state.written[input] = true;
     }
 
     /// The gradient of a strided convolution's input.
