@@ -106,7 +106,11 @@ impl HeldOut {
             return Ok(None);
         }
         let logits = self.logits(learner, network)?.values;
-        Ok(Some(competition::head_statistics(&logits, self.side * self.side, share)))
+        Ok(Some(competition::head_statistics(
+            &logits,
+            self.side * self.side,
+            share,
+        )))
     }
 
     /// Mean and standard deviation of each region's zero-sum logits over all images; `None` without images.

@@ -285,8 +285,8 @@ impl NativeLearner {
         if let Some(limit) = clip {
             let norm = self.math.square_sum(gradients).sqrt();
             let factor = limit / (norm + 1e-12);
-            // Not `min`: a norm that is no number must not pass for a small one.
-            if !(factor >= 1.0) {
+            // A norm that is no number must not pass for a small one.
+            if factor < 1.0 || factor.is_nan() {
                 self.math.scale(gradients, factor as f32);
             }
         }
