@@ -12,7 +12,7 @@ use crate::layout::{Channel, Component, Layout, PlaneMut};
 
 /// The width of the lines in pixels for a frame of this size.
 pub fn line_width(width: usize, height: usize) -> f32 {
-    (width.min(height) as f32 / 160.0).max(1.5)
+    (width.min(height) as f32 / 120.0).max(1.5)
 }
 
 /// By how much a region leads at each cell, `-1..=1`.

@@ -13,10 +13,12 @@
 //! Besides the element, the modules below are its parts, each usable and tested alone: [`sample`] (frame to
 //! network input), [`worker`] (the inference thread), [`pool`] (engines that several elements share), [`mask`] (its result), [`overlay`] with [`draw`] and
 //! [`contour`] (drawing on the frame's planes), [`guided`] with [`blend`] (the same along the frame's own edges), [`render`] (masks as pictures of their own), [`meta`] (what
-//! every output buffer says of its mask).
+//! every output buffer says of its mask). With the feature `analytics`, `analytics` says it to GStreamer's own elements too.
 
 use gstreamer as gst;
 
+#[cfg(feature = "analytics")]
+pub mod analytics;
 pub mod blend;
 pub mod color;
 pub mod contour;

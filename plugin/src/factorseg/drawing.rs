@@ -90,6 +90,9 @@ impl FactorSeg {
         if plan.overlay != Overlay::None {
             self.draw(plan, format, mask, refined, buffer)?;
         }
+        #[cfg(feature = "analytics")]
+        crate::analytics::attach(&mask.map, (format.layout.width, format.layout.height), buffer)
+            .map_err(|error| self.meta_error(&error))?;
         FrameReport::new(mask, &plan.foreground, buffer.pts())
             .attach(buffer)
             .map_err(|error| self.meta_error(&error))

@@ -1,5 +1,7 @@
 //! How the element behaves in streams, with engines that are slow, fail, panic or lie.
 
+#[cfg(feature = "analytics")]
+mod analytics;
 mod embedded;
 mod failures;
 mod formats;
