@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # A folder of numbered pictures (a DAVIS sequence) to an overlay video at 24 frames per second.
+# Width and height must be even for x264enc.
 #
 #   pipelines/davis.sh DAVIS/JPEGImages/480p/dog overlay.mp4 [property=value ...]
 set -euo pipefail

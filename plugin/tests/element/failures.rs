@@ -188,3 +188,58 @@ fn values_that_make_no_sense_are_errors_that_name_them() {
         }
     }
 }
+
+/// A GPU that is full after some frames, and works again later.
+#[test]
+fn a_device_that_fails_in_the_middle_is_an_error_or_a_pass_through() {
+    let info = video_info(VideoFormat::I420, 64, 48);
+    for (policy, mode) in [
+        ("fail", "every-frame"),
+        ("fail", "latest"),
+        ("passthrough", "every-frame"),
+        ("passthrough", "latest"),
+    ] {
+        let fake = Fake::new(Behaviour::Whole);
+        let element = fake.element();
+        element.set_property_from_str("on-error", policy);
+        element.set_property_from_str("mode", mode);
+        let mut bench = Bench::with(element);
+        bench.harness.set_drop_buffers(true);
+        bench.set_caps(VideoFormat::I420, 64, 48);
+        let mut index = 0;
+        let mut push = |bench: &mut Bench| {
+            index += 1;
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            bench.harness.push(flat_frame(&info, index, 77))
+        };
+        until("it works", || {
+            push(&mut bench).unwrap();
+            bench.stat("inferred") > 3
+        });
+        fake.behave(Behaviour::Full);
+        let (kind, other) = match policy {
+            "fail" => (gst::MessageType::Error, gst::MessageType::Warning),
+            _ => (gst::MessageType::Warning, gst::MessageType::Error),
+        };
+        let mut messages = Vec::new();
+        until("it is told", || {
+            let flow = push(&mut bench);
+            assert!(policy == "fail" || flow.is_ok());
+            messages.extend(bench.messages(kind));
+            !messages.is_empty()
+        });
+        assert!(messages[0].contains("cuda:0: out of memory"), "{messages:?}");
+        if policy == "fail" {
+            until("the stream ends", || push(&mut bench).is_err());
+        } else {
+            let before = bench.stat("inferred");
+            fake.behave(Behaviour::Whole);
+            until("it works again", || {
+                push(&mut bench).unwrap();
+                bench.stat("inferred") > before + 3
+            });
+        }
+        messages.extend(bench.messages(kind));
+        assert_eq!((messages.len(), bench.messages(other).len()), (1, 0), "{messages:?}");
+    }
+}

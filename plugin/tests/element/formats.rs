@@ -54,6 +54,7 @@ fn to_rgba(info: &gst_video::VideoInfo, buffer: &gst::Buffer) -> Vec<u8> {
 #[test]
 fn a_full_tint_has_its_colour_in_every_format_size_and_stride() {
     let fake = Fake::new(Behaviour::Whole);
+    let mut count = 0;
     for format in FORMATS {
         for (width, height) in SIZES {
             for (padding, refine) in [(0, "none"), (12, "none"), (0, "guided"), (12, "guided")] {
@@ -83,9 +84,11 @@ fn a_full_tint_has_its_colour_in_every_format_size_and_stride() {
                 if info.has_alpha() {
                     assert!(pixels.chunks_exact(4).all(|pixel| pixel[3] == 77));
                 }
+                count += 1;
             }
         }
     }
+    println!("{count} cases of format, size, stride and refinement");
 }
 
 #[test]
@@ -153,12 +156,25 @@ fn the_mask_lies_where_the_picture_is() {
 #[test]
 fn large_frames_pass() {
     let fake = Fake::new(Behaviour::Whole);
-    for format in [gst_video::VideoFormat::I420, gst_video::VideoFormat::Bgrx] {
-        let mut bench = Bench::new(&fake);
-        bench.set_caps(format, 3840, 2160);
-        let info = video_info(format, 3840, 2160);
-        let output = bench.harness.push_and_pull(flat_frame(&info, 0, 16)).unwrap();
-        assert_ne!(bytes(&output)[3840 * 2159], 16);
+    for (format, width, height) in [
+        (gst_video::VideoFormat::I420, 3840, 2160),
+        (gst_video::VideoFormat::Bgrx, 3840, 2160),
+        (gst_video::VideoFormat::Nv12, 7680, 4320),
+        (gst_video::VideoFormat::Rgb, 7680, 4320),
+        (gst_video::VideoFormat::Gray8, 7679, 4319),
+    ] {
+        for overlay in ["tint", "contour", "foreground", "blur-background"] {
+            let mut bench = Bench::new(&fake);
+            bench.element.set_property_from_str("overlay", overlay);
+            bench.set_caps(format, width, height);
+            let info = video_info(format, width, height);
+            let output = bench.harness.push_and_pull(flat_frame(&info, 0, 16)).unwrap();
+            assert_eq!(output.size(), info.size());
+            if overlay == "tint" {
+                let stride = info.stride()[0] as usize;
+                assert_ne!(bytes(&output)[stride * (height as usize - 1)], 16, "{format:?}");
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod analytics;
 mod embedded;
 mod failures;
 mod formats;
+mod hostile;
 mod lifecycle;
 mod masks;
 mod modes;

@@ -33,6 +33,8 @@ pub enum Behaviour {
     /// All is region 1.
     Whole,
     Fails,
+    /// As a GPU with no memory left.
+    Full,
     Panics,
     PanicsOnSize,
     NotANumber,
@@ -176,6 +178,12 @@ impl Engine for FakeEngine {
                     return Err(SegmentError::Failed {
                         device: "nowhere".into(),
                         reason: "out of luck".into(),
+                    });
+                }
+                Behaviour::Full => {
+                    return Err(SegmentError::Failed {
+                        device: "cuda:0".into(),
+                        reason: "out of memory".into(),
                     });
                 }
                 Behaviour::Panics => panic!("a bug in the engine"),

@@ -1,0 +1,134 @@
+//! A long life in short: streams that start, seek, change size, mode, class, model and drawing, and stop, over and over,
+//! while the process must not grow.
+//!
+//! Memory that the allocator keeps for later is given back before each look, so that what remains is in use. Runs for
+//! `FACTORSEG_SOAK_SECONDS`, 30 unless told; `scripts/soak.sh` runs it for an hour.
+
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+/// What the least that the process needs may grow by, from the middle third of the time to the last.
+const ALLOWED: u64 = 6 << 20;
+
+/// Bytes of memory that the process holds and uses.
+fn resident() -> u64 {
+    // SAFETY: may be called at any time; it only gives unused memory back to the system.
+    unsafe { libc::malloc_trim(0) };
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = text.split_whitespace().nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+/// Two elements with one model, three mask pads, and a size that can be changed.
+fn pipeline() -> gst::Pipeline {
+    gst::parse::launch(
+        "videotestsrc name=source is-live=false pattern=ball ! capsfilter name=caps \
+         caps=video/x-raw,format=I420,width=320,height=180 ! tee name=t \
+         t. ! queue ! factorseg name=a device=cpu threads=1 mask_0::format=regions mask_1::format=foreground \
+         a.src ! queue ! fakesink name=sink sync=false a.mask_0 ! queue ! fakesink sync=false \
+         a.mask_1 ! queue ! videoconvert ! fakesink sync=false \
+         t. ! queue ! factorseg name=b device=cpu threads=1 mode=latest refine=guided ! queue ! fakesink sync=false",
+    )
+    .unwrap()
+    .downcast()
+    .unwrap()
+}
+
+/// Lets frames pass for a moment; an error ends the test.
+fn play(pipeline: &gst::Pipeline, duration: Duration) {
+    let bus = pipeline.bus().unwrap();
+    let nanoseconds = gst::ClockTime::from_nseconds(duration.as_nanos() as u64);
+    if let Some(message) = bus.timed_pop_filtered(nanoseconds, &[gst::MessageType::Error]) {
+        panic!("{message:?}");
+    }
+    // What nobody reads must not pile up.
+    while bus.pop().is_some() {}
+}
+
+/// One life; returns the frames that passed.
+fn live(round: usize) -> u64 {
+    const CAPS: [&str; 4] = [
+        "video/x-raw,format=I420,width=320,height=180",
+        "video/x-raw,format=RGB,width=321,height=181",
+        "video/x-raw,format=NV12,width=180,height=320",
+        "video/x-raw,format=GRAY8,width=64,height=64",
+    ];
+    const CHANGES: [(&str, &[&str]); 9] = [
+        ("overlay", &["tint", "contour", "foreground", "blur-background", "none"]),
+        ("refine", &["none", "guided"]),
+        ("mode", &["every-frame", "latest"]),
+        ("smoothing", &["0", "0.5", "0.9"]),
+        ("sharpness", &["1", "4"]),
+        ("timestep", &["30", "60"]),
+        ("seed", &["0", "1", "2"]),
+        ("interval", &["1", "2", "5"]),
+        // Loads another engine, and gives the old one back.
+        ("threads", &["1", "2"]),
+    ];
+    let pipeline = pipeline();
+    let element = |name: &str| pipeline.by_name(name).unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    for step in 0..8 {
+        play(&pipeline, Duration::from_millis(60));
+        let (name, values) = CHANGES[(round + step) % CHANGES.len()];
+        for which in ["a", "b"] {
+            element(which).set_property_from_str(name, values[(round + step) % values.len()]);
+        }
+        match step % 4 {
+            1 => element("caps").set_property_from_str("caps", CAPS[(round + step / 4) % CAPS.len()]),
+            3 => pipeline
+                .seek_simple(gst::SeekFlags::FLUSH, gst::ClockTime::from_mseconds(40 * round as u64))
+                .unwrap(),
+            _ => {}
+        }
+    }
+    let frames = element("a").property::<gst::Structure>("stats").get("frames").unwrap();
+    pipeline.set_state(gst::State::Null).unwrap();
+    frames
+}
+
+#[test]
+fn memory_stays_flat() {
+    gst::init().unwrap();
+    gstfactorseg::plugin_register_static().unwrap();
+    let seconds = std::env::var("FACTORSEG_SOAK_SECONDS").map_or(30, |text| text.parse().unwrap());
+    let total = Duration::from_secs(seconds);
+    let start = Instant::now();
+    let (mut rounds, mut frames) = (0, 0);
+    let mut samples = Vec::new();
+    let mut report = Duration::ZERO;
+    while start.elapsed() < total {
+        frames += live(rounds);
+        rounds += 1;
+        samples.push((start.elapsed(), resident()));
+        if start.elapsed() >= report {
+            println!(
+                "{:>5.0} s {rounds:>6} lives {frames:>9} frames {:>5} MiB",
+                start.elapsed().as_secs_f64(),
+                resident() >> 20
+            );
+            report += (total / 10).max(Duration::from_secs(1));
+        }
+    }
+    // One life needs more than another, so the least of many is compared. Pools are filled in the first third.
+    let least = |third: u32| {
+        let within = |time: Duration| time > total * (third - 1) / 3 && time <= total * third / 3;
+        let values = samples.iter().filter(|(time, _)| within(*time)).map(|(_, bytes)| bytes);
+        *values.min().expect("a life in each third")
+    };
+    let (middle, last) = (least(2), least(3));
+    println!(
+        "{rounds} lives, {frames} frames: at least {:.1} MiB in the middle third, {:.1} MiB in the last",
+        middle as f64 / f64::from(1 << 20),
+        last as f64 / f64::from(1 << 20)
+    );
+    assert!(frames > 0);
+    assert!(
+        last <= middle + ALLOWED,
+        "grew from {} to {} MiB",
+        middle >> 20,
+        last >> 20
+    );
+}

@@ -1,0 +1,134 @@
+//! Every pipeline that the documentation shows, and every script in `pipelines/`, runs to its end with the built plugin.
+//! Cameras and screens are replaced by a live test picture and a sink that shows nothing; files are short ones.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use factorseg_tests::{gstreamer_tool, succeed};
+use tempfile::TempDir;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// `gst-launch-1.0` lines of a file, continued lines joined.
+fn pipelines(file: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    let joined = text.replace("\\\n", " ");
+    joined
+        .lines()
+        .map(|line| line.trim_start_matches("//!").trim())
+        .filter_map(|line| line.strip_prefix("gst-launch-1.0 "))
+        // A pattern, not a pipeline.
+        .filter(|line| !line.contains("..."))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// With what every machine has.
+fn runnable(pipeline: &str) -> String {
+    pipeline
+        .replace("v4l2src", "videotestsrc is-live=true num-buffers=30")
+        .replace("autovideosink", "fakesink sync=true")
+        .replace("holiday.mp4", "in.mp4")
+}
+
+fn short_file(directory: &Path) {
+    succeed(
+        gstreamer_tool("gst-launch-1.0", directory)
+            .current_dir(directory)
+            .args("-q videotestsrc num-buffers=12 pattern=ball ! video/x-raw,width=160,height=120".split(' '))
+            .args("! x264enc ! mp4mux ! filesink location=in.mp4".split(' ')),
+    );
+}
+
+#[test]
+fn documented_pipelines_run() {
+    let directory = TempDir::new().unwrap();
+    short_file(directory.path());
+    let mut count = 0;
+    for file in ["plugin/src/factorseg/mod.rs", "docs/element.md", "README.md"] {
+        let found = pipelines(file);
+        assert!(!found.is_empty(), "{file} shows no pipeline");
+        for pipeline in found {
+            println!("{file}: {pipeline}");
+            let text = succeed(
+                gstreamer_tool("gst-launch-1.0", directory.path())
+                    .current_dir(directory.path())
+                    .arg("-e")
+                    .args(shell_words(&runnable(&pipeline))),
+            );
+            assert!(!text.contains("WARN"), "{pipeline}: {text}");
+            count += 1;
+        }
+    }
+    println!("{count} pipelines ran");
+    for output in ["overlay.mp4", "mask.mp4"] {
+        let length = fs::metadata(directory.path().join(output)).unwrap().len();
+        assert!(length > 1000, "{output} has {length} bytes");
+    }
+}
+
+/// Words as a shell would split them; the pipelines quote nothing but whole words.
+fn shell_words(line: &str) -> Vec<String> {
+    line.split_whitespace()
+        .map(|word| word.trim_matches(['\'', '"']).to_owned())
+        .collect()
+}
+
+#[test]
+fn the_scripts_in_pipelines_run() {
+    let directory = TempDir::new().unwrap();
+    short_file(directory.path());
+    fs::create_dir(directory.path().join("pictures")).unwrap();
+    succeed(
+        gstreamer_tool("gst-launch-1.0", directory.path())
+            .current_dir(directory.path())
+            .args("-q videotestsrc num-buffers=4 ! jpegenc ! multifilesink location=pictures/%05d.jpg".split(' ')),
+    );
+    // In front of the real one: the same without a camera and a screen.
+    let real = succeed(Command::new("sh").args(["-c", "command -v gst-launch-1.0"]));
+    let shim = directory.path().join("gst-launch-1.0");
+    let text = format!(
+        "#!/bin/bash\nwords=()\nfor word in \"$@\"; do case $word in \
+         v4l2src) words+=(videotestsrc is-live=true num-buffers=30);; \
+         autovideosink) words+=(fakesink sync=true);; *) words+=(\"$word\");; esac; done\n\
+         exec {} \"${{words[@]}}\"\n",
+        real.trim()
+    );
+    fs::write(&shim, text).unwrap();
+    fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+    for (script, arguments) in [
+        ("video.sh", &["in.mp4", "video.mp4", "overlay=contour"][..]),
+        ("davis.sh", &["pictures", "davis.mp4", "refine=guided"]),
+        ("webcam.sh", &["overlay=blur-background"]),
+    ] {
+        // Through a tool, so that the script's own GST_PLUGIN_PATH does not hide the plugin of this build.
+        let environment = gstreamer_tool("true", directory.path());
+        let mut command = Command::new(root().join("pipelines").join(script));
+        for (name, value) in environment.get_envs() {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        succeed(command.current_dir(directory.path()).env("PATH", &path).args(arguments));
+    }
+    for output in ["video.mp4", "davis.mp4"] {
+        assert!(
+            fs::metadata(directory.path().join(output)).unwrap().len() > 1000,
+            "{output}"
+        );
+    }
+}
+
+#[test]
+fn a_script_without_arguments_says_how_it_is_used() {
+    for script in ["video.sh", "davis.sh"] {
+        let output = Command::new(root().join("pipelines").join(script)).output().unwrap();
+        assert!(!output.status.success());
+        assert!(String::from_utf8_lossy(&output.stderr).contains("usage:"), "{script}");
+    }
+}
