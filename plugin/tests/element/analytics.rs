@@ -1,7 +1,6 @@
 //! The mask in GStreamer's own analytics metadata.
 
 use gst::glib::translate::{ToGlibPtr, from_glib, from_glib_full};
-use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_analytics_sys as ffi;
 use gstreamer_video::VideoFormat;

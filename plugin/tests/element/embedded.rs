@@ -65,3 +65,84 @@ fn two_elements_share_a_model_and_one_may_go() {
     let after = bytes(&second.harness.push_and_pull(disc(1)).unwrap());
     assert_eq!(before, after);
 }
+
+#[test]
+fn others_that_come_and_go_change_no_mask() {
+    let mut bench = Bench::with(element());
+    bench.set_caps(VideoFormat::Rgb, 96, 64);
+    let expected = bytes(&bench.harness.push_and_pull(disc(0)).unwrap());
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let others = std::thread::spawn({
+        let stop = stop.clone();
+        move || {
+            let mut lives = 0;
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                // One frame in the engine when the element goes, with options of its own.
+                let other = element();
+                other.set_property("seed", lives);
+                other.set_property_from_str("mode", "latest");
+                let mut bench = Bench::with(other);
+                bench.set_caps(VideoFormat::Rgb, 96, 64);
+                bench.harness.push(disc(0)).unwrap();
+                bench.element.set_state(gst::State::Null).unwrap();
+                lives += 1;
+            }
+            lives
+        }
+    });
+    for index in 1..60 {
+        assert_eq!(bytes(&bench.harness.push_and_pull(disc(index)).unwrap()), expected);
+    }
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert!(others.join().unwrap() > 0);
+}
+
+#[test]
+fn a_precision_that_the_device_has_not_is_an_error_that_says_where_it_is() {
+    let element = element();
+    element.set_property_from_str("precision", "bf16");
+    let bus = gst::Bus::new();
+    element.set_bus(Some(&bus));
+    assert!(element.set_state(gst::State::Paused).is_err());
+    let error = error_text(&bus.pop_filtered(&[gst::MessageType::Error]).unwrap());
+    assert!(error.contains("bf16") && error.contains("CUDA"), "{error}");
+    element.set_state(gst::State::Null).unwrap();
+    element.set_property_from_str("precision", "f32");
+    element.set_state(gst::State::Paused).unwrap();
+    let stats = element.property::<gst::Structure>("stats");
+    assert_eq!(stats.get::<&str>("precision").unwrap(), "f32");
+    element.set_state(gst::State::Null).unwrap();
+    element.set_bus(None);
+}
+
+/// Threads of this process that belong to pools of the network.
+fn pool_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    // `factorseg-0`, `factorseg-1`, ...: not the inference threads, which have no number.
+    names
+        .filter(|name| {
+            let number = name.trim().strip_prefix("factorseg-");
+            number.is_some_and(|number| number.parse::<usize>().is_ok())
+        })
+        .count()
+}
+
+#[test]
+fn the_network_has_as_many_threads_as_it_was_given() {
+    let masks = [1u32, 5].map(|threads| {
+        let before = pool_threads();
+        let element = element();
+        element.set_property("threads", threads);
+        let mut bench = Bench::with(element);
+        bench.set_caps(VideoFormat::Rgb, 96, 64);
+        let output = bench.harness.push_and_pull(disc(0)).unwrap();
+        // One is the inference thread itself; other tests may start a pool of the default size at the same time.
+        let started = pool_threads() - before;
+        let cores = std::thread::available_parallelism().unwrap().get();
+        let own = if threads == 1 { 0 } else { threads as usize };
+        assert!(started == own || started == own + cores, "{started} for {threads}");
+        bytes(&output)
+    });
+    assert_eq!(masks[0], masks[1]);
+}

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs the plugin's unit tests and the small ones of its stream tests under valgrind (Debian: apt-get install valgrind).
+# Invalid reads and writes, uses of undefined values and memory that is definitely lost are failures.
+#
+#   scripts/valgrind.sh [TEST ...]     other stream tests than the small ones
+set -euo pipefail
+cd "$(dirname "$0")/.."
+command -v valgrind >/dev/null || { echo "valgrind.sh: valgrind is missing: apt-get install valgrind" >&2; exit 1; }
+
+# Many frames, clocks and flushes take too long under valgrind, which is some fifty times slower.
+small=(masks:: formats::the_mask formats::caps_may formats::what_others formats::interlaced formats::a_buffer
+    embedded:: overlap::a_single_frame overlap::nothing_overtakes properties::drawing properties::options
+    failures::a_missing failures::a_model lifecycle::an_end lifecycle::a_flush lifecycle::no_mask hostile::whole)
+(($#)) && small=("$@")
+
+binaries=$(cargo test --release --locked --package gst-plugin-factorseg --lib --test element --no-run 2>&1 |
+    sed -n 's/.*(\(target[^)]*\)).*/\1/p')
+run() {
+    echo "valgrind $*"
+    # GLib keeps some allocations of its types for the life of the process; G_SLICE and threads=1 keep its output readable.
+    G_SLICE=always-malloc RUST_BACKTRACE=0 valgrind --quiet --error-exitcode=99 --leak-check=full \
+        --show-leak-kinds=definite --errors-for-leak-kinds=definite --suppressions=scripts/valgrind.supp \
+        --num-callers=25 "$@" --test-threads=1
+}
+for binary in $binaries; do
+    case $binary in
+    */element-*) run "$binary" "${small[@]}" ;;
+    *) run "$binary" ;;
+    esac
+done
+echo "valgrind: no errors"
