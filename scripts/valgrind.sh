@@ -9,7 +9,7 @@ command -v valgrind >/dev/null || { echo "valgrind.sh: valgrind is missing: apt-
 
 # Many frames, clocks and flushes take too long under valgrind, which is some fifty times slower.
 small=(masks:: formats::the_mask formats::caps_may formats::what_others formats::interlaced formats::a_buffer
-    embedded:: overlap::a_single_frame overlap::nothing_overtakes properties::drawing properties::options
+    embedded::a_still embedded::two_elements overlap::a_single_frame overlap::nothing_overtakes properties::drawing properties::options
     failures::a_missing failures::a_model lifecycle::an_end lifecycle::a_flush lifecycle::no_mask hostile::whole)
 (($#)) && small=("$@")
 
@@ -17,7 +17,7 @@ binaries=$(cargo test --release --locked --package gst-plugin-factorseg --lib --
     sed -n 's/.*(\(target[^)]*\)).*/\1/p')
 run() {
     echo "valgrind $*"
-    # GLib keeps some allocations of its types for the life of the process; G_SLICE and threads=1 keep its output readable.
+    # G_SLICE keeps each allocation apart.
     G_SLICE=always-malloc RUST_BACKTRACE=0 valgrind --quiet --error-exitcode=99 --leak-check=full \
         --show-leak-kinds=definite --errors-for-leak-kinds=definite --suppressions=scripts/valgrind.supp \
         --num-callers=25 "$@" --test-threads=1

@@ -6,7 +6,7 @@ use burn::DispatchDevice;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointSource};
 use crate::config::ModelConfig;
-use crate::device::{DeviceError, device_name};
+use crate::device::{DeviceError, DeviceSpec, device_name};
 use crate::labels::ClassLabel;
 use crate::load::{LoadOptions, Precision};
 use crate::noise::standard_normal;
@@ -84,6 +84,8 @@ pub struct EngineInfo {
     pub classes: Vec<ClassLabel>,
     /// Regions that are the object, where the checkpoint says so; else empty.
     pub foreground_regions: Vec<usize>,
+    /// Why a device that [`DeviceSpec::Auto`] prefers is not used, where it was tried and failed.
+    pub refused: Option<String>,
 }
 
 /// Images that cannot be segmented.
@@ -196,8 +198,25 @@ impl Segmenter {
         let config = checkpoint.config().clone();
         check_options(&config, options)?;
         let device = how.device.resolve()?;
-        let name = device_name(&device);
-        let pass = catch_device_panic(&name, || load_pass(&mut checkpoint, &device, how))??;
+        if how.device != DeviceSpec::Auto || is_cpu(&device) {
+            return Self::load_on(&mut checkpoint, &device, how, options);
+        }
+        // A GPU that is there may still be full, too old, or without the CUDA headers: one pass tells.
+        let works = Self::load_on(&mut checkpoint, &device, how, options).and_then(Self::tried);
+        or_else_on_the_cpu(works, || {
+            Self::load_on(&mut checkpoint, &DeviceSpec::Cpu.resolve()?, how, options)
+        })
+    }
+
+    fn load_on(
+        checkpoint: &mut Checkpoint,
+        device: &DispatchDevice,
+        how: LoadOptions,
+        options: &SegmenterOptions,
+    ) -> Result<Self, SegmentError> {
+        let config = checkpoint.config().clone();
+        let name = device_name(device);
+        let pass = catch_device_panic(&name, || load_pass(checkpoint, device, how))??;
         let info = EngineInfo {
             model: checkpoint.file().to_owned(),
             regions: config.regions,
@@ -209,6 +228,7 @@ impl Segmenter {
                 Precision::Auto => Precision::F32,
                 chosen => chosen,
             },
+            refused: None,
         };
         let mut segmenter = Self {
             pass,
@@ -220,6 +240,17 @@ impl Segmenter {
         };
         segmenter.condition(options)?;
         Ok(segmenter)
+    }
+
+    /// The segmenter, if it segments.
+    fn tried(mut self) -> Result<Self, SegmentError> {
+        let side = self.config.image_size;
+        self.segment(&[InputImage {
+            width: side,
+            height: side,
+            data: vec![0.0; 3 * side * side],
+        }])?;
+        Ok(self)
     }
 
     fn condition(&mut self, options: &SegmenterOptions) -> Result<(), SegmentError> {
@@ -380,12 +411,32 @@ fn check_options(config: &ModelConfig, options: &SegmenterOptions) -> Result<(),
     }
 }
 
+/// A segmenter on the preferred device, or else one on the CPU, which knows why. What is wrong with the checkpoint or
+/// the options is wrong on every device.
+fn or_else_on_the_cpu(
+    preferred: Result<Segmenter, SegmentError>,
+    on_the_cpu: impl FnOnce() -> Result<Segmenter, SegmentError>,
+) -> Result<Segmenter, SegmentError> {
+    match preferred {
+        Err(refused @ SegmentError::Failed { .. }) => {
+            let mut segmenter = on_the_cpu()?;
+            segmenter.info.refused = Some(refused.to_string());
+            Ok(segmenter)
+        }
+        other => other,
+    }
+}
+
+fn is_cpu(device: &DispatchDevice) -> bool {
+    matches!(device, DispatchDevice::Flex(_))
+}
+
 fn load_pass(
     checkpoint: &mut Checkpoint,
     device: &DispatchDevice,
     how: LoadOptions,
 ) -> Result<Box<dyn MaskPass>, SegmentError> {
-    if !matches!(device, DispatchDevice::Flex(_)) {
+    if !is_cpu(device) {
         return Ok(Box::new(BurnPass::load(checkpoint, device, how.precision)?));
     }
     if how.precision == Precision::Bf16 {
@@ -430,4 +481,40 @@ fn catch_device_panic<T>(device: &str, run: impl FnOnce() -> T) -> Result<T, Seg
             reason,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preferred_device_that_fails_gives_way_to_the_cpu_and_says_why() {
+        let load = || {
+            Segmenter::load(
+                &CheckpointSource::Embedded,
+                DeviceSpec::Cpu,
+                &SegmenterOptions::default(),
+            )
+        };
+        let full = Err(SegmentError::Failed {
+            device: "cuda:0".into(),
+            reason: "out of memory".into(),
+        });
+        let segmenter = or_else_on_the_cpu(full, load).unwrap();
+        assert_eq!(segmenter.info().device, "cpu");
+        let refused = segmenter.info().refused.as_deref().unwrap();
+        assert!(
+            refused.contains("cuda:0") && refused.contains("out of memory"),
+            "{refused}"
+        );
+        // One that works stays, and what is wrong everywhere is not tried again.
+        let working = or_else_on_the_cpu(load().and_then(Segmenter::tried), || panic!("not needed")).unwrap();
+        assert_eq!(working.info().refused, None);
+        let wrong = SegmentError::Option {
+            option: "class",
+            value: "7".into(),
+            expected: "none".into(),
+        };
+        assert!(or_else_on_the_cpu(Err(wrong), || panic!("of no use")).is_err());
+    }
 }

@@ -97,6 +97,9 @@ impl FactorSeg {
             self.post_progress(gst::ProgressType::Error, "The model was not loaded");
         })?;
         let info = session.worker.info();
+        if let Some(reason) = &info.refused {
+            gst::warning!(CAT, imp = self, "runs on {} because {reason}", info.device);
+        }
         gst::info!(
             CAT,
             imp = self,

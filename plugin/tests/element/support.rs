@@ -122,6 +122,7 @@ pub fn info() -> EngineInfo {
             .to_vec(),
         foreground_regions: vec![0],
         precision: Precision::F32,
+        refused: None,
     }
 }
 
