@@ -75,7 +75,7 @@ fn others_that_come_and_go_change_no_mask() {
     let others = std::thread::spawn({
         let stop = stop.clone();
         move || {
-            let mut lives = 0;
+            let mut lives = 0u64;
             while !stop.load(std::sync::atomic::Ordering::SeqCst) {
                 // One frame in the engine when the element goes, with options of its own.
                 let other = element();
