@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 use gstreamer as gst;
@@ -50,8 +51,12 @@ struct State {
     frames: VecDeque<Frame>,
     /// One was taken and is not done.
     busy: bool,
+    /// Who is busy with it.
+    worker: Option<ThreadId>,
     /// Nothing goes in or out.
     flushing: bool,
+    /// The task that empties the queue is to end.
+    stopped: bool,
     /// The task that empties the queue was started.
     started: bool,
     /// What downstream said last.
@@ -63,7 +68,9 @@ impl Default for State {
         Self {
             frames: VecDeque::new(),
             busy: false,
+            worker: None,
             flushing: true,
+            stopped: true,
             started: false,
             flow: Ok(gst::FlowSuccess::Ok),
         }
@@ -111,15 +118,17 @@ impl Queue {
         Ok(!std::mem::replace(&mut state.started, true))
     }
 
-    /// Waits for the next frame; none when the queue is flushing.
+    /// Waits for the next frame; none when the task is to end.
     pub(super) fn next(&self) -> Option<Frame> {
         let mut state = lock(&self.state);
         loop {
-            if state.flushing {
+            if state.stopped {
                 return None;
             }
+            // While it is flushing there are none.
             if let Some(frame) = state.frames.pop_front() {
                 state.busy = true;
+                state.worker = Some(thread::current().id());
                 return Some(frame);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -137,15 +146,31 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Drops what is in it and lets nobody wait, or begins anew with a task that is to be started.
+    /// Drops what is in it and lets nobody wait, or begins anew.
     pub(super) fn set_flushing(&self, flushing: bool) {
         let mut state = lock(&self.state);
         state.flushing = flushing;
         state.frames.clear();
         if !flushing {
-            state.started = false;
             state.flow = Ok(gst::FlowSuccess::Ok);
         }
+        self.changed.notify_all();
+    }
+
+    /// Waits until the frame that was taken is done, unless it is the caller who is at it.
+    pub(super) fn wait_until_idle(&self) {
+        let mut state = lock(&self.state);
+        while state.busy && state.worker != Some(thread::current().id()) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The pad becomes active, with no task yet, or inactive: then the task must end.
+    pub(super) fn set_active(&self, active: bool) {
+        self.set_flushing(!active);
+        let mut state = lock(&self.state);
+        state.stopped = !active;
+        state.started = false;
         self.changed.notify_all();
     }
 }

@@ -152,8 +152,8 @@ impl FactorSeg {
                     pad.push_event(event.clone());
                 }
                 let forwarded = gst::Pad::event_default(pad, Some(&*self.obj()), event);
-                // Now that downstream lets go of it, the task ends its turn. There is none where no frame waited.
-                let _ = self.srcpad.pause_task();
+                // Now that downstream lets go of it, the frame that is being pushed ends.
+                self.queue.wait_until_idle();
                 return forwarded;
             }
             gst::EventView::FlushStop(_) => {
@@ -372,7 +372,7 @@ impl FactorSeg {
                 self.queue.done(flow);
             }
             None => {
-                // Whoever flushes waits for the end of this turn. A pad without a task is paused already.
+                // Whoever stops the task waits for the end of this turn.
                 let _ = self.srcpad.pause_task();
             }
         }
@@ -387,7 +387,7 @@ impl FactorSeg {
         if mode != gst::PadMode::Push {
             return Err(gst::loggable_error!(CAT, "only push mode is supported"));
         }
-        self.queue.set_flushing(!active);
+        self.queue.set_active(active);
         match active {
             true => Ok(()),
             false => pad
