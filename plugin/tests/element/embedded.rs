@@ -77,7 +77,8 @@ fn others_that_come_and_go_change_no_mask() {
         move || {
             let mut lives = 0u64;
             while !stop.load(std::sync::atomic::Ordering::SeqCst) {
-                // One frame in the engine when the element goes, with options of its own.
+                // One frame in the engine when the element goes, with options of its own: with the same ones it would go
+                // together with the other element's, in which case the last bits may differ.
                 let other = element();
                 other.set_property("seed", lives + 1);
                 other.set_property_from_str("mode", "latest");
