@@ -143,6 +143,54 @@ fn evaluation_prints_scores_beside_baselines() {
 }
 
 #[test]
+fn video_is_measured_and_drawn() {
+    let (scratch, model) = trained();
+    for frame in 0..4u32 {
+        let inside = |x: u32, y: u32| (frame + 6..frame + 20).contains(&x) && (8..24).contains(&y);
+        for part in ["JPEGImages", "Annotations"] {
+            let folder = scratch.path(&format!("set/DAVIS/{part}/480p/box"));
+            std::fs::create_dir_all(&folder).unwrap();
+            RgbImage::from_fn(48, 32, |x, y| Rgb([if inside(x, y) { 255 } else { 0 }; 3]))
+                .save(folder.join(format!("{frame:05}.png")))
+                .unwrap();
+        }
+    }
+    let davis = |arguments: &[&str]| {
+        let mut command = program();
+        command.args(["evaluate", "davis", "--device", "cpu", "--model", &model]);
+        command.args(arguments).arg(scratch.path("set"));
+        command
+    };
+    let sheet = scratch.path("sheet.png");
+    let output = davis(&[
+        "--json",
+        "--flip",
+        "--scales",
+        "1,1.5",
+        "--sheet",
+        sheet.to_str().unwrap(),
+    ])
+    .output()
+    .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["scored_frames"], 3);
+    assert_eq!(report["passes"], 4);
+    let j = |line: &serde_json::Value| line["j"]["mean"].as_f64().unwrap();
+    assert!(j(&report["oracle"]) >= j(&report["model"]));
+    // The whole frame has the box's share, and K-means sees two colours.
+    assert!((j(&report["baselines"][0]["scores"]) - 224.0 / 1536.0).abs() < 1e-12);
+    assert_eq!(j(&report["baselines"][3]["scores"]), 1.0);
+    assert_eq!(image::open(sheet).unwrap().into_rgb8().dimensions(), (2 * 244 - 4, 135));
+    let table = davis(&["--markdown", "--every", "2", "--foreground", "0,2"])
+        .output()
+        .unwrap();
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.contains("| **model**, 1 frames"), "{table}");
+    let message = expect(&mut davis(&["--foreground", "7"]), 1);
+    assert!(message.contains("no region 7"), "{message}");
+}
+
+#[test]
 fn weights_can_start_a_run_with_other_regions_and_classes() {
     let (scratch, model) = trained();
     let message = expect(

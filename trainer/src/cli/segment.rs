@@ -8,7 +8,7 @@ use clap::Args;
 use factorseg_model::RegionMap;
 use image::{GrayImage, RgbImage};
 
-use super::segmenter::SegmenterArguments;
+use super::segmenter::{PassArguments, SegmenterArguments};
 use crate::data::folder::{FolderError, ImageFolder};
 use crate::evaluate::assignment::labels;
 use crate::evaluate::segment::segment;
@@ -34,6 +34,8 @@ pub struct Segment {
     out: PathBuf,
     #[command(flatten)]
     segmenter: SegmenterArguments,
+    #[command(flatten)]
+    passes: PassArguments,
     /// Opacity of the regions in the overlay, 0 to 1
     #[arg(long, default_value_t = 0.5)]
     alpha: f32,
@@ -47,6 +49,7 @@ impl Segment {
     pub fn run(self) -> Result<ExitCode> {
         let files = files(&self.images)?;
         let mut engine = self.segmenter.load()?;
+        let passes = self.passes.passes(&engine)?;
         std::fs::create_dir_all(&self.out).with_context(|| format!("cannot create {}", self.out.display()))?;
         let mut failed = 0;
         for batch in files.chunks(BATCH) {
@@ -63,7 +66,11 @@ impl Segment {
                     }
                 }
             }
-            for ((name, picture), map) in names.iter().zip(&pictures).zip(segment(&mut engine, &pictures)?) {
+            for ((name, picture), map) in names
+                .iter()
+                .zip(&pictures)
+                .zip(segment(&mut engine, &pictures, &passes)?)
+            {
                 self.write(name, picture, &map)?;
             }
         }

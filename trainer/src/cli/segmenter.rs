@@ -7,6 +7,7 @@ use clap::Args;
 use factorseg_model::{CheckpointSource, DeviceSpec, Engine, LoadOptions, Segmenter, SegmenterOptions, find_class};
 
 use super::set_threads;
+use crate::evaluate::segment::Passes;
 
 #[derive(Debug, Args)]
 pub struct SegmenterArguments {
@@ -54,5 +55,23 @@ impl SegmenterArguments {
         options.class = find_class(&segmenter.info().classes, &self.class)?;
         segmenter.set_options(&options)?;
         Ok(segmenter)
+    }
+}
+
+/// Passes that are averaged beside the noise draws.
+#[derive(Debug, Args)]
+pub struct PassArguments {
+    /// Average with the mirrored picture; twice the cost
+    #[arg(long)]
+    flip: bool,
+    /// Average over input sizes, in multiples of the size that the network was trained at
+    #[arg(long, default_value = "1", value_delimiter = ',', value_name = "LIST")]
+    scales: Vec<f64>,
+}
+
+impl PassArguments {
+    /// The passes, at sizes that fit the network.
+    pub fn passes(&self, segmenter: &Segmenter) -> Result<Passes> {
+        Passes::new(self.scales.clone(), self.flip, segmenter.config().stride())
     }
 }

@@ -1,5 +1,11 @@
 //! Which regions are the object: a set of regions, one for a whole data set.
 
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+use factorseg_model::EngineInfo;
+
 /// Regions beyond which sets are not tried one by one.
 pub const MOST_REGIONS: usize = 10;
 
@@ -31,16 +37,92 @@ impl Assignment {
     }
 }
 
+/// How the regions that are the object are found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Foreground {
+    /// Fitted on the part of the data that is not scored.
+    #[default]
+    Fit,
+    /// As the checkpoint says.
+    Checkpoint,
+    /// These.
+    Regions(Vec<usize>),
+}
+
+impl FromStr for Foreground {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "fit" => Ok(Self::Fit),
+            "checkpoint" => Ok(Self::Checkpoint),
+            list => list
+                .split(',')
+                .map(|region| region.trim().parse())
+                .collect::<Result<_, _>>()
+                .map(Self::Regions)
+                .map_err(|_| "expected `fit`, `checkpoint`, or regions from 0 such as `0,2`".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Foreground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fit => "fitted",
+            Self::Checkpoint => "of the checkpoint",
+            Self::Regions(_) => "as named",
+        })
+    }
+}
+
+impl Foreground {
+    /// The assignment for a model: what was named, or the one of all that scores best.
+    ///
+    /// # Errors
+    /// If there are too many regions to try, the checkpoint names none, or a region does not exist.
+    pub fn assign(&self, info: &EngineInfo, score: impl Fn(Assignment) -> f64) -> Result<Assignment> {
+        let regions = info.regions;
+        if regions > MOST_REGIONS {
+            bail!("the model has {regions} regions; assignments are fitted for up to {MOST_REGIONS}");
+        }
+        let named = match self {
+            Self::Fit => {
+                let mut best = (Assignment(1), f64::NEG_INFINITY);
+                for assignment in Assignment::all(regions) {
+                    let value = score(assignment);
+                    if value > best.1 {
+                        best = (assignment, value);
+                    }
+                }
+                return Ok(best.0);
+            }
+            Self::Checkpoint if info.foreground_regions.is_empty() => {
+                bail!("the checkpoint does not say which regions are the foreground; use --foreground fit")
+            }
+            Self::Checkpoint => &info.foreground_regions,
+            Self::Regions(named) => named,
+        };
+        if let Some(region) = named.iter().find(|region| **region >= regions) {
+            bail!("there is no region {region}; the model has {regions}, counted from 0");
+        }
+        Ok(Assignment(named.iter().fold(0, |set, region| set | 1 << region)))
+    }
+}
+
 /// The most probable region of each pixel; `probabilities` is `[regions, pixels]`.
 pub fn labels(probabilities: &[f32], regions: usize) -> Vec<u8> {
     let pixels = probabilities.len() / regions.max(1);
-    (0..pixels)
-        .map(|pixel| {
-            (0..regions)
-                .max_by(|a, b| probabilities[a * pixels + pixel].total_cmp(&probabilities[b * pixels + pixel]))
-                .unwrap_or(0) as u8
-        })
-        .collect()
+    let mut most = probabilities[..pixels].to_vec();
+    let mut labels = vec![0; pixels];
+    for (region, plane) in probabilities.chunks_exact(pixels.max(1)).enumerate().skip(1) {
+        for ((most, label), value) in most.iter_mut().zip(&mut labels).zip(plane) {
+            if *value >= *most {
+                (*most, *label) = (*value, region as u8);
+            }
+        }
+    }
+    labels
 }
 
 #[cfg(test)]
@@ -56,6 +138,30 @@ mod tests {
         );
         assert_eq!(Assignment::all(1), [Assignment(1)]);
         assert!(Assignment(0b101).holds(2) && !Assignment(0b101).holds(1));
+    }
+
+    #[test]
+    fn assignments_are_fitted_or_named() {
+        let info = EngineInfo {
+            regions: 3,
+            foreground_regions: vec![1, 2],
+            ..EngineInfo::default()
+        };
+        let assign = |text: &str| {
+            text.parse::<Foreground>()
+                .unwrap()
+                .assign(&info, |a| -f64::from(a.0.abs_diff(4)))
+        };
+        assert_eq!(assign("fit").unwrap(), Assignment(4));
+        assert_eq!(assign("checkpoint").unwrap(), Assignment(0b110));
+        assert_eq!(assign("0, 2").unwrap(), Assignment(0b101));
+        assert!(assign("3").unwrap_err().to_string().contains("no region 3"));
+        assert!("left".parse::<Foreground>().is_err());
+        let silent = EngineInfo {
+            regions: 2,
+            ..EngineInfo::default()
+        };
+        assert!(Foreground::Checkpoint.assign(&silent, |_| 0.0).is_err());
     }
 
     #[test]

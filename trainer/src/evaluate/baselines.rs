@@ -56,17 +56,18 @@ impl FixedMask {
         )
     }
 
-    /// The centred box (sides in steps of a sixteenth) with the best mean IoU of both classes.
-    pub fn best_box(truths: &[TruthMask<'_>]) -> Self {
+    /// The centred box (sides in steps of a sixteenth) with the best mean of a score.
+    pub fn best_box(truths: &[TruthMask<'_>], goal: impl Fn(&Scores) -> f64) -> Self {
         let sides = || (4..=16).map(|part| f64::from(part) / 16.0);
         best(
             sides().flat_map(|width| sides().map(move |height| Self::Box { width, height })),
             truths,
+            goal,
         )
     }
 
-    /// The best threshold (in steps of a twentieth) of the mean truth.
-    pub fn best_mean_mask(truths: &[TruthMask<'_>]) -> Self {
+    /// The threshold (in steps of a twentieth) of the mean truth with the best mean of a score.
+    pub fn best_mean_mask(truths: &[TruthMask<'_>], goal: impl Fn(&Scores) -> f64) -> Self {
         let mut foreground = vec![0.0; GRID * GRID];
         let mut known = vec![0.0; GRID * GRID];
         for truth in truths {
@@ -89,14 +90,19 @@ impl FixedMask {
         best(
             (1..20).map(|part| Self::Grid(share.iter().map(|s| *s >= f64::from(part) / 20.0).collect())),
             truths,
+            goal,
         )
     }
 }
 
-fn best(candidates: impl Iterator<Item = FixedMask>, truths: &[TruthMask<'_>]) -> FixedMask {
+fn best(
+    candidates: impl Iterator<Item = FixedMask>,
+    truths: &[TruthMask<'_>],
+    goal: impl Fn(&Scores) -> f64,
+) -> FixedMask {
     let mut best = (FixedMask::Everything, f64::NEG_INFINITY);
     for candidate in candidates {
-        let score = candidate.scores(truths).mean_iou;
+        let score = goal(&candidate.scores(truths));
         if score > best.1 {
             best = (candidate, score);
         }
@@ -128,14 +134,19 @@ mod tests {
             height: 16,
             pixels: &boxed,
         }];
-        assert_eq!(FixedMask::best_box(&masks).scores(&masks).mean_iou, 1.0);
+        assert_eq!(
+            FixedMask::best_box(&masks, |scores| scores.mean_iou)
+                .scores(&masks)
+                .mean_iou,
+            1.0
+        );
         let corner = truth(|u, v| u < 0.5 && v < 0.5);
         let masks = [TruthMask {
             width: 32,
             height: 16,
             pixels: &corner,
         }; 3];
-        let mean = FixedMask::best_mean_mask(&masks);
+        let mean = FixedMask::best_mean_mask(&masks, |scores| scores.mean_iou);
         assert_eq!(
             mean.scores(&masks),
             Scores {
@@ -145,7 +156,12 @@ mod tests {
                 mean_iou: 1.0
             }
         );
-        assert!(FixedMask::best_box(&masks).scores(&masks).mean_iou < 0.7);
+        assert!(
+            FixedMask::best_box(&masks, |scores| scores.mean_iou)
+                .scores(&masks)
+                .mean_iou
+                < 0.7
+        );
         let everything = FixedMask::Everything.scores(&masks);
         assert_eq!(
             (everything.accuracy, everything.iou, everything.mean_iou),

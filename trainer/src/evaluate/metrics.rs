@@ -13,6 +13,12 @@ pub enum Truth {
     Ignored,
 }
 
+impl From<bool> for Truth {
+    fn from(foreground: bool) -> Self {
+        if foreground { Self::Foreground } else { Self::Background }
+    }
+}
+
 /// The scores of the fg/bg protocol, each from 0 to 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {

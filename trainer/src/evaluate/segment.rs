@@ -1,13 +1,65 @@
 //! Pictures through the segmenter: resample, segment, bring the regions back to the picture's size.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use factorseg_model::{Engine, InputImage, RegionMap};
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 
-/// The picture at the size that the engine asks for, in -1..=1.
-pub fn network_input(engine: &dyn Engine, picture: &RgbImage) -> InputImage {
-    let (width, height) = engine.input_size(picture.width() as usize, picture.height() as usize);
+/// The passes whose probabilities are averaged for a picture. Noise draws are the engine's own option.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Passes {
+    scales: Vec<f64>,
+    flip: bool,
+    stride: usize,
+}
+
+impl Passes {
+    /// One pass at the size that the engine asks for.
+    pub fn single() -> Self {
+        Self {
+            scales: vec![1.0],
+            flip: false,
+            stride: 1,
+        }
+    }
+
+    /// A pass at each of `scales`, in multiples of the size that the engine asks for, and with `flip` another of the
+    /// mirrored picture; sides are multiples of `stride`.
+    ///
+    /// # Errors
+    /// If there is no scale, or one is not between 1/4 and 16.
+    pub fn new(scales: Vec<f64>, flip: bool, stride: usize) -> Result<Self> {
+        if scales.is_empty() || !scales.iter().all(|scale| (0.25..=16.0).contains(scale)) {
+            bail!("scales are {scales:?}, expected one or more from 0.25 to 16");
+        }
+        Ok(Self {
+            scales,
+            flip,
+            stride: stride.max(1),
+        })
+    }
+
+    /// Passes of the network for a picture.
+    pub fn count(&self) -> usize {
+        self.scales.len() * if self.flip { 2 } else { 1 }
+    }
+
+    fn size(&self, engine: &dyn Engine, picture: &RgbImage, scale: f64) -> (usize, usize) {
+        let (width, height) = engine.input_size(picture.width() as usize, picture.height() as usize);
+        let scaled = |length: usize| {
+            let steps = (length as f64 * scale / self.stride as f64).round() as usize;
+            steps.max(1) * self.stride
+        };
+        if scale == 1.0 {
+            (width, height)
+        } else {
+            (scaled(width), scaled(height))
+        }
+    }
+}
+
+/// The picture at a size, in -1..=1.
+pub fn network_input(picture: &RgbImage, (width, height): (usize, usize)) -> InputImage {
     let size = (width as u32, height as u32);
     let resampled = if size == picture.dimensions() {
         picture.clone()
@@ -24,27 +76,78 @@ pub fn network_input(engine: &dyn Engine, picture: &RgbImage) -> InputImage {
     InputImage { width, height, data }
 }
 
-/// Region probabilities of pictures, each at its picture's size: `[K, height, width]`.
+/// Region probabilities of pictures, each at its picture's size: `[K, height, width]`, the mean over all passes.
 ///
 /// Pictures of the same network size run as one batch.
 ///
 /// # Errors
 /// If the engine fails.
-pub fn segment(engine: &mut dyn Engine, pictures: &[RgbImage]) -> Result<Vec<RegionMap>> {
-    let inputs: Vec<InputImage> = pictures.iter().map(|picture| network_input(engine, picture)).collect();
-    let mut maps: Vec<Option<RegionMap>> = vec![None; pictures.len()];
+pub fn segment(engine: &mut dyn Engine, pictures: &[RgbImage], passes: &Passes) -> Result<Vec<RegionMap>> {
+    let mut means: Vec<Option<RegionMap>> = vec![None; pictures.len()];
+    let share = 1.0 / passes.count() as f32;
+    for scale in &passes.scales {
+        let mut inputs: Vec<InputImage> = pictures
+            .iter()
+            .map(|picture| network_input(picture, passes.size(engine, picture, *scale)))
+            .collect();
+        for mirrored in [false, true] {
+            if mirrored {
+                if !passes.flip {
+                    break;
+                }
+                inputs.iter_mut().for_each(|input| mirror(&mut input.data, input.width));
+            }
+            for ((mut map, picture), mean) in run(engine, &inputs)?.into_iter().zip(pictures).zip(&mut means) {
+                if mirrored {
+                    mirror(&mut map.probabilities, map.width);
+                }
+                let map = upsample(&map, picture.width() as usize, picture.height() as usize);
+                match mean {
+                    None if share == 1.0 => *mean = Some(map),
+                    None => {
+                        let mut map = map;
+                        map.probabilities.iter_mut().for_each(|value| *value *= share);
+                        *mean = Some(map);
+                    }
+                    Some(mean) => {
+                        for (mean, value) in mean.probabilities.iter_mut().zip(&map.probabilities) {
+                            *mean += value * share;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(means.into_iter().flatten().collect())
+}
+
+/// Region maps of inputs, in their order.
+fn run(engine: &mut dyn Engine, inputs: &[InputImage]) -> Result<Vec<RegionMap>> {
+    let mut maps: Vec<Option<RegionMap>> = vec![None; inputs.len()];
     while let Some(first) = maps.iter().position(Option::is_none) {
         let size = (inputs[first].width, inputs[first].height);
         let alike: Vec<usize> = (first..inputs.len())
             .filter(|i| maps[*i].is_none() && (inputs[*i].width, inputs[*i].height) == size)
             .collect();
         let batch: Vec<InputImage> = alike.iter().map(|i| inputs[*i].clone()).collect();
-        for (index, map) in alike.iter().zip(engine.segment(&batch)?) {
-            let picture = &pictures[*index];
-            maps[*index] = Some(upsample(&map, picture.width() as usize, picture.height() as usize));
+        let found = engine.segment(&batch)?;
+        if found.len() != batch.len() {
+            bail!(
+                "the engine returned {} region maps for {} images",
+                found.len(),
+                batch.len()
+            );
+        }
+        for (index, map) in alike.into_iter().zip(found) {
+            maps[index] = Some(map);
         }
     }
     Ok(maps.into_iter().flatten().collect())
+}
+
+/// Reverses every row.
+fn mirror(values: &mut [f32], width: usize) {
+    values.chunks_exact_mut(width).for_each(<[f32]>::reverse);
 }
 
 /// Bilinear resampling of all region masks (pixel centres at half coordinates).
@@ -85,6 +188,8 @@ fn weights(source: usize, target: usize) -> Vec<(usize, usize, f32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::testing::ByColour;
+    use image::Rgb;
 
     #[test]
     fn upsampling_is_bilinear_and_keeps_sums() {
@@ -99,5 +204,34 @@ mod tests {
         for pixel in 0..8 {
             assert!((large.probabilities[pixel] + large.probabilities[8 + pixel] - 1.0).abs() < 1e-6);
         }
+    }
+
+    /// Left half red, right half green, on 24 by 12.
+    fn halves() -> RgbImage {
+        RgbImage::from_fn(24, 12, |x, _| Rgb(if x < 12 { [255, 0, 0] } else { [0, 255, 0] }))
+    }
+
+    #[test]
+    fn passes_run_at_multiples_of_the_stride_and_are_averaged() {
+        let mut engine = ByColour::new();
+        let passes = Passes::new(vec![1.0, 1.6], false, 4).unwrap();
+        let map = segment(&mut engine, &[halves()], &passes).unwrap().remove(0);
+        assert_eq!(engine.sizes, [(24, 12), (40, 20)]);
+        assert_eq!((map.regions, map.width, map.height), (3, 24, 12));
+        for pixel in 0..24 * 12 {
+            let sum: f32 = (0..3).map(|region| map.probabilities[region * 24 * 12 + pixel]).sum();
+            assert!((sum - 1.0).abs() < 1e-6);
+        }
+        assert_eq!(map.probabilities[0], 1.0);
+        assert!(Passes::new(vec![], true, 4).is_err() && Passes::new(vec![0.0], true, 4).is_err());
+    }
+
+    #[test]
+    fn the_mirrored_pass_is_turned_back() {
+        let (mut once, mut twice) = (ByColour::new(), ByColour::new());
+        let plain = segment(&mut once, &[halves()], &Passes::single()).unwrap();
+        let flipped = segment(&mut twice, &[halves()], &Passes::new(vec![1.0], true, 1).unwrap()).unwrap();
+        assert_eq!(twice.sizes.len(), 2);
+        assert_eq!(plain, flipped);
     }
 }

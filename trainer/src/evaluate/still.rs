@@ -13,10 +13,12 @@ use factorseg_model::Engine;
 use image::RgbImage;
 use serde::Serialize;
 
-use super::assignment::{Assignment, MOST_REGIONS, labels};
+use super::assignment::{Assignment, Foreground, labels};
 use super::baselines::{FixedMask, TruthMask};
+use super::common_grid::CommonGrid;
 use super::metrics::{Scores, Truth};
-use super::segment::segment;
+use super::picture_baselines::Ranks;
+use super::segment::{Passes, segment};
 use crate::training::monitor::MaskFigures;
 
 /// One in so many images is fitted on.
@@ -114,7 +116,9 @@ pub struct StillReport {
     pub fitted_images: usize,
     /// Images that were scored.
     pub scored_images: usize,
-    /// Regions that are the object, fitted.
+    /// Where the assignment comes from: fitted, or named.
+    pub assignment: String,
+    /// Regions that are the object.
     pub foreground_regions: Vec<usize>,
     /// The model: one assignment of regions for the whole set. The headline.
     pub model: Scores,
@@ -124,7 +128,7 @@ pub struct StillReport {
     pub oracle: Scores,
     /// The model's mean mask, the same for every image: what its masks score without content.
     pub model_mean_mask: Scores,
-    /// Scores that need no model.
+    /// Scores that need no model: three that never look at the picture, then two that do.
     pub baselines: Vec<Line>,
     /// Figures of the masks.
     pub masks: MaskFigures,
@@ -136,8 +140,10 @@ pub struct StillReport {
 /// If there are fewer than two images or the engine fails.
 pub fn evaluate(
     engine: &mut dyn Engine,
+    passes: &Passes,
     data_set: &str,
     images: &[LabelledImage],
+    foreground: &Foreground,
     mut progress: impl FnMut(usize),
 ) -> Result<StillReport> {
     if images.len() < 2 {
@@ -147,14 +153,11 @@ pub fn evaluate(
         );
     }
     let regions = engine.info().regions;
-    if regions > MOST_REGIONS {
-        bail!("the model has {regions} regions; assignments are fitted for up to {MOST_REGIONS}");
-    }
     let mut predictions = Vec::with_capacity(images.len());
     let mut common = CommonGrid::new(regions);
     for batch in images.chunks(BATCH) {
         let pictures: Vec<RgbImage> = batch.iter().map(|image| image.picture.clone()).collect();
-        for map in segment(engine, &pictures)? {
+        for map in segment(engine, &pictures, passes)? {
             common.add(&map.probabilities, map.width, map.height);
             predictions.push(labels(&map.probabilities, regions));
         }
@@ -169,9 +172,9 @@ pub fn evaluate(
         )
     };
     let all = Assignment::all(regions);
-    let chosen = pick(&all, |assignment| {
+    let chosen = foreground.assign(engine.info(), |assignment| {
         Scores::mean(fit.iter().map(|index| scores(assignment, *index))).mean_iou
-    });
+    })?;
     let complement = |index: usize| {
         Scores::of(
             predictions[index].iter().map(|region| !chosen.holds(*region)),
@@ -201,18 +204,41 @@ pub fn evaluate(
                 .total_cmp(&b.scores(&fit_truths).mean_iou)
         })
         .unwrap_or(&FixedMask::Everything);
+    let goal = |scores: &Scores| scores.mean_iou;
     let baselines = [
         ("all foreground", FixedMask::Everything),
-        ("centred box, fitted", FixedMask::best_box(&fit_truths)),
+        ("centred box, fitted", FixedMask::best_box(&fit_truths, goal)),
         (
             "best mask that ignores the image, fitted",
-            FixedMask::best_mean_mask(&fit_truths),
+            FixedMask::best_mean_mask(&fit_truths, goal),
+        ),
+    ];
+    let ranked = |which: &[usize], rank: fn(&RgbImage) -> Ranks| -> Vec<Ranks> {
+        which.iter().map(|index| rank(&images[*index].picture)).collect()
+    };
+    let share = Ranks::best_share(&ranked(&fit, Ranks::unlike_the_frame), &fit_truths, goal);
+    let of_ranks = |what: &str, share: f64, rank: fn(&RgbImage) -> Ranks| Line {
+        what: what.to_owned(),
+        scores: Scores::mean(
+            ranked(&test, rank)
+                .iter()
+                .zip(&test_truths)
+                .map(|(ranks, truth)| Scores::of(ranks.mask(share, truth.width, truth.height), truth.pixels)),
+        ),
+    };
+    let looking = [
+        of_ranks("K-means on colour, K=2", 0.5, Ranks::k_means),
+        of_ranks(
+            "unlike the frame's colours, share fitted",
+            share,
+            Ranks::unlike_the_frame,
         ),
     ];
     Ok(StillReport {
         data_set: data_set.to_owned(),
         fitted_images: fit.len(),
         scored_images: test.len(),
+        assignment: foreground.to_string(),
         foreground_regions: chosen.regions(),
         model: Scores::mean(test.iter().map(|index| scores(chosen, *index))),
         model_or_complement: Scores::mean(test.iter().map(|index| scores(chosen, *index).best(complement(*index)))),
@@ -228,105 +254,18 @@ pub fn evaluate(
                 what: what.to_owned(),
                 scores: mask.scores(&test_truths),
             })
-            .into(),
+            .into_iter()
+            .chain(looking)
+            .collect(),
         masks: common.figures(),
     })
-}
-
-fn pick(all: &[Assignment], score: impl Fn(Assignment) -> f64) -> Assignment {
-    let mut best = (all[0], f64::NEG_INFINITY);
-    for assignment in all {
-        let value = score(*assignment);
-        if value > best.1 {
-            best = (*assignment, value);
-        }
-    }
-    best.0
-}
-
-/// All masks on one grid, whatever the sizes of their images.
-struct CommonGrid {
-    regions: usize,
-    masks: Vec<f32>,
-    images: usize,
-}
-
-/// Side of the common grid; as in [`FixedMask::Grid`].
-const GRID: usize = 64;
-
-impl CommonGrid {
-    fn new(regions: usize) -> Self {
-        Self {
-            regions,
-            masks: Vec::new(),
-            images: 0,
-        }
-    }
-
-    fn add(&mut self, probabilities: &[f32], width: usize, height: usize) {
-        for plane in probabilities.chunks_exact(width * height) {
-            for cell in 0..GRID * GRID {
-                let (x, y) = (cell % GRID, cell / GRID);
-                self.masks
-                    .push(plane[(2 * y + 1) * height / (2 * GRID) * width + (2 * x + 1) * width / (2 * GRID)]);
-            }
-        }
-        self.images += 1;
-    }
-
-    fn labels(&self) -> Vec<u8> {
-        let mut mean = vec![0.0f32; self.regions * GRID * GRID];
-        for mask in self.masks.chunks_exact(mean.len()) {
-            for (sum, value) in mean.iter_mut().zip(mask) {
-                *sum += value;
-            }
-        }
-        labels(&mean, self.regions)
-    }
-
-    fn figures(&self) -> MaskFigures {
-        MaskFigures::of(&self.masks, self.images, self.regions)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use factorseg_model::{EngineInfo, InputImage, RegionMap, SegmentError, SegmenterOptions};
+    use crate::evaluate::testing::ByColour;
     use image::{GrayImage, Luma, Rgb};
-
-    /// Segments by colour: red, green, and the rest.
-    struct ByColour(EngineInfo);
-
-    impl Engine for ByColour {
-        fn input_size(&self, width: usize, height: usize) -> (usize, usize) {
-            (width, height)
-        }
-        fn segment(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError> {
-            Ok(images
-                .iter()
-                .map(|image| {
-                    let pixels = image.width * image.height;
-                    let region = |pixel: usize| (0..2).find(|c| image.data[c * pixels + pixel] > 0.5).unwrap_or(2);
-                    let probabilities = (0..3)
-                        .flat_map(|r| (0..pixels).map(move |p| if region(p) == r { 1.0 } else { 0.0 }))
-                        .collect();
-                    RegionMap {
-                        regions: 3,
-                        width: image.width,
-                        height: image.height,
-                        probabilities,
-                    }
-                })
-                .collect())
-        }
-        fn set_options(&mut self, _: &SegmenterOptions) -> Result<(), SegmentError> {
-            Ok(())
-        }
-        fn info(&self) -> &EngineInfo {
-            &self.0
-        }
-    }
 
     fn data_set(count: u32) -> tempfile::TempDir {
         let data = tempfile::tempdir().unwrap();
@@ -358,11 +297,15 @@ mod tests {
     fn a_perfect_segmenter_scores_one_with_one_assignment() {
         let data = data_set(10);
         let images = read_data_set(data.path(), None).unwrap();
-        let mut engine = ByColour(EngineInfo {
-            regions: 3,
-            ..EngineInfo::default()
-        });
-        let report = evaluate(&mut engine, "moving", &images, |_| {}).unwrap();
+        let report = evaluate(
+            &mut ByColour::new(),
+            &Passes::single(),
+            "moving",
+            &images,
+            &Foreground::Fit,
+            |_| {},
+        )
+        .unwrap();
         assert_eq!((report.fitted_images, report.scored_images), (2, 8));
         // Red and green together, or the same boundary seen from the other side, never black.
         assert_eq!(report.foreground_regions, [0, 1]);
@@ -377,9 +320,11 @@ mod tests {
             (perfect, perfect, perfect)
         );
         assert!((report.baselines[0].scores.iou - 48.0 / 256.0).abs() < 1e-12);
-        for line in &report.baselines {
+        for line in &report.baselines[..3] {
             assert!(line.scores.mean_iou < 0.75, "{line:?}");
         }
+        // The object is unlike the frame, which it does not touch in most images.
+        assert!(report.baselines[4].scores.iou > 0.4, "{:?}", report.baselines[4]);
         assert!(report.model_mean_mask.mean_iou < 0.8);
         assert!(report.masks.positional.unwrap() < 0.8);
     }

@@ -1,77 +1,63 @@
-//! `factorseg evaluate`.
+//! `factorseg evaluate still`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Args, Subcommand};
+use clap::Args;
 
-use super::segmenter::SegmenterArguments;
+use super::{Common, positional, print_masks};
+use crate::cli::segmenter::{PassArguments, SegmenterArguments};
 use crate::evaluate::metrics::Scores;
 use crate::evaluate::still::{self, StillReport};
-
-/// Measure how well a model segments.
-#[derive(Debug, Args)]
-pub struct Evaluate {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    Still(Still),
-}
-
-impl Evaluate {
-    /// Runs the command.
-    pub fn run(self) -> Result<ExitCode> {
-        match self.what {
-            What::Still(still) => still.run(),
-        }
-    }
-}
 
 /// Foreground scores on still images with masks.
 ///
 /// DATA is a folder with images/ and masks/ that hold files of the same names; masks are white on
 /// black. One assignment of regions to the foreground is fitted on every fifth image and scored on
-/// the others, beside baselines that never look at the picture.
+/// the others, beside baselines that need no model.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   factorseg evaluate still horses --model runs/horses/model.safetensors
+  factorseg evaluate still horses --flip --scales 1,1.5,2         (average more passes)
   factorseg evaluate still ecssd pets --json > scores.json        (the embedded checkpoint)")]
-struct Still {
+pub struct Still {
     /// Folders of data sets
     #[arg(required = true)]
     data: Vec<PathBuf>,
     #[command(flatten)]
     segmenter: SegmenterArguments,
+    #[command(flatten)]
+    passes: PassArguments,
+    #[command(flatten)]
+    common: Common,
     /// Use only the first images of each set
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Print JSON, one line per data set
-    #[arg(long)]
-    json: bool,
 }
 
 impl Still {
-    fn run(self) -> Result<ExitCode> {
+    /// Runs the command.
+    pub fn run(self) -> Result<ExitCode> {
         let mut engine = self.segmenter.load()?;
-        for folder in &self.data {
+        let passes = self.passes.passes(&engine)?;
+        for (index, folder) in self.data.iter().enumerate() {
             let images = still::read_data_set(folder, self.limit)?;
             let name = folder.file_name().map_or_else(
                 || folder.display().to_string(),
                 |name| name.to_string_lossy().into_owned(),
             );
-            let report = still::evaluate(&mut engine, &name, &images, |done| {
+            let report = still::evaluate(&mut engine, &passes, &name, &images, &self.common.foreground, |done| {
                 if done % 200 == 0 {
                     eprintln!("{name}: {done} of {} images", images.len());
                 }
             })
             .with_context(|| format!("cannot evaluate {}", folder.display()))?;
-            if self.json {
+            if self.common.json {
                 println!("{}", serde_json::to_string(&report)?);
+            } else if self.common.markdown {
+                print_row(&report, index == 0);
             } else {
                 print(&report);
             }
@@ -82,8 +68,8 @@ impl Still {
 
 fn print(report: &StillReport) {
     println!(
-        "{}: {} images, foreground = regions {:?} fitted on {} others",
-        report.data_set, report.scored_images, report.foreground_regions, report.fitted_images
+        "{}: {} images, foreground = regions {:?}, {}; fitted on {} others",
+        report.data_set, report.scored_images, report.foreground_regions, report.assignment, report.fitted_images
     );
     println!("  {:44} {:>6} {:>6} {:>6} {:>6}", "", "Acc", "IoU", "DICE", "mIoU");
     let line = |what: &str, s: &Scores| {
@@ -99,15 +85,29 @@ fn print(report: &StillReport) {
     for baseline in &report.baselines {
         line(&baseline.what, &baseline.scores);
     }
-    let shares: Vec<String> = report.masks.shares.iter().map(|share| format!("{share:.2}")).collect();
+    print_masks(&report.masks);
+}
+
+/// A row of a Markdown table, IoU and accuracy in each cell.
+fn print_row(report: &StillReport, header: bool) {
+    if header {
+        let names: Vec<&str> = report.baselines.iter().map(|line| line.what.as_str()).collect();
+        println!(
+            "| IoU, accuracy | images | model | oracle | model's mean mask | {} | positional |",
+            names.join(" | ")
+        );
+        println!("|---|---|---|---|---|{}---|", "---|".repeat(names.len()));
+    }
+    let cell = |scores: &Scores| format!("{:.3}, {:.3}", scores.iou, scores.accuracy);
+    let baselines: Vec<String> = report.baselines.iter().map(|line| cell(&line.scores)).collect();
     println!(
-        "  masks: shares {}  max probability {:.2}  entropy {:.2}  positional {}",
-        shares.join("/"),
-        report.masks.max_probability,
-        report.masks.entropy,
-        report
-            .masks
-            .positional
-            .map_or_else(|| "-".to_owned(), |share| format!("{share:.2}"))
+        "| {} | {} | **{}** | {} | {} | {} | {} |",
+        report.data_set,
+        report.scored_images,
+        cell(&report.model),
+        cell(&report.oracle),
+        cell(&report.model_mean_mask),
+        baselines.join(" | "),
+        positional(&report.masks)
     );
 }

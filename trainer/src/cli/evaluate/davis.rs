@@ -1,0 +1,144 @@
+//! `factorseg evaluate davis`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::{Common, positional, print_masks};
+use crate::cli::segmenter::{PassArguments, SegmenterArguments};
+use crate::evaluate::davis::{self, DavisReport, VideoScores};
+use crate::evaluate::sheet::contact_sheet;
+
+/// Foreground scores on video: J and F of DAVIS.
+///
+/// ROOT holds JPEGImages/480p/NAME/00000.jpg and Annotations/480p/NAME/00000.png. One assignment of regions to the
+/// foreground is fitted on the first frames of the sequences and scored on the frames after them, each on its own and
+/// at its own resolution (bilinear), beside baselines that need no model.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  factorseg evaluate davis DAVIS                                  (the embedded checkpoint)
+  factorseg evaluate davis DAVIS --every 5 --scales 1,1.5,2       (a quick look at what larger inputs bring)
+  factorseg evaluate davis DAVIS --sheet masks.png                (and a picture of each first frame)")]
+pub struct Davis {
+    /// Folder in the layout of DAVIS-2016
+    root: PathBuf,
+    #[command(flatten)]
+    segmenter: SegmenterArguments,
+    #[command(flatten)]
+    passes: PassArguments,
+    #[command(flatten)]
+    common: Common,
+    /// Score only one frame in so many
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    every: u16,
+    /// Write a picture: the first frame of each sequence beside its foreground
+    #[arg(long, value_name = "PICTURE")]
+    sheet: Option<PathBuf>,
+}
+
+impl Davis {
+    /// Runs the command.
+    pub fn run(self) -> Result<ExitCode> {
+        let sequences = davis::read_layout(&self.root, self.every.into())?;
+        let mut engine = self.segmenter.load()?;
+        let passes = self.passes.passes(&engine)?;
+        let fitted = davis::fit(&mut engine, &passes, &sequences, &self.common.foreground)?;
+        if let Some(path) = &self.sheet {
+            let entries: Vec<_> = fitted
+                .first_frames
+                .iter()
+                .map(|(picture, regions)| (picture, regions.iter().map(|r| fitted.assignment.holds(*r)).collect()))
+                .collect();
+            contact_sheet(&entries)
+                .save(path)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        let report = davis::score(&mut engine, &passes, &sequences, &fitted, |sequence| {
+            eprintln!("{}: J {:.3}", sequence.name, sequence.model.j.mean);
+        })
+        .with_context(|| format!("cannot evaluate {}", self.root.display()))?;
+        if self.common.json {
+            println!("{}", serde_json::to_string(&report)?);
+        } else if self.common.markdown {
+            print_table(&report);
+        } else {
+            print(&report, self.every);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print(report: &DavisReport, every: u16) {
+    println!(
+        "{} sequences, {} frames (one in {every}), foreground = regions {:?}, {}; fitted on {} first frames",
+        report.sequences.len(),
+        report.scored_frames,
+        report.foreground_regions,
+        report.assignment,
+        report.fitted_frames
+    );
+    println!(
+        "  {:44} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
+        "", "J mean", "recall", "decay", "F mean", "recall", "decay"
+    );
+    let line = |what: &str, s: &VideoScores| {
+        println!(
+            "  {what:44} {:7.3} {:7.3} {:7.3} {:7.3} {:7.3} {:7.3}",
+            s.j.mean, s.j.recall, s.j.decay, s.f.mean, s.f.recall, s.f.decay
+        );
+    };
+    line("model, one assignment", &report.model);
+    line("model, per-frame oracle (upper bound)", &report.oracle);
+    for baseline in &report.baselines {
+        line(&baseline.what, &baseline.scores);
+    }
+    println!("  model, by sequence:");
+    for sequence in &report.sequences {
+        line(
+            &format!("  {} ({} frames)", sequence.name, sequence.frames),
+            &sequence.model,
+        );
+    }
+    println!(
+        "  flicker (mean 1 - IoU of successive masks): model {:.3}, annotations {:.3}",
+        report.flicker, report.annotation_flicker
+    );
+    print_masks(&report.masks);
+    println!(
+        "  {} passes a frame, {:.1} ms with resampling",
+        report.passes, report.milliseconds
+    );
+}
+
+fn print_table(report: &DavisReport) {
+    println!("| DAVIS | J mean | J recall | J decay | F mean | F recall | F decay | flicker |");
+    println!("|---|---|---|---|---|---|---|---|");
+    let line = |what: &str, s: &VideoScores, flicker: &str| {
+        println!(
+            "| {what} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {flicker} |",
+            s.j.mean, s.j.recall, s.j.decay, s.f.mean, s.f.recall, s.f.decay
+        );
+    };
+    let flicker = |value: f64| format!("{value:.3}");
+    let name = format!(
+        "**model**, {} frames, positional {}",
+        report.scored_frames,
+        positional(&report.masks)
+    );
+    line(&name, &report.model, &flicker(report.flicker));
+    line("model, per-frame oracle", &report.oracle, "");
+    for baseline in &report.baselines {
+        line(&baseline.what, &baseline.scores, "");
+    }
+    for sequence in &report.sequences {
+        let name = format!("model on {}, {} frames", sequence.name, sequence.frames);
+        let flicker = format!(
+            "{:.3} (annotations {:.3})",
+            sequence.flicker, sequence.annotation_flicker
+        );
+        line(&name, &sequence.model, &flicker);
+    }
+}

@@ -1,0 +1,67 @@
+//! `factorseg evaluate`.
+
+mod davis;
+mod still;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use crate::evaluate::assignment::Foreground;
+use crate::training::monitor::MaskFigures;
+
+/// Measure how well a model segments.
+#[derive(Debug, Args)]
+pub struct Evaluate {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "one value in the life of the program")]
+enum What {
+    Still(still::Still),
+    Davis(davis::Davis),
+}
+
+impl Evaluate {
+    /// Runs the command.
+    pub fn run(self) -> Result<ExitCode> {
+        match self.what {
+            What::Still(still) => still.run(),
+            What::Davis(davis) => davis.run(),
+        }
+    }
+}
+
+/// What all data sets are measured with.
+#[derive(Debug, Args)]
+struct Common {
+    /// Regions that are the object: fit (on the part that is not scored), checkpoint (as it says), or regions from 0
+    #[arg(long, default_value = "fit", value_name = "fit|checkpoint|0,2")]
+    foreground: Foreground,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Print a Markdown table
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+}
+
+fn print_masks(masks: &MaskFigures) {
+    let shares: Vec<String> = masks.shares.iter().map(|share| format!("{share:.2}")).collect();
+    println!(
+        "  masks: shares {}  max probability {:.2}  entropy {:.2}  positional {}",
+        shares.join("/"),
+        masks.max_probability,
+        masks.entropy,
+        positional(masks)
+    );
+}
+
+fn positional(masks: &MaskFigures) -> String {
+    masks
+        .positional
+        .map_or_else(|| "-".to_owned(), |share| format!("{share:.2}"))
+}

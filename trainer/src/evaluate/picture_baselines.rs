@@ -1,0 +1,259 @@
+//! Scores of two old ways to find an object without learning: colour clusters, and colours that the frame lacks.
+//!
+//! Both work on a copy of the picture whose longer side is at most 64 pixels. They look at the picture, so they are the
+//! next thing to beat after the masks of [`super::baselines`].
+
+use image::RgbImage;
+use image::imageops;
+
+use super::baselines::TruthMask;
+use super::metrics::Scores;
+
+/// Longer side of the copy.
+const SIDE: u32 = 64;
+/// Standard deviation of the kernel over colours, which are in `0..=1`.
+const BANDWIDTH: f32 = 0.08;
+/// Frame colours that a density is made of, at most.
+const FRAME_SAMPLES: usize = 128;
+/// Rounds of K-means; it has converged long before on such small sets.
+const ROUNDS: usize = 30;
+
+/// How little each cell of a picture's small copy looks like the object: 0 for the cell that does most, below 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ranks {
+    width: usize,
+    height: usize,
+    values: Vec<f32>,
+}
+
+impl Ranks {
+    /// Two clusters of colours (K-means from the halves darker and brighter than the mean): 0 for the cluster with the
+    /// smaller part of the picture's frame, 1/2 for the other. Any share up to a half gives the same mask.
+    pub fn k_means(picture: &RgbImage) -> Self {
+        let small = Small::of(picture);
+        let brightness = || small.colours.iter().map(|colour| colour[0]);
+        let mean = brightness().sum::<f32>() / small.colours.len().max(1) as f32;
+        let mut bright: Vec<bool> = brightness().map(|value| value > mean).collect();
+        for _ in 0..ROUNDS {
+            let centre = |cluster: bool| {
+                let mut sum = [0.0f32; 3];
+                let mut count = 0.0f32;
+                for (colour, _) in small.colours.iter().zip(&bright).filter(|(_, of)| **of == cluster) {
+                    sum.iter_mut().zip(colour).for_each(|(sum, value)| *sum += value);
+                    count += 1.0;
+                }
+                sum.map(|sum| sum / count.max(1.0))
+            };
+            let centres = [centre(false), centre(true)];
+            let next: Vec<bool> = small
+                .colours
+                .iter()
+                .map(|colour| distance(colour, &centres[1]) < distance(colour, &centres[0]))
+                .collect();
+            if next == bright {
+                break;
+            }
+            bright = next;
+        }
+        let frame = small.frame();
+        let on_frame = frame.iter().filter(|at| bright[**at]).count();
+        let object = 2 * on_frame < frame.len();
+        Self {
+            width: small.width,
+            height: small.height,
+            values: bright.iter().map(|of| if *of == object { 0.0 } else { 0.5 }).collect(),
+        }
+    }
+
+    /// By the density of the frame's colours at the cell's own colour, smoothed: the rank of a cell is the share of
+    /// cells that are less like the frame.
+    pub fn unlike_the_frame(picture: &RgbImage) -> Self {
+        let small = Small::of(picture);
+        let frame = small.frame();
+        let step = frame.len().div_ceil(FRAME_SAMPLES).max(1);
+        let samples: Vec<[f32; 3]> = frame.iter().step_by(step).map(|at| small.colours[*at]).collect();
+        let scale = -0.5 / (BANDWIDTH * BANDWIDTH);
+        let mut unlike: Vec<f32> = small
+            .colours
+            .iter()
+            .map(|colour| {
+                let density: f32 = samples
+                    .iter()
+                    .map(|sample| (scale * distance(colour, sample)).exp())
+                    .sum();
+                // Colours that the frame lacks are all as unlike, however far.
+                -(density / samples.len() as f32 + 1e-3).ln()
+            })
+            .collect();
+        for _ in 0..2 {
+            unlike = box_mean(&unlike, small.width, small.height);
+        }
+        let mut order: Vec<usize> = (0..unlike.len()).collect();
+        order.sort_by(|a, b| unlike[*b].total_cmp(&unlike[*a]));
+        let mut values = vec![0.0; unlike.len()];
+        for (rank, at) in order.iter().enumerate() {
+            values[*at] = rank as f32 / order.len() as f32;
+        }
+        Self {
+            width: small.width,
+            height: small.height,
+            values,
+        }
+    }
+
+    /// The mask of the `share` of cells that look most like the object, at a size.
+    pub fn mask(&self, share: f64, width: usize, height: usize) -> Vec<bool> {
+        let columns: Vec<usize> = (0..width).map(|x| (2 * x + 1) * self.width / (2 * width)).collect();
+        let inside: Vec<bool> = self.values.iter().map(|rank| f64::from(*rank) < share).collect();
+        (0..height)
+            .flat_map(|y| {
+                let row = &inside[(2 * y + 1) * self.height / (2 * height) * self.width..][..self.width];
+                columns.iter().map(|x| row[*x])
+            })
+            .collect()
+    }
+
+    /// The share (in steps of a twentieth) that scores best on pictures with truths.
+    pub fn best_share(all: &[Self], truths: &[TruthMask<'_>], goal: impl Fn(&Scores) -> f64) -> f64 {
+        let mut best = (0.5, f64::NEG_INFINITY);
+        for part in 1..20 {
+            let share = f64::from(part) / 20.0;
+            let score = goal(&Scores::mean(all.iter().zip(truths).map(|(ranks, truth)| {
+                Scores::of(ranks.mask(share, truth.width, truth.height), truth.pixels)
+            })));
+            if score > best.1 {
+                best = (share, score);
+            }
+        }
+        best.0
+    }
+}
+
+/// A small copy of a picture in opponent colours: brightness, red against green, yellow against blue.
+struct Small {
+    width: usize,
+    height: usize,
+    colours: Vec<[f32; 3]>,
+}
+
+impl Small {
+    fn of(picture: &RgbImage) -> Self {
+        let (width, height) = picture.dimensions();
+        let longer = width.max(height).max(1);
+        let fit = |side: u32| (side * SIDE / longer).max(1);
+        let copy = (longer > SIDE).then(|| imageops::thumbnail(picture, fit(width), fit(height)));
+        let copy = copy.as_ref().unwrap_or(picture);
+        Self {
+            width: copy.width() as usize,
+            height: copy.height() as usize,
+            colours: copy
+                .pixels()
+                .map(|pixel| {
+                    let [r, g, b] = pixel.0.map(|value| f32::from(value) / 255.0);
+                    [(r + g + b) / 3.0, r - g, (r + g) / 2.0 - b]
+                })
+                .collect(),
+        }
+    }
+
+    /// Cells within a sixteenth of the shorter side of the border.
+    fn frame(&self) -> Vec<usize> {
+        let thickness = (self.width.min(self.height) / 16).max(1);
+        (0..self.colours.len())
+            .filter(|at| {
+                let (x, y) = (at % self.width, at / self.width);
+                x.min(self.width - 1 - x).min(y).min(self.height - 1 - y) < thickness
+            })
+            .collect()
+    }
+}
+
+/// The squared distance.
+fn distance(a: &[f32; 3], b: &[f32; 3]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
+}
+
+/// The mean over 5 by 5 cells, as far as the picture reaches.
+fn box_mean(values: &[f32], width: usize, height: usize) -> Vec<f32> {
+    let window = |at: usize, length: usize| at.saturating_sub(2)..(at + 3).min(length);
+    let mean = |sum: f32, count: usize| sum / count as f32;
+    let rows: Vec<f32> = (0..values.len())
+        .map(|at| {
+            let (columns, row) = (window(at % width, width), &values[at / width * width..][..width]);
+            mean(row[columns.clone()].iter().sum(), columns.len())
+        })
+        .collect();
+    (0..values.len())
+        .map(|at| {
+            let lines = window(at / width, height);
+            mean(
+                lines.clone().map(|line| rows[line * width + at % width]).sum(),
+                lines.len(),
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::metrics::Truth;
+    use image::Rgb;
+
+    fn inside(x: u32, y: u32) -> bool {
+        (50..110).contains(&x) && (20..60).contains(&y)
+    }
+
+    /// 160 by 80: an orange box on a background that goes from blue to green.
+    fn picture() -> RgbImage {
+        RgbImage::from_fn(160, 80, |x, y| {
+            if inside(x, y) {
+                Rgb([230, 140, 30])
+            } else {
+                Rgb([10, x as u8, 160 - x as u8])
+            }
+        })
+    }
+
+    fn iou(mask: Vec<bool>) -> f64 {
+        let truth: Vec<Truth> = (0..160 * 80)
+            .map(|at| Truth::from(inside(at % 160, at / 160)))
+            .collect();
+        Scores::of(mask, &truth).iou
+    }
+
+    #[test]
+    fn colours_that_the_frame_lacks_are_the_object() {
+        let ranks = Ranks::unlike_the_frame(&picture());
+        let truth: Vec<Truth> = (0..160 * 80)
+            .map(|at| Truth::from(inside(at % 160, at / 160)))
+            .collect();
+        let truths = [TruthMask {
+            width: 160,
+            height: 80,
+            pixels: &truth,
+        }];
+        let share = Ranks::best_share(std::slice::from_ref(&ranks), &truths, |scores| scores.iou);
+        // The box is 0.1875 of the picture.
+        assert!((share - 0.2).abs() < 1e-9, "{share}");
+        assert!(iou(ranks.mask(share, 160, 80)) > 0.75);
+    }
+
+    #[test]
+    fn the_cluster_on_the_frame_is_background_whether_dark_or_bright() {
+        for (object, ground) in [(20, 220), (220, 20)] {
+            let picture = RgbImage::from_fn(160, 80, |x, y| Rgb([if inside(x, y) { object } else { ground }; 3]));
+            assert!(iou(Ranks::k_means(&picture).mask(0.5, 160, 80)) > 0.9);
+        }
+    }
+
+    #[test]
+    fn pictures_of_any_size_have_masks() {
+        for (width, height) in [(1, 1), (1, 200), (3, 2), (64, 64)] {
+            let picture = RgbImage::from_pixel(width, height, Rgb([7; 3]));
+            for ranks in [Ranks::k_means(&picture), Ranks::unlike_the_frame(&picture)] {
+                assert_eq!(ranks.mask(0.5, 5, 4).len(), 20);
+            }
+        }
+    }
+}
