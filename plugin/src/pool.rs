@@ -125,13 +125,15 @@ impl Engine for SharedEngine {
         if let Some(result) = lock(&result).take() {
             return result;
         }
-        // All that can go with this one, the longest waiting first.
+        // All that can go with this one, the longest waiting first. On the CPU none: its cores are busy with one, and in
+        // company a frame's last bits would depend on the company.
+        let alone = self.shared.info.device == "cpu";
         let mut batch: Vec<Waiting> = Vec::new();
         {
             let mut waiting = lock(&self.shared.waiting);
             for other in std::mem::take(&mut *waiting) {
                 let is_own = Arc::ptr_eq(&other.result, &result);
-                let fits = other.options == self.options && other.size() == size && batch.len() + 1 < BATCH;
+                let fits = !alone && other.options == self.options && other.size() == size && batch.len() + 1 < BATCH;
                 if is_own || fits {
                     batch.push(other);
                 } else {
