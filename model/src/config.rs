@@ -18,7 +18,7 @@ mod limits {
     pub const TIMESTEPS: usize = 100_000;
 }
 
-/// The linear noise schedule of Section 4: `beta` rises linearly over `timesteps` steps.
+/// The noise schedule: that of Section 4, where `beta` rises linearly over `timesteps` steps, or an imported network's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleConfig {
@@ -28,6 +28,10 @@ pub struct ScheduleConfig {
     pub beta_start: f64,
     /// `beta` at `t = T`.
     pub beta_end: f64,
+    /// Steps of improved-diffusion's cosine schedule, of which the first of each `cosine_steps / timesteps` is used;
+    /// unset: linear. What a network was trained on that is told `t - 1` of `timesteps` while it counts more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cosine_steps: Option<usize>,
 }
 
 impl Default for ScheduleConfig {
@@ -36,6 +40,7 @@ impl Default for ScheduleConfig {
             timesteps: 1000,
             beta_start: 1e-4,
             beta_end: 0.02,
+            cosine_steps: None,
         }
     }
 }
@@ -307,6 +312,15 @@ impl ModelConfig {
         ] {
             check(beta > 0.0 && beta < 1.0, field, beta, "a number between 0 and 1")?;
         }
+        if let Some(steps) = schedule.cosine_steps {
+            bounded("schedule.cosine_steps", steps, limits::TIMESTEPS)?;
+            check(
+                steps % schedule.timesteps == 0,
+                "schedule.cosine_steps",
+                steps,
+                format!("a multiple of {} timesteps", schedule.timesteps),
+            )?;
+        }
         Ok(())
     }
 }
@@ -328,7 +342,7 @@ mod tests {
     fn a_hostile_configuration_is_refused_by_field() {
         let valid = ModelConfig::preset(Preset::Tiny);
         type Damage = fn(&mut ModelConfig);
-        let cases: [(&str, Damage); 9] = [
+        let cases: [(&str, Damage); 10] = [
             ("base_channels", |c| c.base_channels = usize::MAX),
             ("base_channels", |c| c.base_channels = 7),
             ("channel_multipliers (length)", |c| c.channel_multipliers.clear()),
@@ -338,6 +352,7 @@ mod tests {
             ("attention_heads", |c| c.attention_heads = 7),
             ("image_size", |c| c.image_size = 33),
             ("schedule.beta_end", |c| c.schedule.beta_end = f64::NAN),
+            ("schedule.cosine_steps", |c| c.schedule.cosine_steps = Some(1500)),
         ];
         for (expected, damage) in cases {
             let mut config = valid.clone();

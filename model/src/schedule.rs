@@ -16,8 +16,33 @@ pub struct NoiseSchedule {
 }
 
 impl NoiseSchedule {
-    /// `beta` linear in `t` (Section 4).
+    /// `beta` linear in `t` (Section 4), or steps of a cosine schedule.
     pub fn new(config: &ScheduleConfig) -> Self {
+        match config.cosine_steps {
+            None => Self::linear(config),
+            Some(steps) => Self::cosine(config.timesteps, steps),
+        }
+    }
+
+    /// improved-diffusion's cosine schedule over `steps`, of which `timesteps` are used.
+    fn cosine(timesteps: usize, steps: usize) -> Self {
+        let alpha_bar = |step: usize| {
+            let time = step as f64 / steps as f64;
+            ((time + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2)
+        };
+        let every = (steps / timesteps.max(1)).max(1);
+        let (mut product, mut betas, mut alpha_bars) = (1.0, Vec::new(), vec![1.0]);
+        for step in 0..steps {
+            product *= 1.0 - (1.0 - alpha_bar(step + 1) / alpha_bar(step)).min(0.999);
+            if step % every == 0 {
+                betas.push(1.0 - product / alpha_bars[alpha_bars.len() - 1]);
+                alpha_bars.push(product);
+            }
+        }
+        Self { betas, alpha_bars }
+    }
+
+    fn linear(config: &ScheduleConfig) -> Self {
         let last = config.timesteps.saturating_sub(1).max(1) as f64;
         let betas: Vec<f64> = (0..config.timesteps)
             .map(|i| config.beta_start + (config.beta_end - config.beta_start) * i as f64 / last)
@@ -86,6 +111,39 @@ impl NoiseSchedule {
         match timestep {
             1 => mean,
             _ => mean + z * beta.sqrt(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_respaced_cosine_schedule_has_the_noise_of_every_fourth_step() {
+        let of = |timesteps, steps| {
+            NoiseSchedule::new(&ScheduleConfig {
+                timesteps,
+                cosine_steps: Some(steps),
+                ..ScheduleConfig::default()
+            })
+        };
+        let (whole, respaced) = (of(4000, 4000), of(1000, 4000));
+        assert_eq!((whole.timesteps(), respaced.timesteps()), (4000, 1000));
+        for t in [1, 2, 30, 500, 1000] {
+            assert_eq!(respaced.alpha_bar(t), whole.alpha_bar(4 * (t - 1) + 1));
+        }
+        // improved-diffusion's betas_for_alpha_bar(4000, ...), in double precision.
+        assert!(
+            (whole.beta(1) - 1.031_490_829_870_165_8e-5).abs() < 1e-12,
+            "{}",
+            whole.beta(1)
+        );
+        assert!((whole.beta(2000) - 7.792_1e-4).abs() < 1e-6, "{}", whole.beta(2000));
+        assert_eq!(whole.beta(4000), 0.999);
+        for t in 1..=1000 {
+            let (alpha_bar, before) = (respaced.alpha_bar(t), respaced.alpha_bar(t - 1));
+            assert!((before * (1.0 - respaced.beta(t)) - alpha_bar).abs() < 1e-12);
         }
     }
 }

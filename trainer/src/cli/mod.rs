@@ -1,13 +1,18 @@
 //! The program's commands.
 
+mod bench;
 mod evaluate;
 mod export;
 mod generate;
+mod import;
 mod inspect;
+mod pack;
+mod packing;
 mod recipes;
 mod resume;
 mod segment;
 mod segmenter;
+mod serve;
 mod train;
 
 use std::process::ExitCode;
@@ -15,6 +20,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::data::DataError;
 use crate::training::run::Ending;
 use crate::training::signals::INTERRUPTED;
 
@@ -38,6 +44,10 @@ enum Command {
     Segment(segment::Segment),
     Generate(generate::Generate),
     Export(export::Export),
+    Pack(pack::Pack),
+    Bench(bench::Bench),
+    Serve(serve::Serve),
+    Import(import::Import),
 }
 
 /// Runs the command line; the exit code is documented in its help.
@@ -52,9 +62,14 @@ pub fn main() -> ExitCode {
         Command::Segment(command) => command.run(),
         Command::Generate(command) => command.run(),
         Command::Export(command) => command.run(),
+        Command::Pack(command) => command.run(),
+        Command::Bench(command) => command.run(),
+        Command::Serve(command) => command.run(),
+        Command::Import(command) => command.run(),
     };
     match result {
         Ok(code) => code,
+        Err(error) if matches!(error.downcast_ref(), Some(DataError::Interrupted)) => ExitCode::from(INTERRUPTED),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

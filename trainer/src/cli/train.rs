@@ -5,34 +5,42 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use factorseg_model::{DeviceSpec, ModelConfig, Preset};
+use factorseg_model::checkpoint::Checkpoint;
+use factorseg_model::{CheckpointSource, DeviceSpec, ModelConfig, Preset};
 
+use super::pack::threads;
+use super::packing::{FrameArguments, pack_with_progress};
 use super::{exit_code, set_threads};
-use crate::data::folder::ImageFolder;
+use crate::data::batch::BatchMaker;
+use crate::data::dataset::DataSet;
+use crate::data::packing::PackOptions;
+use crate::data::source::Source;
 use crate::recipe::Recipe;
 use crate::training::run_directory::{DataDescription, RunConfig, RunOptions};
 use crate::training::{competition, run};
 
-/// Train a model on a folder of images, without labels.
+/// Train a model on pictures or videos, without labels.
 ///
-/// DATA holds one sub-folder of images per class (a conditional model), or the images themselves
-/// (an unconditional one). Nothing else is needed: no masks, no boxes.
+/// DATA is a folder that holds one sub-folder of images per class (a conditional model), or the images themselves (an
+/// unconditional one); or a file of `factorseg pack`, a tar archive or a folder of them. A video, a folder that holds
+/// videos, and a URL are packed into the run's folder first. Nothing else is needed: no masks, no boxes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   factorseg train photos --run runs/photos
-  factorseg train imagenet/train --run runs/imagenet --preset paper-64 --recipe paper-imagenet --micro-batch 64
+  factorseg train footage --run runs/footage                    (videos: frames spread over their shots)
+  factorseg train imagenet-64.pack --run runs/imagenet --preset paper-64 --recipe paper-imagenet --micro-batch 64
   factorseg recipes competition > mine.toml && factorseg train birds --run runs/birds --recipe mine.toml --steps 20000
   factorseg resume runs/photos")]
 pub struct Train {
-    /// Folder of images
-    data: PathBuf,
+    /// Folder of images or videos, packed file, tar archive(s), or URL
+    data: String,
     /// Folder of the run: configuration, metrics, pictures, checkpoints
     #[arg(long, value_name = "FOLDER")]
     run: PathBuf,
-    /// Size of the network: tiny, small, paper-64, paper-128
-    #[arg(long, default_value = "small")]
-    preset: Preset,
+    /// Size of the network: tiny, small, paper-64, paper-128 [default: the network of --init-from, else small]
+    #[arg(long)]
+    preset: Option<Preset>,
     /// Schedule: a built-in name (see `factorseg recipes`) or a TOML or JSON file
     #[arg(long, default_value = "competition", value_name = "NAME|FILE")]
     recipe: String,
@@ -75,6 +83,8 @@ pub struct Train {
     /// Images kept out of training to watch progress on
     #[arg(long, default_value_t = 32, value_name = "N")]
     held_out: usize,
+    #[command(flatten)]
+    frames: FrameArguments,
     #[command(flatten)]
     options: Options,
     /// Print the metrics as JSON lines on standard output
@@ -121,13 +131,14 @@ impl Train {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
         set_threads(self.options.threads)?;
-        let mut folder = ImageFolder::scan(&self.data)?;
-        if self.unconditional {
-            folder = folder.without_classes();
-        }
+        let source = Source::parse(&self.data)?;
         let recipe = self.recipe()?;
+        let mut images = self.images(&source, &recipe)?;
+        if self.unconditional {
+            images = images.without_classes();
+        }
         let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
-        let model = self.model(folder.classes.len(), competes)?;
+        let model = self.model(images.classes().len(), competes)?;
         recipe.validate_for(model.schedule.timesteps)?;
         if competes && model.regions != competition::REGIONS {
             bail!(
@@ -140,7 +151,20 @@ impl Train {
         if model.regions == 1 && recipe.phases.iter().any(|phase| phase.masks != Default::default()) {
             bail!("one region has nothing to mask; use --regions 2 or more, or a recipe without masks settings");
         }
-        let data = DataDescription::of(&folder, self.unconditional, self.held_out);
+        let needed = BatchMaker::cached_side(model.image_size, &recipe.augmentation);
+        match images.side() {
+            Some(side) if side < model.image_size => bail!(
+                "{} is packed at {side} pixels, too small for --image-size {}; pack it again with --size {needed}",
+                self.data,
+                model.image_size
+            ),
+            Some(side) if side < needed => eprintln!(
+                "{} is packed at {side} pixels: crops have less room than the recipe's crop_scale asks for (--size {needed})",
+                self.data
+            ),
+            _ => {}
+        }
+        let data = DataDescription::of(&images, self.unconditional, self.held_out);
         eprintln!(
             "{} images{} in {}, recipe {}, {} steps of {} images",
             data.images,
@@ -175,7 +199,34 @@ impl Train {
                 keep: options.keep,
             },
         };
-        run::start(&self.run, config, folder, self.json).map(exit_code)
+        run::start(&self.run, config, images, self.json).map(exit_code)
+    }
+
+    /// The images; those of videos and object stores are packed into the run's folder first.
+    fn images(&self, source: &Source, recipe: &Recipe) -> Result<DataSet> {
+        if !source.needs_packing() {
+            return Ok(DataSet::of(source)?);
+        }
+        let side = self.model(0, false)?.image_size;
+        let pack = self.run.join("data.pack");
+        if self.run.join("config.json").exists() {
+            bail!(
+                "{0} already holds a run; go on with `factorseg resume {0}`, or choose another --run",
+                self.run.display()
+            );
+        }
+        eprintln!("packing {source} into {}", pack.display());
+        let options = PackOptions {
+            side: BatchMaker::cached_side(side, &recipe.augmentation),
+            square: false,
+            unconditional: self.unconditional,
+            threads: threads(self.options.input_threads),
+            max_broken: self.options.max_broken,
+            frames: self.frames.options(),
+            store: Vec::new(),
+        };
+        pack_with_progress(source, &pack, &options)?;
+        Ok(DataSet::open(&pack)?)
     }
 
     fn recipe(&self) -> Result<Recipe> {
@@ -195,7 +246,12 @@ impl Train {
     }
 
     fn model(&self, classes: usize, competes: bool) -> Result<ModelConfig> {
-        let mut model = ModelConfig::preset(self.preset);
+        let mut model = match (self.preset, &self.init_from) {
+            (None, Some(path)) => Checkpoint::open(&CheckpointSource::from_path(path.clone()))?
+                .config()
+                .clone(),
+            (preset, _) => ModelConfig::preset(preset.unwrap_or(Preset::Small)),
+        };
         if competes {
             model.regions = competition::REGIONS;
         }

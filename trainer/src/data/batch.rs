@@ -55,7 +55,7 @@ impl BatchMaker {
         ((side as f64 * augmentation.crop_scale).round() as usize).max(side)
     }
 
-    /// The batch of `step`. A broken image is replaced by the next good one in the folder's order.
+    /// The batch of `step`. A broken image is replaced by the next good one in the set's order.
     ///
     /// # Errors
     /// When more images are broken than the run accepts.
@@ -142,7 +142,7 @@ fn good_image(images: &ImageCache, first: usize) -> Result<(usize, std::sync::Ar
             return Err(TooManyBroken {
                 count: images.len(),
                 limit: images.len() - 1,
-                path: "every image of the folder".into(),
+                path: "every image of the data".into(),
                 reason: "none can be decoded".into(),
             });
         }
@@ -198,7 +198,7 @@ pub fn normal(random: &mut impl Rng, count: usize, into: &mut Vec<f32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::folder::ImageFolder;
+    use crate::data::dataset::DataSet;
     use factorseg_model::ScheduleConfig;
     use image::{Rgb, RgbImage};
 
@@ -233,7 +233,7 @@ mod tests {
                 .save(folder.join(format!("{i}.png")))
                 .unwrap();
         }
-        let cache = ImageCache::new(ImageFolder::scan(data.path()).unwrap(), 8, 1 << 20, 0);
+        let cache = ImageCache::new(DataSet::open(data.path()).unwrap(), 8, 1 << 20, 0);
         (data, cache)
     }
 

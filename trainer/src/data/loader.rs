@@ -135,7 +135,7 @@ async fn produce(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::folder::ImageFolder;
+    use crate::data::dataset::DataSet;
     use crate::recipe::Recipe;
     use factorseg_model::{NoiseSchedule, ScheduleConfig};
     use image::{Rgb, RgbImage};
@@ -160,7 +160,7 @@ mod tests {
             schedule: NoiseSchedule::new(&ScheduleConfig::default()),
             recipe,
         };
-        let cache = ImageCache::new(ImageFolder::scan(data.path()).unwrap(), 8, 1 << 20, limit);
+        let cache = ImageCache::new(DataSet::open(data.path()).unwrap(), 8, 1 << 20, limit);
         (data, Arc::new(maker), Arc::new(cache))
     }
 

@@ -18,6 +18,7 @@ pub mod signals;
 pub mod state;
 pub mod step;
 pub mod tape;
+pub mod timing;
 
 /// The network on the backend that is chosen at run time.
 pub type Network = factorseg_model::Factorized<factorseg_model::Runtime>;

@@ -17,6 +17,7 @@ use super::shaping::{self, Volume};
 use super::step::{
     DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Snapshot, StepOutcome, kept_middles, random_head,
 };
+use super::timing::{self, Part};
 use crate::data::batch::{Batch, MicroBatch};
 use crate::data::order::{Stream, random};
 use crate::recipe::{AdamConfig, Competition, MaskHead, Phase, Recipe};
@@ -168,6 +169,7 @@ impl NativeLearner {
         self.update(phase, phase.learning_rate_at(phase_step), recipe.gradient_clip);
         let rate = Average::rate_at(self.average_rate, batch.step);
         self.math.average(&mut self.average, self.network.parameters(), rate);
+        timing::lap(Part::Optimizer);
         Ok(StepOutcome {
             loss: Loss::Known(loss as f32),
             masks: masks.filter(|_| phase.mask_head.is_learned()),
@@ -184,6 +186,7 @@ impl NativeLearner {
         chance: &mut ChaCha8Rng,
         last_masks: &mut Option<MaskBatch>,
     ) -> Result<f64, KernelError> {
+        timing::start();
         let network = &mut self.network;
         let side = network.options().height;
         let timesteps: Vec<f32> = part.timesteps.iter().map(|timestep| *timestep as f32).collect();
@@ -220,6 +223,7 @@ impl NativeLearner {
                 (2.0 * scale) as f32 * error
             })
             .collect();
+        timing::lap(Part::Forward);
         let mask_slopes = network.backward_decode(&slopes)?;
         if !steps.is_empty() {
             let mut slopes = Volume {
@@ -231,6 +235,7 @@ impl NativeLearner {
             network.backward_masks(&slopes.values)?;
         }
         network.backward_encode();
+        timing::lap(Part::Backward);
         *last_masks = masks.map(|values| MaskBatch::Host {
             values,
             images,
@@ -255,6 +260,7 @@ impl NativeLearner {
             let timesteps: Vec<f32> = timesteps.iter().map(|timestep| *timestep as f32).collect();
             network.encode(pictures, &timesteps, (!classes.is_empty()).then_some(classes))
         };
+        timing::start();
         encode(network, &part.noised, &part.timesteps, &part.classes)?;
         let share = competition::share(competition, chance);
         let foreground = Foreground::new(network.mask_logits(), pixels, share, temperature);
@@ -264,13 +270,17 @@ impl NativeLearner {
         let mut found = branches.compare(network.decode(Masks::Uniform, None)?, &foreground, competition);
         let scale = |slopes: &mut [f32]| slopes.iter_mut().for_each(|slope| *slope *= weight as f32);
         scale(&mut found.slopes);
+        timing::lap(Part::Forward);
         network.backward_decode(&found.slopes)?;
         network.backward_encode();
+        timing::lap(Part::Backward);
         scale(&mut found.probability_slopes);
         encode(network, &part.noised, &part.timesteps, &part.classes)?;
         network.mask_logits();
+        timing::lap(Part::Forward);
         network.backward_masks(&foreground.logit_slopes(found.probability_slopes, pixels))?;
         network.backward_encode();
+        timing::lap(Part::Backward);
         *last_masks = Some(MaskBatch::Host {
             values: foreground.masks(pixels),
             images: part.size,

@@ -23,7 +23,7 @@ use super::step::{Learner, Loss, MaskBatch, export};
 use super::{Device, Network};
 use crate::data::batch::BatchMaker;
 use crate::data::cache::ImageCache;
-use crate::data::folder::ImageFolder;
+use crate::data::dataset::DataSet;
 use crate::data::loader::{Loader, LoaderOptions};
 use crate::recipe::{MaskHead, Normalisation, Phase};
 
@@ -50,10 +50,10 @@ pub enum Ending {
 /// # Errors
 /// If the data, the device, or the folder cannot be used, the loss is no longer finite, or
 /// something cannot be written.
-pub fn start(path: &Path, config: RunConfig, folder: ImageFolder, json: bool) -> Result<Ending> {
+pub fn start(path: &Path, config: RunConfig, images: DataSet, json: bool) -> Result<Ending> {
     let network = initial_network(&config)?;
     let directory = RunDirectory::create(path, &config)?;
-    Run::new(directory, config, folder, network)?.train(RunningLoss::default(), 0, json)
+    Run::new(directory, config, images, network)?.train(RunningLoss::default(), 0, json)
 }
 
 /// Goes on with the run in `path`. `change` may alter options (not what is computed).
@@ -63,11 +63,11 @@ pub fn start(path: &Path, config: RunConfig, folder: ImageFolder, json: bool) ->
 pub fn resume(path: &Path, json: bool, change: impl FnOnce(&mut RunConfig)) -> Result<Ending> {
     let (directory, mut config) = RunDirectory::open(path)?;
     change(&mut config);
-    let mut folder = ImageFolder::scan(&config.data.path)?;
+    let mut images = DataSet::open(&config.data.path)?;
     if config.data.unconditional {
-        folder = folder.without_classes();
+        images = images.without_classes();
     }
-    let found = DataDescription::of(&folder, config.data.unconditional, config.data.held_out);
+    let found = DataDescription::of(&images, config.data.unconditional, config.data.held_out);
     if found.fingerprint != config.data.fingerprint {
         bail!(
             "the images in {} are not those that the run began with ({} then, {} now); restore them, or start a new run with \
@@ -82,7 +82,7 @@ pub fn resume(path: &Path, json: bool, change: impl FnOnce(&mut RunConfig)) -> R
     directory.store_config(&config)?;
     let device = device(&config)?;
     let network = config.model.init(&device);
-    let mut run = Run::new(directory, config, folder, network)?;
+    let mut run = Run::new(directory, config, images, network)?;
     let restored = state::restore(&newest, &mut run.learner)?;
     run.directory.rewind(restored.step)?;
     eprintln!("resuming {} at step {}", path.display(), restored.step);
@@ -147,12 +147,12 @@ struct Run {
 }
 
 impl Run {
-    fn new(directory: RunDirectory, config: RunConfig, folder: ImageFolder, network: Network) -> Result<Self> {
+    fn new(directory: RunDirectory, config: RunConfig, images: DataSet, network: Network) -> Result<Self> {
         let device = device(&config)?;
         let model = &config.model;
         let side = model.image_size;
         let schedule = NoiseSchedule::new(&model.schedule);
-        let (training, held_out) = folder.hold_out(config.data.held_out);
+        let (training, held_out) = images.hold_out(config.data.held_out);
         let budget = config.options.cache_mib << 20;
         let shorter_side = BatchMaker::cached_side(side, &config.recipe.augmentation);
         let images = Arc::new(ImageCache::new(
@@ -351,6 +351,7 @@ impl Run {
         let bytes = std::fs::read(folder.join("model.safetensors")).context("cannot read the checkpoint back")?;
         factorseg_model::checkpoint::write_atomically(&newest, &bytes)
             .with_context(|| format!("cannot write {}", newest.display()))?;
+        self.directory.draw_curves()?;
         Ok(folder)
     }
 }

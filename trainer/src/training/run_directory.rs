@@ -6,14 +6,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use factorseg_model::{ClassLabel, ModelConfig};
+use factorseg_watch::curves::svg;
+use factorseg_watch::events::EventWriter;
+use factorseg_watch::metrics::Metrics;
 use serde::{Deserialize, Serialize};
 
 use super::monitor::MaskFigures;
-use crate::data::folder::ImageFolder;
+use crate::data::dataset::DataSet;
 use crate::recipe::Recipe;
 
 const CONFIG: &str = "config.json";
 const METRICS: &str = "metrics.jsonl";
+const CURVES: &str = "curves.svg";
+const EVENTS: &str = "tensorboard";
 const LOCK: &str = "run.lock";
 
 /// Options that change how a run is carried out and watched, not what it computes.
@@ -46,13 +51,13 @@ pub struct RunOptions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataDescription {
-    /// Absolute path of the folder.
+    /// Absolute path of the folder, archive or packed file.
     pub path: PathBuf,
     /// Whether classes are left out on purpose.
     pub unconditional: bool,
     /// Number of images.
     pub images: usize,
-    /// Hash of all relative paths.
+    /// Hash of the images' names.
     pub fingerprint: String,
     /// Classes, in index order.
     pub classes: Vec<ClassLabel>,
@@ -61,21 +66,15 @@ pub struct DataDescription {
 }
 
 impl DataDescription {
-    /// Describes a scanned folder.
-    pub fn of(folder: &ImageFolder, unconditional: bool, held_out: usize) -> Self {
-        let mut hash = 0xcbf2_9ce4_8422_2325u64;
-        for sample in &folder.samples {
-            for byte in sample.path.as_os_str().as_encoded_bytes().iter().chain(b"\0") {
-                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        }
+    /// Describes a set of images.
+    pub fn of(images: &DataSet, unconditional: bool, held_out: usize) -> Self {
         Self {
-            path: fs::canonicalize(&folder.root).unwrap_or_else(|_| folder.root.clone()),
+            path: fs::canonicalize(images.root()).unwrap_or_else(|_| images.root().to_owned()),
             unconditional,
-            images: folder.samples.len(),
-            fingerprint: format!("{hash:016x}"),
-            classes: folder
-                .classes
+            images: images.len(),
+            fingerprint: images.fingerprint(),
+            classes: images
+                .classes()
                 .iter()
                 .map(|name| ClassLabel::from_folder(name))
                 .collect(),
@@ -155,6 +154,8 @@ pub struct RunDirectory {
     /// The folder.
     pub path: PathBuf,
     metrics: File,
+    /// Begun with the first line.
+    events: Option<EventWriter>,
     _lock: File,
 }
 
@@ -213,6 +214,7 @@ impl RunDirectory {
         Ok(Self {
             path: path.to_owned(),
             metrics,
+            events: None,
             _lock: lock,
         })
     }
@@ -238,16 +240,34 @@ impl RunDirectory {
         self.path.join("samples").join(format!("step-{step:09}.png"))
     }
 
-    /// Appends a line to the metrics.
+    /// Appends a line to the metrics, and to TensorBoard's events.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn log(&mut self, metric: &Metric) -> Result<()> {
+        let value = serde_json::to_value(metric)?;
         let mut line = serde_json::to_vec(metric)?;
         line.push(b'\n');
         self.metrics
             .write_all(&line)
-            .with_context(|| format!("cannot write {}", self.path.join(METRICS).display()))
+            .with_context(|| format!("cannot write {}", self.path.join(METRICS).display()))?;
+        let folder = self.path.join(EVENTS);
+        let written = match &mut self.events {
+            Some(events) => events.write(&value),
+            None => EventWriter::create(&folder).and_then(|events| self.events.insert(events).write(&value)),
+        };
+        written.with_context(|| format!("cannot write to {}", folder.display()))
+    }
+
+    /// Draws the metrics so far as `curves.svg`.
+    ///
+    /// # Errors
+    /// If they cannot be read, or the picture not be written.
+    pub fn draw_curves(&self) -> Result<()> {
+        let path = self.path.join(CURVES);
+        let metrics = Metrics::read(&self.path.join(METRICS)).context("cannot read the metrics")?;
+        factorseg_model::checkpoint::write_atomically(&path, svg(&metrics).as_bytes())
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Takes out the lines after `step`: a run that was killed measured steps that it will do again.

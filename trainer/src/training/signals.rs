@@ -18,11 +18,19 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Starts to listen.
+    /// Starts to listen, for a run that saves its state.
     ///
     /// # Errors
     /// If the handlers cannot be installed.
     pub fn listen() -> Result<Self> {
+        Self::listen_saying("interrupted: finishing the step and saving; once more ends at once")
+    }
+
+    /// Starts to listen; `words` are what the first signal is answered with.
+    ///
+    /// # Errors
+    /// If the handlers cannot be installed.
+    pub fn listen_saying(words: &'static str) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("factorseg-signals")
@@ -43,13 +51,18 @@ impl Signals {
                     eprintln!("interrupted again: ending without saving");
                     std::process::exit(i32::from(INTERRUPTED));
                 }
-                eprintln!("interrupted: finishing the step and saving; once more ends at once");
+                eprintln!("{words}");
             }
         });
         Ok(Self {
             asked,
             _runtime: runtime,
         })
+    }
+
+    /// What is set when someone asks to stop.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.asked.clone()
     }
 
     /// Whether to stop.

@@ -15,6 +15,7 @@ use super::step::{
     DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Snapshot, StepOutcome, kept_middles, on_device,
     random_head,
 };
+use super::timing::{self, Part};
 use super::{Device, Network, Tensor};
 use crate::data::batch::{Batch, MicroBatch};
 use crate::data::order::{Stream, random};
@@ -108,12 +109,15 @@ impl TapeLearner {
         let mut masks = None;
         let mut chance = random(self.seed, Stream::Masks, batch.step);
         for part in &batch.parts {
+            timing::start();
             let (loss, part_masks) = match &phase.competition {
                 Some(competition) => self.competition_loss(part, competition, temperature, &mut chance),
                 None => self.loss(part, phase, temperature, &mut chance),
             };
             let loss = loss * (part.size as f64 / total);
+            timing::lap(Part::Forward);
             let gradients = Gradients::of(&loss, &self.network);
+            timing::lap(Part::Backward);
             let loss = loss.inner();
             masks = part_masks.map(Tensor::inner);
             sums = Some(match sums {
@@ -148,6 +152,7 @@ impl TapeLearner {
             .collect();
         self.network = self.adam.step(self.network.clone(), gradients, &rates);
         self.average.update(&self.network, batch.step);
+        timing::lap(Part::Optimizer);
         StepOutcome {
             loss: Loss::Pending(loss),
             masks: masks.map(MaskBatch::Device),

@@ -1,14 +1,17 @@
 //! One image file to 8-bit RGB pixels of the training size.
 //!
-//! Resampling follows guided-diffusion: halve by 2x2 averages while the shorter side is at least
-//! twice the target, then one bicubic step. This keeps large photographs free of aliasing at the
-//! cost of one pass over the pixels.
+//! Resampling is guided-diffusion's, bit for bit: halve by averages while the shorter side is at
+//! least twice the target, then one bicubic step. This keeps large photographs free of aliasing at
+//! the cost of one pass over the pixels.
 
+use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 
-use image::imageops::{self, FilterType};
+use image::imageops;
 use image::{DynamicImage, ImageReader, Limits, RgbImage};
 use thiserror::Error;
+
+use crate::resample::{Filter, halve, resize};
 
 /// Memory one decoder may ask for: stops a small file that claims to be enormous.
 const DECODER_MEMORY: u64 = 512 << 20;
@@ -25,6 +28,9 @@ pub enum DecodeError {
     /// The content is not an image that the decoder accepts.
     #[error("cannot decode: {0}")]
     Decode(#[from] image::ImageError),
+    /// Packed pixels are not those that were written.
+    #[error("damaged: {0}")]
+    Damaged(String),
 }
 
 /// 8-bit RGB pixels, row by row, `[height, width, 3]`.
@@ -46,7 +52,19 @@ pub struct Pixels {
 /// # Errors
 /// If the file cannot be read, is no image, is damaged, or would need more than 512 MiB to decode.
 pub fn read_image(path: &Path, shorter_side: usize) -> Result<Pixels, DecodeError> {
-    let mut reader = ImageReader::open(path)?.with_guessed_format()?;
+    decode(ImageReader::open(path)?, shorter_side)
+}
+
+/// As [`read_image`], from the bytes of a file.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn decode_image(bytes: &[u8], shorter_side: usize) -> Result<Pixels, DecodeError> {
+    decode(ImageReader::new(Cursor::new(bytes)), shorter_side)
+}
+
+fn decode<R: BufRead + Seek>(reader: ImageReader<R>, shorter_side: usize) -> Result<Pixels, DecodeError> {
+    let mut reader = reader.with_guessed_format()?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(DECODER_MEMORY);
     reader.limits(limits);
@@ -78,36 +96,27 @@ fn resample(mut image: RgbImage, shorter_side: u32) -> RgbImage {
         image = halve(&image);
     }
     let (width, height) = image.dimensions();
-    let scale = f64::from(shorter_side) / f64::from(width.min(height));
-    let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).max(shorter_side);
-    let target = (scaled(width), scaled(height));
-    if target == (width, height) {
-        image
-    } else {
-        imageops::resize(&image, target.0, target.1, FilterType::CatmullRom)
-    }
+    let scale = f64::from(shorter_side) / f64::from(width.min(height).max(1));
+    let scaled = |side: u32| ((f64::from(side) * scale).round_ties_even() as u32).max(shorter_side);
+    resize(&image, scaled(width), scaled(height), Filter::Bicubic)
 }
 
-/// Averages 2x2 blocks; a last odd row or column is left out.
-fn halve(image: &RgbImage) -> RgbImage {
-    let (width, height) = (image.width() / 2, image.height() / 2);
-    let stride = image.width() as usize * 3;
-    let source = image.as_raw();
-    let mut target = Vec::with_capacity((width * height * 3) as usize);
-    for y in 0..height as usize {
-        for x in 0..width as usize {
-            for channel in 0..3 {
-                let at = 2 * y * stride + 6 * x + channel;
-                let sum = [at, at + 3, at + stride, at + stride + 3]
-                    .map(|i| u32::from(source[i]))
-                    .iter()
-                    .sum::<u32>();
-                target.push(((sum + 2) / 4) as u8);
-            }
-        }
+/// The middle square.
+pub fn centre_square(pixels: Pixels) -> Pixels {
+    let side = pixels.width.min(pixels.height);
+    if pixels.width == pixels.height {
+        return pixels;
     }
-    // The vector has exactly the size asked for, so this cannot fail; an empty image would show it.
-    RgbImage::from_raw(width, height, target).unwrap_or_default()
+    let (left, top) = ((pixels.width - side) / 2, (pixels.height - side) / 2);
+    let rows = pixels.data.chunks_exact(pixels.width * 3).skip(top).take(side);
+    Pixels {
+        width: side,
+        height: side,
+        data: rows
+            .flat_map(|row| &row[left * 3..(left + side) * 3])
+            .copied()
+            .collect(),
+    }
 }
 
 #[cfg(test)]

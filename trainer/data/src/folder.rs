@@ -1,4 +1,4 @@
-//! Finds images on disk: one folder per class, or a flat folder without classes.
+//! Finds pictures, videos and tar shards on disk: one folder per class, or a flat folder without classes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,6 +8,11 @@ use thiserror::Error;
 
 /// File name endings (lower case) that are taken for images.
 pub const IMAGE_EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
+
+/// File name endings (lower case) that are taken for videos.
+pub const VIDEO_EXTENSIONS: [&str; 16] = [
+    "mp4", "mov", "mkv", "webm", "avi", "m4v", "mpg", "mpeg", "ts", "mts", "m2ts", "ogv", "ogg", "flv", "wmv", "3gp",
+];
 
 /// Why a data folder cannot be used.
 #[derive(Debug, Error)]
@@ -37,13 +42,100 @@ pub enum FolderError {
     },
 }
 
-/// One image file and the class it belongs to.
+/// Kind of a file, told by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A still picture.
+    Image,
+    /// A video.
+    Video,
+    /// A tar archive.
+    Shard,
+}
+
+impl Kind {
+    /// The kind that a file name's ending says, if it is one of ours.
+    pub fn of(name: &str) -> Option<Self> {
+        let extension = name.rsplit_once('.')?.1.to_lowercase();
+        let extension = extension.as_str();
+        if IMAGE_EXTENSIONS.contains(&extension) {
+            Some(Kind::Image)
+        } else if VIDEO_EXTENSIONS.contains(&extension) {
+            Some(Kind::Video)
+        } else {
+            (extension == "tar").then_some(Kind::Shard)
+        }
+    }
+}
+
+/// One image (or video) file and the class it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     /// Path below the root of the data folder.
     pub path: PathBuf,
     /// Index into [`ImageFolder::classes`]; `None` in a flat folder.
     pub class: Option<usize>,
+}
+
+impl Sample {
+    /// Whether it is a picture or a video.
+    pub fn kind(&self) -> Option<Kind> {
+        Kind::of(&self.path.to_string_lossy())
+    }
+}
+
+/// Everything usable below a folder, in a fixed order (class folder, then path).
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// Class folder names, sorted; empty for a flat folder.
+    pub classes: Vec<String>,
+    /// Pictures and videos.
+    pub samples: Vec<Sample>,
+    /// Tar archives directly in the folder, or below it if it holds nothing else.
+    pub shards: Vec<PathBuf>,
+}
+
+impl Listing {
+    /// Lists what is below `root`; see [`ImageFolder::scan`] for what makes a class.
+    ///
+    /// # Errors
+    /// If the folder is missing, is a file, or cannot be read.
+    pub fn of(root: &Path) -> Result<Self, FolderError> {
+        if !root.exists() {
+            return Err(FolderError::Missing(root.to_owned()));
+        }
+        if !root.is_dir() {
+            return Err(FolderError::NotAFolder(root.to_owned()));
+        }
+        let mut listing = Self::default();
+        let here = entries(root)?;
+        if here.samples.is_empty() {
+            let mut by_class = BTreeMap::new();
+            for folder in &here.folders {
+                let mut found = Vec::new();
+                collect(root, folder, &mut found, &mut listing.shards)?;
+                if !found.is_empty() {
+                    by_class.insert(folder.to_string_lossy().into_owned(), found);
+                }
+            }
+            for (index, (name, paths)) in by_class.into_iter().enumerate() {
+                listing.classes.push(name);
+                listing.samples.extend(paths.into_iter().map(|path| Sample {
+                    path,
+                    class: Some(index),
+                }));
+            }
+            listing.shards.extend(here.shards);
+        } else {
+            let mut paths = Vec::new();
+            collect(root, Path::new(""), &mut paths, &mut listing.shards)?;
+            listing
+                .samples
+                .extend(paths.into_iter().map(|path| Sample { path, class: None }));
+        }
+        listing.shards.sort();
+        Ok(listing)
+    }
 }
 
 /// The images of a data folder in a fixed order (class folder, then path).
@@ -67,36 +159,11 @@ impl ImageFolder {
     /// # Errors
     /// If the folder is missing, is a file, cannot be read, or holds no image.
     pub fn scan(root: &Path) -> Result<Self, FolderError> {
-        if !root.exists() {
-            return Err(FolderError::Missing(root.to_owned()));
-        }
-        if !root.is_dir() {
-            return Err(FolderError::NotAFolder(root.to_owned()));
-        }
-        let (images, folders) = entries(root)?;
-        let mut samples = Vec::new();
-        let mut classes = Vec::new();
-        if images.is_empty() {
-            let mut by_class = BTreeMap::new();
-            for folder in folders {
-                let mut found = Vec::new();
-                collect(root, &folder, &mut found)?;
-                if !found.is_empty() {
-                    by_class.insert(folder.to_string_lossy().into_owned(), found);
-                }
-            }
-            for (index, (name, paths)) in by_class.into_iter().enumerate() {
-                classes.push(name);
-                samples.extend(paths.into_iter().map(|path| Sample {
-                    path,
-                    class: Some(index),
-                }));
-            }
-        } else {
-            let mut paths = Vec::new();
-            collect(root, Path::new(""), &mut paths)?;
-            samples.extend(paths.into_iter().map(|path| Sample { path, class: None }));
-        }
+        let Listing { classes, samples, .. } = Listing::of(root)?;
+        let samples: Vec<Sample> = samples
+            .into_iter()
+            .filter(|sample| sample.kind() == Some(Kind::Image))
+            .collect();
         if samples.is_empty() {
             return Err(FolderError::Empty { path: root.to_owned() });
         }
@@ -106,65 +173,27 @@ impl ImageFolder {
             samples,
         })
     }
-
-    /// Drops the classes: every image becomes unconditional.
-    pub fn without_classes(mut self) -> Self {
-        self.classes.clear();
-        for sample in &mut self.samples {
-            sample.class = None;
-        }
-        self
-    }
-
-    /// Splits off `count` images spread evenly over the folder, for looking at progress on
-    /// images that are never trained on. Returns `(training, held out)`.
-    ///
-    /// At most a tenth of the images is taken; with fewer than ten images none are.
-    pub fn hold_out(self, count: usize) -> (Self, Self) {
-        let total = self.samples.len();
-        let count = count.min(total / 10);
-        let held: Vec<usize> = (0..count).map(|i| (2 * i + 1) * total / (2 * count)).collect();
-        let mut training = Vec::with_capacity(total - count);
-        let mut held_out = Vec::with_capacity(count);
-        let mut next = held.iter().peekable();
-        for (index, sample) in self.samples.into_iter().enumerate() {
-            if next.next_if_eq(&&index).is_some() {
-                held_out.push(sample);
-            } else {
-                training.push(sample);
-            }
-        }
-        let rest = Self {
-            root: self.root.clone(),
-            classes: self.classes.clone(),
-            samples: held_out,
-        };
-        (
-            Self {
-                samples: training,
-                ..Self {
-                    root: self.root,
-                    classes: self.classes,
-                    samples: Vec::new(),
-                }
-            },
-            rest,
-        )
-    }
 }
 
-/// Images and folders directly in `folder`, sorted, as names.
-fn entries(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), FolderError> {
+/// What is directly in a folder, each sorted, as names.
+#[derive(Default)]
+struct Entries {
+    samples: Vec<PathBuf>,
+    shards: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
+}
+
+fn entries(folder: &Path) -> Result<Entries, FolderError> {
     let failed = |source| FolderError::Read {
         path: folder.to_owned(),
         source,
     };
-    let mut images = Vec::new();
-    let mut folders = Vec::new();
+    let mut found = Entries::default();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = PathBuf::from(entry.file_name());
-        if name.to_string_lossy().starts_with('.') {
+        let text = name.to_string_lossy();
+        if text.starts_with('.') {
             continue;
         }
         // Follows links, so that a data set can be put together from links.
@@ -172,28 +201,27 @@ fn entries(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), FolderError> {
             continue;
         };
         if metadata.is_dir() {
-            folders.push(name);
-        } else if is_image(&name) {
-            images.push(name);
+            found.folders.push(name);
+        } else {
+            match Kind::of(&text) {
+                Some(Kind::Image | Kind::Video) => found.samples.push(name),
+                Some(Kind::Shard) => found.shards.push(name),
+                None => {}
+            }
         }
     }
-    images.sort();
-    folders.sort();
-    Ok((images, folders))
+    found.samples.sort();
+    found.shards.sort();
+    found.folders.sort();
+    Ok(found)
 }
 
-fn is_image(name: &Path) -> bool {
-    name.extension().is_some_and(|extension| {
-        let extension = extension.to_string_lossy().to_lowercase();
-        IMAGE_EXTENSIONS.contains(&extension.as_str())
-    })
-}
-
-fn collect(root: &Path, below: &Path, paths: &mut Vec<PathBuf>) -> Result<(), FolderError> {
-    let (images, folders) = entries(&root.join(below))?;
-    paths.extend(images.into_iter().map(|name| below.join(name)));
-    for folder in folders {
-        collect(root, &below.join(folder), paths)?;
+fn collect(root: &Path, below: &Path, paths: &mut Vec<PathBuf>, shards: &mut Vec<PathBuf>) -> Result<(), FolderError> {
+    let found = entries(&root.join(below))?;
+    paths.extend(found.samples.into_iter().map(|name| below.join(name)));
+    shards.extend(found.shards.into_iter().map(|name| below.join(name)));
+    for folder in found.folders {
+        collect(root, &below.join(folder), paths, shards)?;
     }
     Ok(())
 }
@@ -266,17 +294,12 @@ mod tests {
     }
 
     #[test]
-    fn held_out_images_are_spread_and_not_trained_on() {
-        let names: Vec<String> = (0..100).map(|i| format!("{i:03}.png")).collect();
-        let data = tree(&names.iter().map(String::as_str).collect::<Vec<_>>());
-        let (training, held_out) = ImageFolder::scan(data.path()).unwrap().hold_out(4);
-        let held: Vec<_> = held_out
-            .samples
-            .iter()
-            .map(|s| s.path.to_str().unwrap().to_owned())
-            .collect();
-        assert_eq!(held, ["012.png", "037.png", "062.png", "087.png"]);
-        assert_eq!(training.samples.len(), 96);
-        assert!(training.samples.iter().all(|s| !held_out.samples.contains(s)));
+    fn videos_and_shards_are_listed_beside_pictures() {
+        let data = tree(&["walks/a.MP4", "walks/b.png", "rides/c.mkv", "d.tar", "rides/notes.txt"]);
+        let listing = Listing::of(data.path()).unwrap();
+        assert_eq!(listing.classes, ["rides", "walks"]);
+        let kinds: Vec<_> = listing.samples.iter().map(Sample::kind).collect();
+        assert_eq!(kinds, [Some(Kind::Video), Some(Kind::Video), Some(Kind::Image)]);
+        assert_eq!(listing.shards, [PathBuf::from("d.tar")]);
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use thiserror::Error;
 
-use super::decode::{Pixels, read_image};
-use super::folder::ImageFolder;
+use crate::dataset::DataSet;
+use crate::decode::Pixels;
 
 /// More images are broken than the run accepts.
 #[derive(Debug, Clone, Error)]
@@ -29,18 +29,18 @@ pub struct TooManyBroken {
 /// An image that could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
-    /// Path below the data folder.
+    /// Its name in the data set: a path, for a folder.
     pub path: PathBuf,
     /// The decoder's words.
     pub reason: String,
 }
 
-/// The images of a folder, decoded when first asked for and kept while the budget lasts.
+/// The images of a data set, decoded when first asked for and kept while the budget lasts.
 ///
 /// What is returned never depends on what is cached: an image over the budget is decoded again.
 #[derive(Debug)]
 pub struct ImageCache {
-    folder: ImageFolder,
+    images: DataSet,
     shorter_side: usize,
     slots: Vec<OnceLock<Result<Arc<Pixels>, ()>>>,
     budget: usize,
@@ -50,17 +50,17 @@ pub struct ImageCache {
 }
 
 impl ImageCache {
-    /// A cache over `folder` whose images have the given shorter side.
+    /// A cache over `images` at the given shorter side.
     ///
-    /// `budget` is in bytes of pixels; `broken_limit` is how many undecodable images are skipped
-    /// before the run stops.
-    pub fn new(folder: ImageFolder, shorter_side: usize, budget: usize, broken_limit: usize) -> Self {
-        let slots = folder.samples.iter().map(|_| OnceLock::new()).collect();
+    /// `budget` is in bytes of pixels (of images in a packed file, which is mapped, no copies are kept); `broken_limit` is
+    /// how many undecodable images are skipped before the run stops.
+    pub fn new(images: DataSet, shorter_side: usize, budget: usize, broken_limit: usize) -> Self {
+        let slots = (0..images.len()).map(|_| OnceLock::new()).collect();
         Self {
-            folder,
+            budget: if images.is_mapped() { 0 } else { budget },
+            images,
             shorter_side,
             slots,
-            budget,
             used: AtomicUsize::new(0),
             broken_limit,
             broken: Mutex::default(),
@@ -84,7 +84,7 @@ impl ImageCache {
 
     /// Class index of image `index`.
     pub fn class(&self, index: usize) -> Option<usize> {
-        self.folder.samples[index].class
+        self.images.class(index)
     }
 
     /// Images found broken so far, in the order they were met.
@@ -100,10 +100,7 @@ impl ImageCache {
         if let Some(slot) = self.slots[index].get() {
             return Ok(slot.as_ref().ok().cloned());
         }
-        match read_image(
-            &self.folder.root.join(&self.folder.samples[index].path),
-            self.shorter_side,
-        ) {
+        match self.images.read(index, self.shorter_side) {
             Ok(pixels) => {
                 let pixels = Arc::new(pixels);
                 let size = pixels.data.len();
@@ -119,17 +116,17 @@ impl ImageCache {
                 if self.slots[index].set(Err(())).is_err() {
                     return Ok(None);
                 }
-                let path = self.folder.samples[index].path.clone();
+                let name = self.images.name(index);
                 let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
                 broken.push(Broken {
-                    path: path.clone(),
+                    path: PathBuf::from(&name),
                     reason: error.to_string(),
                 });
                 if broken.len() > self.broken_limit {
                     return Err(TooManyBroken {
                         count: broken.len(),
                         limit: self.broken_limit,
-                        path: path.display().to_string(),
+                        path: name,
                         reason: error.to_string(),
                     });
                 }
@@ -144,7 +141,7 @@ mod tests {
     use super::*;
     use image::RgbImage;
 
-    fn folder(good: usize, broken: usize) -> (tempfile::TempDir, ImageFolder) {
+    fn folder(good: usize, broken: usize) -> (tempfile::TempDir, DataSet) {
         let data = tempfile::tempdir().unwrap();
         for i in 0..good {
             RgbImage::from_pixel(8, 8, image::Rgb([i as u8; 3]))
@@ -154,7 +151,7 @@ mod tests {
         for i in 0..broken {
             std::fs::write(data.path().join(format!("b{i}.png")), b"not an image").unwrap();
         }
-        let scanned = ImageFolder::scan(data.path()).unwrap();
+        let scanned = DataSet::open(data.path()).unwrap();
         (data, scanned)
     }
 

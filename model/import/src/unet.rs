@@ -1,0 +1,537 @@
+//! improved-diffusion's and guided-diffusion's U-Net, told from the names and shapes of its tensors, under the names of a
+//! factorized network.
+//!
+//! With one region a factorized network is that U-Net: encoder, middle block and decoder take the weights as they are.
+//! The mask generator has the decoder's shape but for its head, and starts from the decoder's weights with a head of
+//! zeros.
+
+use std::collections::BTreeSet;
+
+use crate::ImportError;
+use crate::state_dict::StateDict;
+
+/// Channels of an image, and of the noise.
+const IMAGE_CHANNELS: usize = 3;
+
+/// What names and shapes do not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hints {
+    /// Attention heads.
+    pub heads: Heads,
+    /// Whether queries, keys and values come before heads in the attention's channels: guided-diffusion's
+    /// `use_new_attention_order`.
+    pub new_attention_order: bool,
+    /// Regions of the factorized network.
+    pub regions: usize,
+}
+
+/// How many heads an attention has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heads {
+    /// A number (`num_heads`).
+    Count(usize),
+    /// So many channels each (`num_head_channels`).
+    Channels(usize),
+}
+
+/// What network a file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Channels of the finest level.
+    pub base_channels: usize,
+    /// Channels of each level in multiples of that, finest first.
+    pub channel_multipliers: Vec<usize>,
+    /// Residual blocks per level of the encoder.
+    pub residual_blocks: usize,
+    /// Levels that hold self-attention, 0 being the finest.
+    pub attention_levels: Vec<usize>,
+    /// Heads of every attention.
+    pub heads: usize,
+    /// Number of classes, 0 without.
+    pub classes: usize,
+    /// Whether the network also predicts variances, which are left out.
+    pub learned_sigma: bool,
+}
+
+/// A tensor of the factorized network: name, shape, values.
+pub type Named = (String, Vec<usize>, Vec<f32>);
+
+/// Where a tensor comes from and what has to be done to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    AsIs,
+    /// `[out, in]` (or `[out, in, 1]`) to `[in, out]`.
+    Transposed,
+    /// The first three output channels: the noise without the variances.
+    Noise,
+    /// Queries, keys and values of each head side by side, and transposed.
+    Attention,
+    /// The same for the bias.
+    AttentionBias,
+    /// One more row for "no class".
+    Classes,
+}
+
+struct Job {
+    from: String,
+    to: String,
+    shape: Shape,
+}
+
+struct Reader<'s> {
+    state: &'s StateDict,
+    hints: Hints,
+    jobs: Vec<Job>,
+}
+
+impl Reader<'_> {
+    fn error(&self, reason: impl Into<String>) -> ImportError {
+        ImportError::Layout {
+            file: self.state.file().to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.state.shape(name).is_some()
+    }
+
+    fn shape(&self, name: &str) -> Result<&[usize], ImportError> {
+        self.state.shape(name).ok_or_else(|| ImportError::Tensor {
+            file: self.state.file().to_owned(),
+            name: name.to_owned(),
+            reason: "missing".into(),
+        })
+    }
+
+    /// Size of the first dimension.
+    fn rows(&self, name: &str) -> Result<usize, ImportError> {
+        self.shape(name)?.first().copied().ok_or_else(|| ImportError::Tensor {
+            file: self.state.file().to_owned(),
+            name: name.to_owned(),
+            reason: "it is a single number".into(),
+        })
+    }
+
+    fn expect(&self, name: &str, expected: &[usize]) -> Result<(), ImportError> {
+        let found = self.shape(name)?;
+        if found == expected {
+            return Ok(());
+        }
+        Err(ImportError::Tensor {
+            file: self.state.file().to_owned(),
+            name: name.to_owned(),
+            reason: format!("shape {found:?}, expected {expected:?}"),
+        })
+    }
+
+    fn add(&mut self, from: String, to: String, shape: Shape) {
+        self.jobs.push(Job { from, to, shape });
+    }
+
+    fn convolution(&mut self, from: &str, to: &str, channels: [usize; 2], kernel: usize) -> Result<(), ImportError> {
+        let [input, output] = channels;
+        self.expect(&format!("{from}.weight"), &[output, input, kernel, kernel])?;
+        self.expect(&format!("{from}.bias"), &[output])?;
+        for part in ["weight", "bias"] {
+            self.add(format!("{from}.{part}"), format!("{to}.{part}"), Shape::AsIs);
+        }
+        Ok(())
+    }
+
+    fn linear(&mut self, from: &str, to: &str, channels: [usize; 2]) -> Result<(), ImportError> {
+        let [input, output] = channels;
+        self.expect(&format!("{from}.weight"), &[output, input])?;
+        self.expect(&format!("{from}.bias"), &[output])?;
+        self.add(format!("{from}.weight"), format!("{to}.weight"), Shape::Transposed);
+        self.add(format!("{from}.bias"), format!("{to}.bias"), Shape::AsIs);
+        Ok(())
+    }
+
+    fn norm(&mut self, from: &str, to: &str, channels: usize) -> Result<(), ImportError> {
+        for (part, ours) in [("weight", "gamma"), ("bias", "beta")] {
+            self.expect(&format!("{from}.{part}"), &[channels])?;
+            self.add(format!("{from}.{part}"), format!("{to}.{ours}"), Shape::AsIs);
+        }
+        Ok(())
+    }
+
+    /// A residual block; returns its output channels.
+    fn residual(&mut self, from: &str, to: &str, input: usize, embedding: usize) -> Result<usize, ImportError> {
+        let output = self.rows(&format!("{from}.in_layers.2.weight"))?;
+        self.norm(&format!("{from}.in_layers.0"), &format!("{to}.norm_1"), input)?;
+        self.convolution(
+            &format!("{from}.in_layers.2"),
+            &format!("{to}.conv_1"),
+            [input, output],
+            3,
+        )?;
+        let rows = self.rows(&format!("{from}.emb_layers.1.weight"))?;
+        if rows == output {
+            return Err(self.error(
+                "its residual blocks only shift by the embedding (use_scale_shift_norm is off); ours scale and shift",
+            ));
+        }
+        self.linear(
+            &format!("{from}.emb_layers.1"),
+            &format!("{to}.embedding"),
+            [embedding, 2 * output],
+        )?;
+        self.norm(&format!("{from}.out_layers.0"), &format!("{to}.norm_2"), output)?;
+        self.convolution(
+            &format!("{from}.out_layers.3"),
+            &format!("{to}.conv_2"),
+            [output, output],
+            3,
+        )?;
+        if input != output {
+            self.convolution(
+                &format!("{from}.skip_connection"),
+                &format!("{to}.skip"),
+                [input, output],
+                1,
+            )?;
+        }
+        Ok(output)
+    }
+
+    fn attention(&mut self, from: &str, to: &str, channels: usize) -> Result<(), ImportError> {
+        let heads = self.heads(channels)?;
+        if heads == 0 || channels % heads != 0 {
+            return Err(self.error(format!(
+                "{channels} channels of {from} do not divide into {heads} heads; give --heads"
+            )));
+        }
+        self.norm(&format!("{from}.norm"), &format!("{to}.norm"), channels)?;
+        for (part, ours, rows) in [("qkv", "qkv", 3 * channels), ("proj_out", "project", channels)] {
+            let weight = format!("{from}.{part}.weight");
+            // A 1x1 convolution over positions, or a linear layer.
+            if self.shape(&weight)?.len() == 2 {
+                self.expect(&weight, &[rows, channels])?;
+            } else {
+                self.expect(&weight, &[rows, channels, 1])?;
+            }
+            self.expect(&format!("{from}.{part}.bias"), &[rows])?;
+            let (weight_shape, bias_shape) = match part {
+                "qkv" if self.hints.new_attention_order => (Shape::Attention, Shape::AttentionBias),
+                _ => (Shape::Transposed, Shape::AsIs),
+            };
+            self.add(weight, format!("{to}.{ours}.weight"), weight_shape);
+            self.add(format!("{from}.{part}.bias"), format!("{to}.{ours}.bias"), bias_shape);
+        }
+        Ok(())
+    }
+
+    fn heads(&self, channels: usize) -> Result<usize, ImportError> {
+        match self.hints.heads {
+            Heads::Count(heads) => Ok(heads),
+            Heads::Channels(size) if size > 0 && channels % size == 0 => Ok(channels / size),
+            Heads::Channels(size) => Err(self.error(format!(
+                "{channels} channels do not divide into heads of {size}; give --head-channels"
+            ))),
+        }
+    }
+}
+
+/// One level of the encoder as it was found.
+struct Level {
+    channels: usize,
+    blocks: usize,
+    attention: bool,
+}
+
+/// Finds out what network a file holds, and reads it as a factorized network of `hints.regions` regions.
+///
+/// # Errors
+/// If the file holds another kind of network, one with parts that ours has not, or if a tensor is missing, of another
+/// shape, or cannot be read.
+pub fn import(state: &mut StateDict, hints: Hints) -> Result<(Layout, Vec<Named>), ImportError> {
+    let (layout, jobs) = plan(state, hints)?;
+    let mut tensors = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let shape = state.shape(&job.from).unwrap_or_default().to_vec();
+        let values = state.read(&job.from)?;
+        let (shape, values) = reshape(job.shape, shape, values, &layout, hints);
+        if let Some(rest) = job.to.strip_prefix("decoder.") {
+            let name = format!("mask_generator.{rest}");
+            if rest.starts_with("conv_out.") {
+                let mut shape = shape.clone();
+                shape[0] = hints.regions;
+                tensors.push((name, shape.clone(), vec![0.0; shape.iter().product()]));
+            } else {
+                tensors.push((name, shape.clone(), values.clone()));
+            }
+        }
+        tensors.push((job.to, shape, values));
+    }
+    Ok((layout, tensors))
+}
+
+fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Vec<Job>), ImportError> {
+    let mut r = Reader {
+        state,
+        hints,
+        jobs: Vec::new(),
+    };
+    if !r.has("input_blocks.0.0.weight") || !r.has("time_embed.0.weight") {
+        return Err(r.error(
+            "it has no input_blocks and time_embed; expected a state dictionary of improved-diffusion or guided-diffusion",
+        ));
+    }
+    let [base, input] = match r.shape("input_blocks.0.0.weight")? {
+        [base, input, 3, 3] => [*base, *input],
+        other => return Err(r.error(format!("input_blocks.0.0.weight has shape {other:?}"))),
+    };
+    if input != IMAGE_CHANNELS {
+        return Err(r.error(format!(
+            "its input has {input} channels, expected the {IMAGE_CHANNELS} of a picture"
+        )));
+    }
+    let embedding = 4 * base;
+    r.linear("time_embed.0", "time_embedding.linear_1", [base, embedding])?;
+    r.linear("time_embed.2", "time_embedding.linear_2", [embedding, embedding])?;
+    let mut classes = 0;
+    if r.has("label_emb.weight") {
+        classes = r.rows("label_emb.weight")?;
+        r.expect("label_emb.weight", &[classes, embedding])?;
+        r.add(
+            "label_emb.weight".into(),
+            "class_embedding.weight".into(),
+            Shape::Classes,
+        );
+    }
+    r.convolution("input_blocks.0.0", "encoder.conv_in", [input, base], 3)?;
+
+    let ups: Vec<&str> = state
+        .names()
+        .filter(|name| name.starts_with("output_blocks."))
+        .collect();
+    if ups
+        .iter()
+        .any(|name| name.contains(".1.in_layers.") || name.contains(".2.in_layers."))
+    {
+        return Err(r.error(
+            "it changes the resolution in residual blocks (resblock_updown); ours does in convolutions. Of the public \
+             networks, improved-diffusion's can be imported",
+        ));
+    }
+    let mut skips = vec![base];
+    let mut levels: Vec<Level> = Vec::new();
+    let mut channels = base;
+    let mut begin = true;
+    let mut index = 1;
+    while r.has(&format!("input_blocks.{index}.0.in_layers.0.weight"))
+        || r.has(&format!("input_blocks.{index}.0.op.weight"))
+    {
+        let from = format!("input_blocks.{index}");
+        if begin {
+            levels.push(Level {
+                channels: 0,
+                blocks: 0,
+                attention: false,
+            });
+            begin = false;
+        }
+        let number = levels.len() - 1;
+        if r.has(&format!("{from}.0.op.weight")) {
+            let to = format!("encoder.levels.{number}.downsample.conv");
+            r.convolution(&format!("{from}.0.op"), &to, [channels, channels], 3)?;
+            begin = true;
+        } else {
+            let block = levels[number].blocks;
+            let to = format!("encoder.levels.{number}.blocks.{block}");
+            channels = r.residual(&format!("{from}.0"), &format!("{to}.residual"), channels, embedding)?;
+            let attention = r.has(&format!("{from}.1.qkv.weight"));
+            if attention {
+                r.attention(&format!("{from}.1"), &format!("{to}.attention"), channels)?;
+            }
+            if block > 0 && (levels[number].attention != attention || levels[number].channels != channels) {
+                return Err(r.error(format!(
+                    "{from} is of another kind than the blocks before it on its level"
+                )));
+            }
+            levels[number] = Level {
+                channels,
+                blocks: block + 1,
+                attention,
+            };
+        }
+        skips.push(channels);
+        index += 1;
+    }
+    let blocks = levels.first().map_or(0, |level| level.blocks);
+    if blocks == 0 || begin || levels.iter().any(|level| level.blocks != blocks) {
+        return Err(r.error("its levels have different numbers of residual blocks, or none"));
+    }
+    if levels.iter().any(|level| level.channels % base != 0) {
+        return Err(r.error(format!("its levels' channels are no multiples of {base}")));
+    }
+    r.residual("middle_block.0", "middle.residual_1", channels, embedding)?;
+    r.attention("middle_block.1", "middle.attention", channels)?;
+    r.residual("middle_block.2", "middle.residual_2", channels, embedding)?;
+
+    let mut index = 0;
+    for number in 0..levels.len() {
+        let level = &levels[levels.len() - 1 - number];
+        for block in 0..=blocks {
+            let from = format!("output_blocks.{index}");
+            let to = format!("decoder.levels.{number}.blocks.{block}");
+            let skip = skips.pop().unwrap_or(0);
+            channels = r.residual(
+                &format!("{from}.0"),
+                &format!("{to}.residual"),
+                channels + skip,
+                embedding,
+            )?;
+            if channels != level.channels {
+                return Err(r.error(format!("{from} gives {channels} channels, expected {}", level.channels)));
+            }
+            if level.attention {
+                r.attention(&format!("{from}.1"), &format!("{to}.attention"), channels)?;
+            }
+            if block == blocks && number + 1 < levels.len() {
+                let at = 1 + usize::from(level.attention);
+                let to = format!("decoder.levels.{number}.upsample.conv");
+                r.convolution(&format!("{from}.{at}.conv"), &to, [channels, channels], 3)?;
+            }
+            index += 1;
+        }
+    }
+    r.norm("out.0", "decoder.norm_out", channels)?;
+    let outputs = r.rows("out.2.weight")?;
+    if outputs != IMAGE_CHANNELS && outputs != 2 * IMAGE_CHANNELS {
+        return Err(r.error(format!(
+            "it has {outputs} output channels, expected 3, or 6 with variances"
+        )));
+    }
+    r.expect("out.2.weight", &[outputs, channels, 3, 3])?;
+    r.expect("out.2.bias", &[outputs])?;
+    for part in ["weight", "bias"] {
+        r.add(
+            format!("out.2.{part}"),
+            format!("decoder.conv_out.{part}"),
+            Shape::Noise,
+        );
+    }
+
+    let used: BTreeSet<&str> = r.jobs.iter().map(|job| job.from.as_str()).collect();
+    let unused: Vec<&str> = state.names().filter(|name| !used.contains(name)).collect();
+    if let Some(first) = unused.first() {
+        let count = unused.len();
+        return Err(r.error(format!(
+            "{count} tensors have no place in our network, the first is `{first}`"
+        )));
+    }
+    let heads = r.heads(channels_of_attention(&levels))?;
+    if let Heads::Channels(size) = hints.heads
+        && levels
+            .iter()
+            .any(|level| level.attention && level.channels / size != heads)
+    {
+        return Err(r.error(format!(
+            "its levels have different numbers of heads ({size} channels each); ours have the same number everywhere"
+        )));
+    }
+    let layout = Layout {
+        base_channels: base,
+        channel_multipliers: levels.iter().map(|level| level.channels / base).collect(),
+        residual_blocks: blocks,
+        attention_levels: (0..levels.len()).filter(|number| levels[*number].attention).collect(),
+        heads,
+        classes,
+        learned_sigma: outputs != IMAGE_CHANNELS,
+    };
+    Ok((layout, r.jobs))
+}
+
+/// Channels of the attention that every network has, the middle block's.
+fn channels_of_attention(levels: &[Level]) -> usize {
+    levels.last().map_or(0, |level| level.channels)
+}
+
+fn reshape(
+    kind: Shape,
+    mut shape: Vec<usize>,
+    values: Vec<f32>,
+    layout: &Layout,
+    hints: Hints,
+) -> (Vec<usize>, Vec<f32>) {
+    match kind {
+        Shape::AsIs => (shape, values),
+        Shape::Noise => {
+            let channel = values.len() / shape[0];
+            shape[0] = IMAGE_CHANNELS;
+            (shape, values[..IMAGE_CHANNELS * channel].to_vec())
+        }
+        Shape::Classes => {
+            let columns = shape[1];
+            let mut all = values;
+            // The mean of all classes stands for "no class" until training finds better.
+            let mean = (0..columns).map(|column| {
+                let sum: f64 = all[column..]
+                    .iter()
+                    .step_by(columns)
+                    .map(|value| f64::from(*value))
+                    .sum();
+                (sum / shape[0] as f64) as f32
+            });
+            let mean: Vec<f32> = mean.collect();
+            all.extend(mean);
+            (vec![shape[0] + 1, columns], all)
+        }
+        Shape::Transposed => (vec![shape[1], shape[0]], transposed(&values, shape[0], shape[1])),
+        Shape::AttentionBias => {
+            let rows = side_by_side(shape[0], heads(shape[0] / 3, layout, hints));
+            (shape, rows.into_iter().map(|row| values[row]).collect())
+        }
+        Shape::Attention => {
+            let columns = shape[1];
+            let rows = side_by_side(shape[0], heads(shape[0] / 3, layout, hints));
+            let ordered: Vec<f32> = rows
+                .into_iter()
+                .flat_map(|row| &values[row * columns..(row + 1) * columns])
+                .copied()
+                .collect();
+            (vec![columns, shape[0]], transposed(&ordered, shape[0], columns))
+        }
+    }
+}
+
+fn heads(channels: usize, layout: &Layout, hints: Hints) -> usize {
+    match hints.heads {
+        Heads::Count(_) => layout.heads,
+        Heads::Channels(size) => channels / size,
+    }
+}
+
+/// `[out, in]` to `[in, out]`.
+fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let column = |column: usize| (0..rows).map(move |row| values[row * columns + column]);
+    (0..columns).flat_map(column).collect()
+}
+
+/// Rows of queries of all heads, keys of all heads, values of all heads, in the order query, key, value of each head.
+fn side_by_side(rows: usize, heads: usize) -> Vec<usize> {
+    let size = rows / 3 / heads;
+    (0..rows)
+        .map(|row| {
+            let (head, part, channel) = (row / (3 * size), row / size % 3, row % size);
+            (part * heads + head) * size + channel
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_put_side_by_side() {
+        // Two heads of two channels: q0 q0 q1 q1 k0 k0 k1 k1 v0 v0 v1 v1.
+        assert_eq!(side_by_side(12, 2), [0, 1, 4, 5, 8, 9, 2, 3, 6, 7, 10, 11]);
+        assert_eq!(
+            transposed(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, 3),
+            [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]
+        );
+    }
+}

@@ -1,0 +1,416 @@
+//! Object stores: `s3://`, `http(s)://` and `file://` URLs of tar archives, videos, or pictures.
+//!
+//! A URL names an object (an archive, a video, a picture, or a list of others: `.txt`, a name or URL on each line) or,
+//! where the store can list, what the names of objects begin with. Archives are streamed in ranges, pictures are fetched
+//! a few at a time, videos pass through a temporary file.
+
+use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme};
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use url::Url;
+
+use crate::error::DataError;
+use crate::folder::Kind;
+use crate::packing::{Input, PackOptions};
+use crate::shards::{MAXIMUM_PICTURE, walk};
+
+/// Bytes of an archive that are asked for at once.
+const RANGE: u64 = 8 << 20;
+/// Pictures that are fetched at the same time.
+const CONCURRENT: usize = 16;
+/// Longest list of names.
+const MAXIMUM_LIST: u64 = 256 << 20;
+
+type Sender = mpsc::Sender<Result<Input, DataError>>;
+
+/// An object and the store that has it.
+#[derive(Clone)]
+struct Object {
+    store: Arc<dyn ObjectStore>,
+    path: ObjectPath,
+    size: u64,
+    /// What it is called in messages and in the pack: without what all have in common.
+    name: String,
+    place: String,
+}
+
+fn store_error(place: &str) -> impl Fn(object_store::Error) -> DataError + use<> {
+    let place = place.to_owned();
+    move |error| DataError::Store {
+        place: place.clone(),
+        reason: match &error {
+            object_store::Error::NotFound { .. } => "there is no such object".to_owned(),
+            _ => error.to_string(),
+        },
+    }
+}
+
+fn open(text: &str, options: &PackOptions) -> Result<(Arc<dyn ObjectStore>, ObjectPath), DataError> {
+    let wrong = |reason: String| DataError::Source {
+        text: text.to_owned(),
+        reason,
+    };
+    let url = Url::parse(text).map_err(|error| wrong(format!("is no URL: {error}")))?;
+    let (scheme, _) = ObjectStoreScheme::parse(&url).map_err(|error| {
+        wrong(format!(
+            "{error}; expected s3://BUCKET/..., https://..., http://... or file:///..."
+        ))
+    })?;
+    // The credentials, region and endpoint of the usual variables, unless the caller has others.
+    let mut settings: Vec<(String, String)> = std::env::vars()
+        .filter(|(name, _)| name.starts_with("AWS_"))
+        .map(|(name, value)| (name.to_lowercase(), value))
+        .collect();
+    if scheme == ObjectStoreScheme::Http {
+        settings = vec![("allow_http".into(), "true".into())];
+    }
+    settings.extend(options.store.iter().cloned());
+    let (store, path) = object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
+    Ok((Arc::from(store), path))
+}
+
+/// Starts to send what is in the objects that the URLs name.
+pub(crate) fn produce(
+    urls: &[String],
+    options: &PackOptions,
+    runtime: &Runtime,
+    sender: Sender,
+) -> Result<(), DataError> {
+    // Whoever comes first installs it; another one serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (urls, options) = (urls.to_vec(), options.clone());
+    runtime.spawn(async move {
+        for url in urls {
+            if let Err(error) = send_all(&url, &options, &sender).await {
+                let _ = sender.send(Err(error)).await;
+                return;
+            }
+            if sender.is_closed() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+async fn send_all(url: &str, options: &PackOptions, sender: &Sender) -> Result<(), DataError> {
+    let objects = list(url, options).await?;
+    let kinds = |object: &Object| Kind::of(object.path.as_ref());
+    let mut start = 0;
+    while start < objects.len() {
+        let kind = kinds(&objects[start]);
+        let length = objects[start..]
+            .iter()
+            .take_while(|object| kinds(object) == kind)
+            .count();
+        let run = &objects[start..start + length];
+        start += length;
+        match kind {
+            Some(Kind::Shard) => {
+                for object in run {
+                    send_archive(object.clone(), sender.clone()).await?;
+                }
+            }
+            Some(Kind::Video) => {
+                for object in run {
+                    let input = fetch_video(object).await;
+                    if sender.send(Ok(input)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            _ => {
+                let mut inputs = stream::iter(run.to_vec()).map(fetch_picture).buffered(CONCURRENT);
+                while let Some(input) = inputs.next().await {
+                    if sender.send(Ok(input)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The objects behind a URL, by name.
+async fn list(url: &str, options: &PackOptions) -> Result<Vec<Object>, DataError> {
+    let (store, path) = open(url, options)?;
+    let file_name = path.filename().unwrap_or_default().to_owned();
+    if file_name.to_lowercase().ends_with(".txt") {
+        return listed_in(url, &store, &path, options).await;
+    }
+    if Kind::of(&file_name).is_some() {
+        let size = store.head(&path).await.map_err(store_error(url))?.size;
+        return Ok(vec![Object {
+            store,
+            size,
+            name: file_name,
+            place: url.to_owned(),
+            path,
+        }]);
+    }
+    let found: Vec<_> = store.list(Some(&path)).try_collect().await.map_err(|error| DataError::Store {
+        place: url.to_owned(),
+        reason: format!(
+            "cannot list: {error}. A web server that does not list (WebDAV) takes the URL of a tar archive, or of a .txt \
+             file with a name on each line"
+        ),
+    })?;
+    let mut objects: Vec<Object> = found
+        .into_iter()
+        .filter(|meta| Kind::of(meta.location.as_ref()).is_some())
+        .map(|meta| Object {
+            store: store.clone(),
+            size: meta.size,
+            name: below(&path, &meta.location),
+            place: format!("{}/{}", url.trim_end_matches('/'), below(&path, &meta.location)),
+            path: meta.location,
+        })
+        .collect();
+    objects.sort_by(|a, b| a.path.cmp(&b.path));
+    if objects.is_empty() {
+        return Err(DataError::Empty(url.to_owned()));
+    }
+    Ok(objects)
+}
+
+fn below(prefix: &ObjectPath, path: &ObjectPath) -> String {
+    path.as_ref()
+        .strip_prefix(prefix.as_ref())
+        .unwrap_or(path.as_ref())
+        .trim_start_matches('/')
+        .to_owned()
+}
+
+/// The objects that a list names, relative to the list or as whole URLs.
+async fn listed_in(
+    url: &str,
+    store: &Arc<dyn ObjectStore>,
+    path: &ObjectPath,
+    options: &PackOptions,
+) -> Result<Vec<Object>, DataError> {
+    let meta = store.head(path).await.map_err(store_error(url))?;
+    let too_long = || DataError::Store {
+        place: url.to_owned(),
+        reason: format!("the list has {} bytes, more than {MAXIMUM_LIST}", meta.size),
+    };
+    if meta.size > MAXIMUM_LIST {
+        return Err(too_long());
+    }
+    let bytes = store
+        .get(path)
+        .await
+        .map_err(store_error(url))?
+        .bytes()
+        .await
+        .map_err(store_error(url))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let base = Url::parse(url).map_err(|_| too_long())?;
+    let mut objects = Vec::new();
+    for line in text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
+        let place = base.join(line).map_err(|error| DataError::Store {
+            place: url.to_owned(),
+            reason: format!("{line}: {error}"),
+        })?;
+        let (store, path) = if line.contains("://") {
+            open(place.as_str(), options)?
+        } else {
+            let path = ObjectStoreScheme::parse(&place).map_err(|error| DataError::Store {
+                place: place.to_string(),
+                reason: error.to_string(),
+            })?;
+            (store.clone(), path.1)
+        };
+        objects.push(Object {
+            store,
+            path,
+            size: 0,
+            name: line.to_owned(),
+            place: place.to_string(),
+        });
+    }
+    Ok(objects)
+}
+
+/// First folder of an object's name: its class.
+fn class_of(name: &str) -> Option<String> {
+    let (class, _) = name.split_once('/').filter(|_| !name.contains("://"))?;
+    Some(class.to_owned())
+}
+
+async fn fetch_picture(object: Object) -> Input {
+    let fetched = async {
+        let answer = object.store.get(&object.path).await?;
+        if answer.meta.size > MAXIMUM_PICTURE {
+            return Ok(None);
+        }
+        answer.bytes().await.map(Some)
+    };
+    match fetched.await {
+        Ok(Some(bytes)) => Input::Bytes {
+            bytes: bytes.to_vec(),
+            class: class_of(&object.name),
+            name: object.name,
+        },
+        Ok(None) => Input::Failed {
+            reason: "larger than 512 MiB".into(),
+            name: object.name,
+        },
+        Err(error) => Input::Failed {
+            reason: error.to_string(),
+            name: object.name,
+        },
+    }
+}
+
+async fn fetch_video(object: &Object) -> Input {
+    let fetched = async {
+        let ending = object.name.rsplit('.').next().unwrap_or_default();
+        let mut file = tempfile::Builder::new()
+            .suffix(&format!(".{ending}"))
+            .tempfile()
+            .map_err(|error| error.to_string())?;
+        let answer = object
+            .store
+            .get(&object.path)
+            .await
+            .map_err(|error| error.to_string())?;
+        let mut parts = answer.into_stream();
+        while let Some(part) = parts.next().await {
+            let part = part.map_err(|error| error.to_string())?;
+            file.write_all(&part).map_err(|error| error.to_string())?;
+        }
+        Ok::<_, String>(file)
+    };
+    let name = object.name.clone();
+    match fetched.await {
+        Ok(file) => Input::Temporary {
+            file,
+            class: class_of(&name),
+            name,
+        },
+        Err(reason) => Input::Failed { name, reason },
+    }
+}
+
+/// Reads an archive in ranges, one ahead, and sends its pictures.
+async fn send_archive(mut object: Object, sender: Sender) -> Result<(), DataError> {
+    if object.size == 0 {
+        object.size = object
+            .store
+            .head(&object.path)
+            .await
+            .map_err(store_error(&object.place))?
+            .size;
+    }
+    let place = object.place.clone();
+    let handle = Handle::current();
+    let walked = tokio::task::spawn_blocking(move || {
+        let name = object.path.filename().unwrap_or_default().to_owned();
+        let mut archive = tar::Archive::new(Ranges::new(object, handle));
+        walk(
+            archive.entries()?,
+            |entry| {
+                if entry.size() > MAXIMUM_PICTURE {
+                    return Ok(Err("larger than 512 MiB".to_owned()));
+                }
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes)?;
+                if (bytes.len() as u64) < entry.size() {
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is cut short"));
+                }
+                Ok(Ok(bytes))
+            },
+            |found| {
+                let name = format!("{name}/{}", found.name);
+                let input = match found.picture {
+                    Ok(bytes) => Input::Bytes {
+                        bytes,
+                        name,
+                        class: found.class,
+                    },
+                    Err(reason) => Input::Failed { name, reason },
+                };
+                match sender.blocking_send(Ok(input)) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
+            },
+        )
+    });
+    let failed = |reason: String| DataError::Shard {
+        path: place.clone(),
+        reason,
+    };
+    walked
+        .await
+        .map_err(|error| failed(error.to_string()))?
+        .map_err(|error| failed(error.to_string()))
+}
+
+type Fetch = JoinHandle<object_store::Result<Vec<u8>>>;
+
+/// An object as a stream of bytes.
+struct Ranges {
+    object: Object,
+    handle: Handle,
+    asked: u64,
+    next: Option<Fetch>,
+    block: Vec<u8>,
+    at: usize,
+}
+
+impl Ranges {
+    fn new(object: Object, handle: Handle) -> Self {
+        let mut ranges = Self {
+            object,
+            handle,
+            asked: 0,
+            next: None,
+            block: Vec::new(),
+            at: 0,
+        };
+        ranges.ask();
+        ranges
+    }
+
+    fn ask(&mut self) {
+        let end = (self.asked + RANGE).min(self.object.size);
+        self.next = (self.asked < end).then(|| {
+            let (object, range) = (self.object.clone(), self.asked..end);
+            self.handle
+                .spawn(async move { Ok(object.store.get_range(&object.path, range).await?.to_vec()) })
+        });
+        self.asked = end;
+    }
+}
+
+impl Read for Ranges {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.block.len() {
+            let Some(next) = self.next.take() else { return Ok(0) };
+            self.block = self
+                .handle
+                .block_on(next)
+                .map_err(io::Error::other)?
+                .map_err(io::Error::other)?;
+            self.at = 0;
+            self.ask();
+        }
+        let count = into.len().min(self.block.len() - self.at);
+        into[..count].copy_from_slice(&self.block[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}

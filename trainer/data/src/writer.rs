@@ -1,0 +1,226 @@
+//! Writes a pack in one pass, in constant memory: the file appears when it is whole.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::decode::Pixels;
+use crate::error::{DataError, io_error};
+use crate::pack::{Description, ENTRY, HEADER, HEADER_USED, MAGIC, NO_CLASS, VERSION};
+
+/// A pack in the making.
+pub(crate) struct PackWriter {
+    path: PathBuf,
+    file: BufWriter<NamedTempFile>,
+    index: BufWriter<File>,
+    names: BufWriter<File>,
+    /// Class names and the numbers they have until all are known.
+    classes: BTreeMap<String, u32>,
+    images: u64,
+    pixel_bytes: u64,
+    name_bytes: u64,
+    /// Zero bytes that are left out of the file: a hole takes no space.
+    hole: u64,
+}
+
+/// Orders class names: by number where all are numbers, else by letters.
+pub(crate) fn sort_classes(names: &mut [String]) {
+    if names.iter().all(|name| name.parse::<u64>().is_ok()) {
+        names.sort_by_key(|name| name.parse::<u64>().unwrap_or(0));
+    } else {
+        names.sort();
+    }
+}
+
+impl PackWriter {
+    pub(crate) fn create(path: &Path) -> Result<Self, DataError> {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(folder).map_err(io_error("create", folder))?;
+        let failed = io_error("write", path);
+        let scratch = || tempfile::tempfile_in(folder).map(BufWriter::new).map_err(&failed);
+        let file = tempfile::Builder::new()
+            .prefix(".packing-")
+            .tempfile_in(folder)
+            .map_err(&failed)?;
+        let mut file = BufWriter::with_capacity(1 << 20, file);
+        file.write_all(&[0; HEADER]).map_err(&failed)?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            index: scratch()?,
+            names: scratch()?,
+            classes: BTreeMap::new(),
+            images: 0,
+            pixel_bytes: 0,
+            name_bytes: 0,
+            hole: 0,
+        })
+    }
+
+    pub(crate) fn images(&self) -> u64 {
+        self.images
+    }
+
+    pub(crate) fn add(&mut self, name: &str, class: Option<&str>, pixels: &Pixels) -> Result<(), DataError> {
+        let black = pixels.data.iter().all(|value| *value == 0);
+        self.add_known(name, class, pixels, crc32fast::hash(&pixels.data), black)
+    }
+
+    /// [`PackWriter::add`] of pixels whose checksum is known, and whether they are all zero.
+    pub(crate) fn add_known(
+        &mut self,
+        name: &str,
+        class: Option<&str>,
+        pixels: &Pixels,
+        crc: u32,
+        black: bool,
+    ) -> Result<(), DataError> {
+        let failed = io_error("write", &self.path);
+        let too_large = |_| failed(io::Error::other(format!("{name} is larger than 65535 pixels")));
+        let (width, height) = (
+            u16::try_from(pixels.width).map_err(too_large)?,
+            u16::try_from(pixels.height).map_err(too_large)?,
+        );
+        let class = match class {
+            None => NO_CLASS,
+            Some(class) => match self.classes.get(class) {
+                Some(number) => *number,
+                None => {
+                    let number = self.classes.len() as u32;
+                    self.classes.insert(class.to_owned(), number);
+                    number
+                }
+            },
+        };
+        if black {
+            self.hole += pixels.data.len() as u64;
+        } else {
+            self.close_hole().map_err(&failed)?;
+            self.file.write_all(&pixels.data).map_err(&failed)?;
+        }
+        let mut entry = Vec::with_capacity(ENTRY);
+        entry.extend(self.pixel_bytes.to_le_bytes());
+        entry.extend(self.name_bytes.to_le_bytes());
+        entry.extend((name.len() as u32).to_le_bytes());
+        entry.extend(width.to_le_bytes());
+        entry.extend(height.to_le_bytes());
+        entry.extend(class.to_le_bytes());
+        entry.extend(crc.to_le_bytes());
+        self.index.write_all(&entry).map_err(&failed)?;
+        self.names.write_all(name.as_bytes()).map_err(&failed)?;
+        self.images += 1;
+        self.pixel_bytes += pixels.data.len() as u64;
+        self.name_bytes += name.len() as u64;
+        Ok(())
+    }
+
+    fn close_hole(&mut self) -> io::Result<()> {
+        if self.hole > 0 {
+            self.file.seek(SeekFrom::Current(self.hole as i64))?;
+            self.hole = 0;
+        }
+        Ok(())
+    }
+
+    /// Completes the file and gives it its name.
+    pub(crate) fn finish(mut self, mut description: Description) -> Result<(), DataError> {
+        let failed = io_error("write", &self.path);
+        self.close_hole().map_err(&failed)?;
+        description.classes = self.classes.keys().cloned().collect();
+        sort_classes(&mut description.classes);
+        // From the numbers in order of appearance to those in order of names.
+        let mut renumbered = vec![0u32; description.classes.len()];
+        for (number, name) in description.classes.iter().enumerate() {
+            if let Some(first) = self.classes.get(name) {
+                renumbered[*first as usize] = number as u32;
+            }
+        }
+        let json = serde_json::to_vec(&description).map_err(|error| failed(error.into()))?;
+        let (index_crc, names_crc) = (|| {
+            let mut index = rewound(self.index)?;
+            let mut crc = crc32fast::Hasher::new();
+            let mut entry = [0; ENTRY];
+            for _ in 0..self.images {
+                index.read_exact(&mut entry)?;
+                let class = u32::from_le_bytes([entry[24], entry[25], entry[26], entry[27]]);
+                if class != NO_CLASS {
+                    entry[24..28].copy_from_slice(&renumbered[class as usize].to_le_bytes());
+                }
+                crc.update(&entry);
+                self.file.write_all(&entry)?;
+            }
+            let mut names = rewound(self.names)?;
+            let mut names_crc = crc32fast::Hasher::new();
+            let mut block = vec![0; 1 << 16];
+            loop {
+                let count = names.read(&mut block)?;
+                if count == 0 {
+                    break;
+                }
+                names_crc.update(&block[..count]);
+                self.file.write_all(&block[..count])?;
+            }
+            self.file.write_all(&json)?;
+            io::Result::Ok((crc.finalize(), names_crc.finalize()))
+        })()
+        .map_err(&failed)?;
+
+        let mut header = Vec::with_capacity(HEADER_USED);
+        header.extend(MAGIC);
+        let mut start = HEADER as u64;
+        header.extend(VERSION.to_le_bytes());
+        header.extend(self.images.to_le_bytes());
+        for length in [
+            self.pixel_bytes,
+            self.images * ENTRY as u64,
+            self.name_bytes,
+            json.len() as u64,
+        ] {
+            header.extend(start.to_le_bytes());
+            header.extend(length.to_le_bytes());
+            start += length;
+        }
+        for crc in [index_crc, names_crc, crc32fast::hash(&json)] {
+            header.extend(crc.to_le_bytes());
+        }
+        header.extend(crc32fast::hash(&header).to_le_bytes());
+        self.file
+            .rewind()
+            .and_then(|()| self.file.write_all(&header))
+            .map_err(&failed)?;
+        let file = self.file.into_inner().map_err(|error| failed(error.into_error()))?;
+        file.as_file().sync_all().map_err(&failed)?;
+        let file = file.persist(&self.path).map_err(|error| failed(error.error))?;
+        // Temporary files are private; a data set need not be.
+        let _ = share(&file);
+        if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(&failed)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn share(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn share(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+fn rewound(file: BufWriter<File>) -> io::Result<BufReader<File>> {
+    let mut file = file.into_inner().map_err(|error| error.into_error())?;
+    file.rewind()?;
+    Ok(BufReader::new(file))
+}

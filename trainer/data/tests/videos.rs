@@ -1,0 +1,118 @@
+//! Videos as training data: made here with GStreamer, cut, broken, and mixed with pictures.
+#![cfg(feature = "video")]
+
+mod common;
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use common::{Scratch, options, pack_it};
+use factorseg_data::dataset::DataSet;
+use factorseg_data::video::{FrameOptions, frames};
+use gstreamer::prelude::*;
+
+/// A video of several scenes, each a second of a test pattern at 10 frames a second.
+fn video(path: &Path, patterns: &[&str]) {
+    gstreamer::init().unwrap();
+    let mut description = format!(
+        "concat name=all ! jpegenc ! avimux ! filesink location={} ",
+        path.display()
+    );
+    for pattern in patterns {
+        description += &format!(
+            "videotestsrc num-buffers=10 pattern={pattern} ! video/x-raw,width=96,height=64,framerate=10/1 ! all. "
+        );
+    }
+    let pipeline = gstreamer::parse::launch(&description).unwrap();
+    pipeline.set_state(gstreamer::State::Playing).unwrap();
+    let bus = pipeline.bus().unwrap();
+    let end = bus.timed_pop_filtered(
+        gstreamer::ClockTime::from_seconds(30),
+        &[gstreamer::MessageType::Eos, gstreamer::MessageType::Error],
+    );
+    pipeline.set_state(gstreamer::State::Null).unwrap();
+    assert_eq!(end.unwrap().type_(), gstreamer::MessageType::Eos);
+}
+
+#[test]
+fn every_shot_gives_a_frame_and_no_picture_comes_twice() {
+    let scratch = Scratch::new();
+    let path = scratch.path("clip.avi");
+    // Two still scenes, one that returns, and a moving one.
+    video(&path, &["smpte", "checkers-8", "smpte", "ball", "black"]);
+    let stop = AtomicBool::new(false);
+    let options = FrameOptions {
+        per_second: 5.0,
+        ..FrameOptions::default()
+    };
+    let all = frames(&path, 32, &options, &stop).unwrap();
+    assert_eq!((all.error.as_deref(), all.seen), (None, 25));
+    assert!((4..=5).contains(&all.shots), "{} shots", all.shots);
+    let of_second = |second: u64| all.frames.iter().filter(|frame| frame.time.as_secs() == second).count();
+    // The still scenes once each, the one that returns not again, the black one never.
+    assert_eq!([0, 1, 2, 4].map(of_second), [1, 1, 0, 0]);
+    assert!(
+        all.frames
+            .iter()
+            .all(|frame| (frame.pixels.width, frame.pixels.height) == (48, 32))
+    );
+    let few = frames(
+        &path,
+        32,
+        &FrameOptions {
+            per_video: 2,
+            ..options
+        },
+        &stop,
+    )
+    .unwrap();
+    assert_eq!(few.frames.len(), 2);
+}
+
+#[test]
+fn a_folder_of_pictures_and_videos_is_packed() {
+    let scratch = Scratch::new();
+    for class in ["walks", "rides"] {
+        scratch.picture(&format!("data/{class}/still.png"), 3);
+    }
+    video(&scratch.path("data/walks/clip.avi"), &["smpte", "checkers-8"]);
+    scratch.write("data/rides/broken.mp4", b"no video");
+    let whole = std::fs::read(scratch.path("data/walks/clip.avi")).unwrap();
+    scratch.write("data/rides/cut.avi", &whole[..whole.len() / 3]);
+    let data = scratch.path("data");
+    assert!(DataSet::open(&data).unwrap_err().to_string().contains("factorseg pack"));
+    let out = scratch.path("data.pack");
+    let (packed, broken) = pack_it(data.to_str().unwrap(), &out, &options(24)).unwrap();
+    assert!(
+        broken.iter().any(|line| line.starts_with("rides/broken.mp4: ")),
+        "{broken:?}"
+    );
+    let pack = DataSet::open(&out).unwrap();
+    assert_eq!(
+        (pack.classes(), packed.images),
+        (&["rides".to_owned(), "walks".to_owned()][..], pack.len() as u64)
+    );
+    let names: Vec<String> = (0..pack.len()).map(|index| pack.name(index)).collect();
+    let frames = names
+        .iter()
+        .filter(|name| name.starts_with("walks/clip.avi#t="))
+        .count();
+    assert_eq!(
+        (frames, names.contains(&"walks/still.png".to_owned())),
+        (2, true),
+        "{names:?}"
+    );
+    let clip = names.iter().position(|name| name.starts_with("walks/clip")).unwrap();
+    assert_eq!((pack.class(clip), pack.read(clip, 24).unwrap().height), (Some(1), 24));
+    // What can be decoded of a video that is cut short is used.
+    assert!(
+        names.iter().any(|name| name.starts_with("rides/cut.avi#t=")),
+        "{names:?}"
+    );
+    let strict = factorseg_data::packing::PackOptions {
+        max_broken: 0,
+        ..options(24)
+    };
+    let error = pack_it(data.to_str().unwrap(), &out, &strict).unwrap_err().to_string();
+    assert!(error.contains("broken.mp4"), "{error}");
+}

@@ -1,0 +1,296 @@
+//! `factorseg bench`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use burn::tensor::backend::Backend;
+use clap::{Args, Subcommand};
+use factorseg_model::{DeviceSpec, ModelConfig, NoiseSchedule, Preset, Runtime, ScheduleConfig};
+use serde_json::json;
+
+use super::pack::threads;
+use super::set_threads;
+use crate::data::batch::BatchMaker;
+use crate::data::cache::ImageCache;
+use crate::data::dataset::DataSet;
+use crate::data::loader::{Loader, LoaderOptions};
+use crate::data::source::Source;
+use crate::data::testing::{SparsePack, anonymous_memory, peak_memory};
+use crate::recipe::Recipe;
+use crate::training::step::Learner;
+use crate::training::timing;
+
+/// Measure how fast a part of training is.
+#[derive(Debug, Args)]
+pub struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Loader(LoaderBench),
+    Train(TrainBench),
+}
+
+impl Bench {
+    /// Runs the command.
+    pub fn run(self) -> Result<ExitCode> {
+        match self.what {
+            What::Loader(bench) => bench.run(),
+            What::Train(bench) => bench.run(),
+        }
+    }
+}
+
+/// Images per second that the input delivers when nothing waits for the device.
+///
+/// Everything that training does to its input is done: random order, reading, decoding, cropping, noise.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  factorseg bench loader photos --image-size 64
+  factorseg bench loader imagenet-64.pack --recipe paper-imagenet --seconds 60 --json")]
+struct LoaderBench {
+    /// Folder of pictures, tar archive(s), or packed file
+    source: String,
+    /// Schedule whose batches are made
+    #[arg(long, default_value = "two-phase", value_name = "NAME|FILE")]
+    recipe: String,
+    /// Side of the training images in pixels
+    #[arg(long, default_value_t = 64, value_name = "PIXELS")]
+    image_size: usize,
+    /// Images per step, instead of the recipe's
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Threads that read, decode and noise; 0: one per core
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    input_threads: usize,
+    /// Memory for decoded images
+    #[arg(long, default_value_t = 2048, value_name = "MIB")]
+    cache_mib: usize,
+    /// Time to measure
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    seconds: u64,
+    /// Broken images that are skipped
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    max_broken: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl LoaderBench {
+    fn run(self) -> Result<ExitCode> {
+        let mut recipe = Recipe::load(&self.recipe)?;
+        if let Some(batch_size) = self.batch_size {
+            recipe.batch_size = batch_size;
+            recipe.micro_batch = recipe.micro_batch.filter(|size| *size <= batch_size);
+        }
+        recipe.validate()?;
+        let images = DataSet::of(&Source::parse(&self.source)?)?;
+        if let Some(side) = images.side().filter(|side| *side < self.image_size) {
+            bail!("{} is packed at {side} pixels; use --image-size {side}", self.source);
+        }
+        let (count, classes) = (images.len(), images.classes().len());
+        let side = BatchMaker::cached_side(self.image_size, &recipe.augmentation);
+        let batch_size = recipe.batch_size;
+        let cache = Arc::new(ImageCache::new(images, side, self.cache_mib << 20, self.max_broken));
+        let maker = BatchMaker {
+            seed: 0,
+            side: self.image_size,
+            classes,
+            schedule: NoiseSchedule::new(&ScheduleConfig::default()),
+            recipe,
+        };
+        let options = LoaderOptions {
+            threads: threads(self.input_threads),
+            prefetch: 4,
+        };
+        let mut loader = Loader::start(Arc::new(maker), cache.clone(), 0, u64::MAX, options)?;
+        // The first batch waits for the threads and the first permutation.
+        loader.next_batch()?;
+        let (start, before) = (Instant::now(), anonymous_memory());
+        let mut batches = 0u64;
+        let mut slowest = Duration::ZERO;
+        while start.elapsed() < Duration::from_secs(self.seconds.max(1)) {
+            let asked = Instant::now();
+            if loader.next_batch()?.is_none() {
+                bail!("the input ended");
+            }
+            slowest = slowest.max(asked.elapsed());
+            batches += 1;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let rate = (batches * batch_size as u64) as f64 / seconds;
+        let grown = anonymous_memory().saturating_sub(before);
+        let broken = cache.broken().len();
+        if self.json {
+            let line = json!({
+                "images": count, "batch_size": batch_size, "image_size": self.image_size, "seconds": seconds,
+                "batches": batches, "images_per_second": rate, "slowest_batch_seconds": slowest.as_secs_f64(),
+                "input_threads": options.threads, "broken": broken, "memory_growth_bytes": grown,
+                "peak_memory_bytes": peak_memory(),
+            });
+            println!("{line}");
+        } else {
+            println!(
+                "{rate:.0} images/s ({batches} batches of {batch_size} in {seconds:.1} s, {} threads); slowest batch {:.0} ms; \
+                 memory grew by {:.1} MiB to a peak of {:.0} MiB; {broken} broken",
+                options.threads,
+                slowest.as_secs_f64() * 1e3,
+                grown as f64 / 1048576.0,
+                peak_memory() as f64 / 1048576.0
+            );
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Images per second that training reaches, and where the time goes.
+///
+/// The steps are those of `factorseg train`: input, forward, backward, clipping, Adam, moving average. Without SOURCE the
+/// pictures are black; the arithmetic is the same. Nothing is written.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  factorseg bench train --preset small --device cpu --threads 1
+  factorseg bench train photos --recipe two-phase --phase 1 --steps 50 --json")]
+struct TrainBench {
+    /// Folder of pictures, tar archive(s), or packed file; black pictures if left out
+    source: Option<String>,
+    /// Size of the network: tiny, small, paper-64, paper-128
+    #[arg(long, default_value = "small")]
+    preset: Preset,
+    /// Schedule whose steps are measured
+    #[arg(long, default_value = "two-phase", value_name = "NAME|FILE")]
+    recipe: String,
+    /// Phase of the recipe, counted from 0 [default: the last]
+    #[arg(long, value_name = "N")]
+    phase: Option<usize>,
+    /// Images per step, instead of the recipe's
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Images per pass
+    #[arg(long, value_name = "N")]
+    micro_batch: Option<usize>,
+    /// Steps that are measured
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: u64,
+    /// Steps before, which are not measured
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    warmup: u64,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: DeviceSpec,
+    /// Threads of the CPU device; 0: one per core
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+    /// Threads that read, decode and noise
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    input_threads: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl TrainBench {
+    fn run(self) -> Result<ExitCode> {
+        set_threads(self.threads)?;
+        let mut recipe = Recipe::load(&self.recipe)?;
+        if let Some(batch_size) = self.batch_size {
+            recipe.batch_size = batch_size;
+            recipe.micro_batch = recipe.micro_batch.filter(|size| *size <= batch_size);
+        }
+        recipe.micro_batch = self.micro_batch.or(recipe.micro_batch);
+        let number = self.phase.unwrap_or(recipe.phases.len() - 1);
+        ensure!(
+            number < recipe.phases.len(),
+            "--phase {number}: the recipe {} has phases 0 to {}",
+            recipe.name,
+            recipe.phases.len() - 1
+        );
+        // That phase alone, as long as is measured.
+        let mut phase = recipe.phases.swap_remove(number);
+        phase.steps = self.warmup + self.steps;
+        recipe.phases = vec![phase.clone()];
+        recipe.validate()?;
+
+        let mut model = ModelConfig::preset(self.preset);
+        let side = model.image_size;
+        let cached_side = BatchMaker::cached_side(side, &recipe.augmentation);
+        let scratch = tempfile::tempdir()?;
+        let images = match &self.source {
+            Some(source) => DataSet::of(&Source::parse(source)?)?,
+            None => {
+                let path = scratch.path().join("black.pack");
+                SparsePack::write(&path, 4 * recipe.batch_size, cached_side)?;
+                DataSet::open(&path)?
+            }
+        };
+        model.classes = images.classes().len();
+        let device = self.device.resolve()?;
+        Runtime::seed(&device, 0);
+        let network = model.init(&device);
+        let mut learner = Learner::new(&model, &recipe, 0, network, &device, self.threads)?;
+        learner.enter(0, &phase);
+        let maker = BatchMaker {
+            seed: 0,
+            side,
+            classes: model.classes,
+            schedule: NoiseSchedule::new(&model.schedule),
+            recipe: recipe.clone(),
+        };
+        let options = LoaderOptions {
+            threads: threads(self.input_threads),
+            prefetch: 4,
+        };
+        let cache = Arc::new(ImageCache::new(images, cached_side, 2048 << 20, 100));
+        let mut loader = Loader::start(Arc::new(maker), cache, 0, phase.steps, options)?;
+        let (mut start, mut waited) = (Instant::now(), Duration::ZERO);
+        let mut loss = f32::NAN;
+        for step in 0..phase.steps {
+            if step == self.warmup {
+                timing::take();
+                (start, waited) = (Instant::now(), loader.waited());
+            }
+            let Some(batch) = loader.next_batch()? else {
+                bail!("the input ended before step {step}")
+            };
+            // Reading the loss waits for the device.
+            loss = learner.step(&batch, &recipe, &phase, step)?.loss.value();
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let times = timing::take();
+        let share = |time: Duration| time.as_secs_f64() / seconds;
+        let (forward, backward, optimizer) = (share(times.forward), share(times.backward), share(times.optimizer));
+        let wait = share(loader.waited() - waited);
+        let rate = (self.steps * recipe.batch_size as u64) as f64 / seconds;
+        if self.json {
+            let line = json!({
+                "preset": self.preset.to_string(), "recipe": recipe.name, "phase": phase.name,
+                "device": self.device.to_string(), "threads": self.threads, "batch_size": recipe.batch_size,
+                "regions": model.regions, "steps": self.steps, "seconds": seconds, "images_per_second": rate,
+                "input_wait": wait, "forward": forward, "backward": backward, "optimizer": optimizer,
+                "peak_memory_bytes": peak_memory(), "loss": loss,
+            });
+            println!("{line}");
+        } else {
+            println!(
+                "{rate:.1} images/s ({} steps of {} in {seconds:.1} s, phase {}): input wait {:.0} %, forward {:.0} %, \
+                 backward {:.0} %, optimizer {:.0} %; peak memory {:.0} MiB",
+                self.steps,
+                recipe.batch_size,
+                phase.name,
+                wait * 100.0,
+                forward * 100.0,
+                backward * 100.0,
+                optimizer * 100.0,
+                peak_memory() as f64 / 1048576.0
+            );
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

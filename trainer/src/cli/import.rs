@@ -1,0 +1,155 @@
+//! `factorseg import`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use factorseg_import::state_dict::StateDict;
+use factorseg_import::unet::{Heads, Hints, Layout, import};
+use factorseg_model::checkpoint::{CheckpointInfo, WeightType, save_tensors};
+use factorseg_model::{ModelConfig, NoiseSchedule, Preset, ScheduleConfig, WeightKind};
+
+/// Noise steps that a factorized network counts.
+const TIMESTEPS: usize = 1000;
+
+/// Start from a public diffusion U-Net: turn its weights into a checkpoint.
+///
+/// FILE is a state dictionary of improved-diffusion, or of guided-diffusion trained without resblock_updown: a .pt file
+/// (nothing in it is run) or safetensors. With one region the checkpoint computes what the U-Net computes. The mask
+/// generator starts from the decoder's weights with a head of zeros, which a recipe releases. Variances that the network
+/// learned to predict are left out.
+///
+/// Names and shapes do not say how many heads an attention has, nor the schedule: give what the network was trained with.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  factorseg import imagenet64_uncond_100M_1500K.pt --out imagenet64.safetensors --noise-schedule cosine
+  factorseg train photos --run runs/photos --init-from imagenet64.safetensors")]
+pub struct Import {
+    /// State dictionary: .pt or .safetensors
+    file: PathBuf,
+    /// Checkpoint to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Side of the images that it was trained on, in pixels
+    #[arg(long, default_value_t = 64, value_name = "PIXELS")]
+    image_size: usize,
+    /// Attention heads (num_heads)
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    heads: usize,
+    /// Channels of a head (num_head_channels), instead of their number
+    #[arg(long, value_name = "N", conflicts_with = "heads")]
+    head_channels: Option<usize>,
+    /// Trained with use_new_attention_order
+    #[arg(long)]
+    new_attention_order: bool,
+    /// Number of regions K; 1 is the U-Net itself
+    #[arg(long, default_value_t = 3, value_name = "K")]
+    regions: usize,
+    /// Noise schedule that it was trained on
+    #[arg(long, value_enum, default_value_t = Schedule::Linear)]
+    noise_schedule: Schedule,
+    /// Steps of a cosine schedule (diffusion_steps; with rescale_timesteps)
+    #[arg(long, default_value_t = 4000, value_name = "N")]
+    diffusion_steps: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Schedule {
+    /// 1000 steps, beta from 1e-4 to 0.02
+    Linear,
+    /// improved-diffusion's
+    Cosine,
+}
+
+impl Import {
+    /// Runs the command.
+    pub fn run(self) -> Result<ExitCode> {
+        if self.regions == 0 {
+            bail!("--regions is 0; give at least 1");
+        }
+        let schedule = match self.noise_schedule {
+            Schedule::Linear => ScheduleConfig::default(),
+            Schedule::Cosine if self.diffusion_steps == 0 || self.diffusion_steps % TIMESTEPS != 0 => bail!(
+                "--diffusion-steps is {}; a network can be imported whose steps are a multiple of {TIMESTEPS}",
+                self.diffusion_steps
+            ),
+            Schedule::Cosine => ScheduleConfig {
+                cosine_steps: Some(self.diffusion_steps),
+                ..ScheduleConfig::default()
+            },
+        };
+        let hints = Hints {
+            heads: self.head_channels.map_or(Heads::Count(self.heads), Heads::Channels),
+            new_attention_order: self.new_attention_order,
+            regions: self.regions,
+        };
+        let mut state = StateDict::open(&self.file)?;
+        let (layout, tensors) = import(&mut state, hints)?;
+        let config = self.config(&layout, schedule)?;
+        let info = CheckpointInfo {
+            dataset: self.file.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            weights: WeightKind::Ema,
+            ..CheckpointInfo::default()
+        };
+        let parameters: usize = tensors.iter().map(|(_, _, values)| values.len()).sum();
+        save_tensors(&self.out, tensors, &config, &info, WeightType::F32)?;
+        println!(
+            "{}: {:.2} M parameters, {} x {:?} channels, {} blocks per level, {} classes, {} regions",
+            self.out.display(),
+            parameters as f64 / 1e6,
+            config.base_channels,
+            config.channel_multipliers,
+            config.residual_blocks,
+            config.classes,
+            config.regions
+        );
+        if layout.learned_sigma && self.noise_schedule == Schedule::Linear {
+            eprintln!(
+                "note: it predicts variances; improved-diffusion's public 64x64 networks, which do, need --noise-schedule cosine"
+            );
+        }
+        if self.noise_schedule == Schedule::Cosine {
+            eprintln!(
+                "note: t = {} has the noise of the paper's t = 30 (linear schedule): use it as timestep",
+                same_noise(30, &config.schedule)
+            );
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn config(&self, layout: &Layout, schedule: ScheduleConfig) -> Result<ModelConfig> {
+        let config = ModelConfig {
+            image_size: self.image_size,
+            base_channels: layout.base_channels,
+            channel_multipliers: layout.channel_multipliers.clone(),
+            residual_blocks: layout.residual_blocks,
+            attention_resolutions: layout
+                .attention_levels
+                .iter()
+                .map(|level| self.image_size >> level)
+                .collect(),
+            attention_heads: layout.heads,
+            norm_groups: 32,
+            regions: self.regions,
+            classes: layout.classes,
+            schedule,
+            ..ModelConfig::preset(Preset::Paper64)
+        };
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+/// The timestep of a schedule whose signal-to-noise ratio is nearest to that of the linear schedule at `timestep`.
+fn same_noise(timestep: usize, schedule: &ScheduleConfig) -> usize {
+    let wanted = NoiseSchedule::new(&ScheduleConfig::default()).alpha_bar(timestep);
+    let schedule = NoiseSchedule::new(schedule);
+    (1..=schedule.timesteps())
+        .min_by(|a, b| {
+            let distance = |t: usize| (schedule.alpha_bar(t) - wanted).abs();
+            distance(*a).total_cmp(&distance(*b))
+        })
+        .unwrap_or(timestep)
+}
