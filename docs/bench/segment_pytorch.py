@@ -47,6 +47,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=5.0, help="how long to measure, after two passes of warming up")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
+    parser.add_argument("--compile", action="store_true", help="torch.compile")
     parser.add_argument("--profile", action="store_true", help="print the time by operation")
     arguments = parser.parse_args()
 
@@ -57,24 +60,31 @@ def main() -> None:
     for parameter in model.parameters():
         if not parameter.any():
             parameter.data.normal_(std=0.02)  # no zero weights: they could be faster than trained ones
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(arguments.device, memory_format=torch.channels_last)
     side = model.config.image_size
-    image = torch.randn(arguments.batch, 3, side, side).to(memory_format=torch.channels_last)
-    timestep = torch.full((arguments.batch,), 30)
+    image = torch.randn(arguments.batch, 3, side, side).to(arguments.device, memory_format=torch.channels_last)
+    timestep = torch.full((arguments.batch,), 30, device=arguments.device)
+    masks = torch.compile(model.masks) if arguments.compile else model.masks
+
+    def synchronize() -> None:
+        if arguments.device != "cpu":
+            torch.cuda.synchronize()
 
     times = []
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(arguments.device, dtype=torch.bfloat16, enabled=arguments.bf16):
         for _ in range(2):
-            model.masks(image, timestep)
+            masks(image, timestep)
+        synchronize()
         if arguments.profile:
             with torch.profiler.profile() as profile:
-                model.masks(image, timestep)
+                masks(image, timestep)
             print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=15))
         busy = time.process_time()
         end = time.perf_counter() + arguments.seconds
         while time.perf_counter() < end or len(times) < 3:
             start = time.perf_counter()
-            model.masks(image, timestep)
+            masks(image, timestep)
+            synchronize()
             times.append((time.perf_counter() - start) * 1e3)
         busy = (time.process_time() - busy) * 1e3 / len(times)
     print(

@@ -81,7 +81,7 @@ class NoiseSchedule:
 def sinusoidal_embedding(position: Tensor, channels: int) -> Tensor:
     """[batch] -> [batch, channels], float64: cosines, then sines, of frequencies from 1 down towards 1/10000."""
     half = channels // 2
-    frequencies = torch.exp(-math.log(10000.0) * torch.arange(half, dtype=torch.float64) / half)
+    frequencies = torch.exp(-math.log(10000.0) * torch.arange(half, dtype=torch.float64, device=position.device) / half)
     angles = position.double()[:, None] * frequencies[None]
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 

@@ -1,0 +1,171 @@
+//! `factorseg bench segment`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use factorseg_model::checkpoint::{self, WeightType};
+use factorseg_model::parameters::map_values;
+use factorseg_model::{
+    CheckpointInfo, CheckpointSource, DeviceSpec, Engine, InputImage, LoadOptions, ModelConfig, Precision, Preset, Runtime,
+    Segmenter, SegmenterOptions,
+};
+use serde_json::json;
+
+/// Time of a segmentation pass, as the element calls it: noise, the network, probabilities back in memory.
+///
+/// Without a checkpoint the network of a preset with random weights is measured.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  factorseg bench segment --preset paper-64 --device cuda --precision bf16 --batch 1,8,32,128 --json
+  factorseg bench segment --model mine.safetensors --device cpu --threads 1")]
+pub struct SegmentBench {
+    /// Checkpoint to measure
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with = "preset")]
+    model: Option<PathBuf>,
+    /// Size of a network with random weights: tiny, small, paper-64, paper-128
+    #[arg(long, default_value = "tiny")]
+    preset: Preset,
+    /// Images per pass
+    #[arg(long, default_value = "1", value_name = "N,..", value_delimiter = ',')]
+    batch: Vec<usize>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: DeviceSpec,
+    /// auto, f32 or bf16
+    #[arg(long, default_value = "auto")]
+    precision: Precision,
+    /// Threads of the CPU device; 0: one per core
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+    /// Time to measure each batch size
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
+    seconds: f64,
+    /// Only runs each batch size once, so that the device's kernels are tuned and cached
+    #[arg(long)]
+    warm: bool,
+    /// First compare the probabilities with those of the CPU in f32; the largest difference may be this
+    #[arg(long, value_name = "DIFFERENCE")]
+    parity: Option<f32>,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+}
+
+impl SegmentBench {
+    /// Runs the command.
+    pub fn run(self) -> Result<ExitCode> {
+        ensure!(
+            self.batch.iter().all(|batch| *batch > 0),
+            "--batch counts images; use numbers from 1"
+        );
+        let scratch = tempfile::tempdir()?;
+        let (source, name) = match &self.model {
+            Some(path) => (CheckpointSource::from_path(path.clone()), path.display().to_string()),
+            None => {
+                let path = scratch.path().join("random.safetensors");
+                let config = ModelConfig::preset(self.preset);
+                let device = DeviceSpec::Cpu.resolve()?;
+                let info = CheckpointInfo::default();
+                // A fresh network's heads are zero, and its masks uniform whatever the arithmetic does.
+                let network = map_values(config.init::<Runtime>(&device), |name, shape| {
+                    let count: usize = shape.iter().product();
+                    let wave = |i: usize| 0.05 * (i as f32 * 0.618).sin();
+                    name.ends_with("conv_out.weight").then(|| (0..count).map(wave).collect())
+                });
+                checkpoint::save(&path, &network, &config, &info, WeightType::F32)?;
+                (CheckpointSource::from_path(path), self.preset.to_string())
+            }
+        };
+        let how = LoadOptions {
+            device: self.device,
+            precision: self.precision,
+            threads: self.threads,
+        };
+        let loading = Instant::now();
+        let mut segmenter = Segmenter::load(&source, how, &SegmenterOptions::default())?;
+        let loaded = loading.elapsed().as_secs_f64();
+        let side = segmenter.config().image_size;
+        if let Some(allowed) = self.parity {
+            let reference = LoadOptions {
+                device: DeviceSpec::Cpu,
+                threads: self.threads,
+                ..LoadOptions::default()
+            };
+            let mut reference = Segmenter::load(&source, reference, &SegmenterOptions::default())?;
+            let difference = largest_difference(&mut segmenter, &mut reference, side)?;
+            ensure!(
+                difference <= allowed,
+                "{name}: probabilities on {} in {} differ from the CPU's by {difference:e}; {allowed:e} is allowed",
+                segmenter.info().device,
+                segmenter.info().precision
+            );
+            eprintln!("{name}: largest difference from the CPU in f32 {difference:e}");
+        }
+        for batch in self.batch {
+            let image = InputImage {
+                width: side,
+                height: side,
+                data: (0..3 * side * side).map(|i| (i % 255) as f32 / 127.5 - 1.0).collect(),
+            };
+            let images = vec![image; batch];
+            let first = Instant::now();
+            segmenter.segment(&images)?;
+            let first = first.elapsed().as_secs_f64() * 1e3;
+            let mut times = Vec::new();
+            let end = Instant::now() + Duration::from_secs_f64(self.seconds.clamp(0.0, 3600.0));
+            while !self.warm && (times.len() < 3 || Instant::now() < end) {
+                let start = Instant::now();
+                segmenter.segment(&images)?;
+                times.push(start.elapsed().as_secs_f64() * 1e3);
+            }
+            times.sort_unstable_by(f64::total_cmp);
+            let info = segmenter.info();
+            let (least, median) = (times.first(), times.get(times.len() / 2));
+            if self.json {
+                let line = json!({
+                    "model": name, "device": info.device, "precision": info.precision.to_string(), "batch": batch,
+                    "image_size": side, "load_seconds": loaded, "first_milliseconds": first,
+                    "least_milliseconds": least, "median_milliseconds": median,
+                    "images_per_second": median.map(|median| batch as f64 * 1e3 / median),
+                });
+                println!("{line}");
+            } else if let (Some(least), Some(median)) = (least, median) {
+                println!(
+                    "{name} on {} in {}, batch {batch}: {least:.2} ms least, {median:.2} ms median, {:.1} images/s (first pass {first:.0} ms)",
+                    info.device,
+                    info.precision,
+                    batch as f64 * 1e3 / median
+                );
+            } else {
+                println!("{name} on {} in {}, batch {batch}: first pass {first:.0} ms", info.device, info.precision);
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Between the probabilities of two segmenters of the same network, on pictures that are wide and high.
+fn largest_difference(one: &mut Segmenter, other: &mut Segmenter, side: usize) -> Result<f32> {
+    let mut largest = 0.0f32;
+    for (width, height) in [(side, side), (2 * side, side), (side, 2 * side)] {
+        let image = InputImage {
+            width,
+            height,
+            data: (0..3 * width * height)
+                .map(|i| (i % width) as f32 / width as f32 - (i % 17) as f32 / 17.0)
+                .collect(),
+        };
+        let images = [image];
+        let (a, b) = (one.segment(&images)?, other.segment(&images)?);
+        for (a, b) in a[0].probabilities.iter().zip(&b[0].probabilities) {
+            // `max` would let a NaN pass.
+            let difference = (a - b).abs();
+            largest = if difference <= largest { largest } else { difference };
+        }
+    }
+    Ok(largest)
+}
