@@ -28,8 +28,8 @@ table=$out/table.md
 
 
 status=0
-# A JSON line's field, or a dash.
-field() { sed -n "s/.*\"$1\":\([^,}]*\).*/\1/p" <<<"$2" | grep . || echo -; }
+# A JSON line's number with four significant digits, or a dash.
+field() { sed -n "s/.*\"$1\":\([-0-9.e+]*\)[,}].*/\1/p" <<<"$2" | awk '{ printf "%.4g", $1 } END { if (!NR) printf "-" }'; }
 
 echo >>"$table"
 echo "Segmentation, one $device pass, milliseconds; probabilities agree with the CPU's within 1e-3 (f32) and 3e-2 (bf16):" >>"$table"

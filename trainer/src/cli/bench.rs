@@ -1,5 +1,7 @@
 //! `factorseg bench`.
 
+mod segment;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +22,7 @@ use crate::data::source::Source;
 use crate::data::testing::{SparsePack, anonymous_memory, peak_memory};
 use crate::recipe::Recipe;
 use crate::training::step::Learner;
-use crate::training::timing;
+use crate::training::{competition, timing};
 
 /// Measure how fast a part of training is.
 #[derive(Debug, Args)]
@@ -32,6 +34,7 @@ pub struct Bench {
 #[derive(Debug, Subcommand)]
 enum What {
     Loader(LoaderBench),
+    Segment(segment::SegmentBench),
     Train(TrainBench),
 }
 
@@ -40,6 +43,7 @@ impl Bench {
     pub fn run(self) -> Result<ExitCode> {
         match self.what {
             What::Loader(bench) => bench.run(),
+            What::Segment(bench) => bench.run(),
             What::Train(bench) => bench.run(),
         }
     }
@@ -157,7 +161,7 @@ impl LoaderBench {
 #[command(after_help = "\
 Examples:
   factorseg bench train --preset small --device cpu --threads 1
-  factorseg bench train photos --recipe two-phase --phase 1 --steps 50 --json")]
+  factorseg bench train photos --recipe competition --phase 1 --steps 50 --json")]
 struct TrainBench {
     /// Folder of pictures, tar archive(s), or packed file; black pictures if left out
     source: Option<String>,
@@ -165,7 +169,7 @@ struct TrainBench {
     #[arg(long, default_value = "small")]
     preset: Preset,
     /// Schedule whose steps are measured
-    #[arg(long, default_value = "two-phase", value_name = "NAME|FILE")]
+    #[arg(long, default_value = "competition", value_name = "NAME|FILE")]
     recipe: String,
     /// Phase of the recipe, counted from 0 [default: the last]
     #[arg(long, value_name = "N")]
@@ -219,6 +223,9 @@ impl TrainBench {
         recipe.validate()?;
 
         let mut model = ModelConfig::preset(self.preset);
+        if phase.competition.is_some() {
+            model.regions = competition::REGIONS;
+        }
         let side = model.image_size;
         let cached_side = BatchMaker::cached_side(side, &recipe.augmentation);
         let scratch = tempfile::tempdir()?;

@@ -9,8 +9,8 @@ use clap::Args;
 use factorseg_model::checkpoint::{self, WeightType};
 use factorseg_model::parameters::map_values;
 use factorseg_model::{
-    CheckpointInfo, CheckpointSource, DeviceSpec, Engine, InputImage, LoadOptions, ModelConfig, Precision, Preset, Runtime,
-    Segmenter, SegmenterOptions,
+    CheckpointInfo, CheckpointSource, DeviceSpec, Engine, InputImage, LoadOptions, ModelConfig, Precision, Preset,
+    Runtime, Segmenter, SegmenterOptions,
 };
 use serde_json::json;
 
@@ -74,7 +74,8 @@ impl SegmentBench {
                 let network = map_values(config.init::<Runtime>(&device), |name, shape| {
                     let count: usize = shape.iter().product();
                     let wave = |i: usize| 0.05 * (i as f32 * 0.618).sin();
-                    name.ends_with("conv_out.weight").then(|| (0..count).map(wave).collect())
+                    name.ends_with("conv_out.weight")
+                        .then(|| (0..count).map(wave).collect())
                 });
                 checkpoint::save(&path, &network, &config, &info, WeightType::F32)?;
                 (CheckpointSource::from_path(path), self.preset.to_string())
@@ -141,7 +142,10 @@ impl SegmentBench {
                     batch as f64 * 1e3 / median
                 );
             } else {
-                println!("{name} on {} in {}, batch {batch}: first pass {first:.0} ms", info.device, info.precision);
+                println!(
+                    "{name} on {} in {}, batch {batch}: first pass {first:.0} ms",
+                    info.device, info.precision
+                );
             }
         }
         Ok(ExitCode::SUCCESS)
