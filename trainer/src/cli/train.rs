@@ -25,7 +25,7 @@ use crate::training::{competition, run};
 /// unconditional one); or a file of `factorseg pack`, a tar archive or a folder of them. A video, a folder that holds
 /// videos, and a URL are packed into the run's folder first. Nothing else is needed: no masks, no boxes.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(args_override_self = true, after_help = "\
 Examples:
   factorseg train photos --run runs/photos
   factorseg train footage --run runs/footage                    (videos: frames spread over their shots)
