@@ -25,13 +25,16 @@ use crate::training::{competition, run};
 /// unconditional one); or a file of `factorseg pack`, a tar archive or a folder of them. A video, a folder that holds
 /// videos, and a URL are packed into the run's folder first. Nothing else is needed: no masks, no boxes.
 #[derive(Debug, Args)]
-#[command(args_override_self = true, after_help = "\
+#[command(
+    args_override_self = true,
+    after_help = "\
 Examples:
   factorseg train photos --run runs/photos
   factorseg train footage --run runs/footage                    (videos: frames spread over their shots)
   factorseg train imagenet-64.pack --run runs/imagenet --preset paper-64 --recipe paper-imagenet --micro-batch 64
   factorseg recipes competition > mine.toml && factorseg train birds --run runs/birds --recipe mine.toml --steps 20000
-  factorseg resume runs/photos")]
+  factorseg resume runs/photos"
+)]
 pub struct Train {
     /// Folder of images or videos, packed file, tar archive(s), or URL
     data: String,
