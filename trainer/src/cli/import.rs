@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use factorseg_import::state_dict::StateDict;
 use factorseg_import::unet::{Heads, Hints, Layout, import};
 use factorseg_model::checkpoint::{CheckpointInfo, WeightType, save_tensors};
-use factorseg_model::{ModelConfig, NoiseSchedule, Preset, ScheduleConfig, WeightKind};
+use factorseg_model::{ModelConfig, NoiseSchedule, ScheduleConfig, WeightKind};
 
 /// Noise steps that a factorized network counts.
 const TIMESTEPS: usize = 1000;
@@ -135,7 +135,6 @@ impl Import {
             regions: self.regions,
             classes: layout.classes,
             schedule,
-            ..ModelConfig::preset(Preset::Paper64)
         };
         config.validate()?;
         Ok(config)

@@ -28,7 +28,7 @@ pub struct FrameArguments {
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(rate) if rate >= 0.001 && rate <= 240.0 => Ok(rate),
+        Ok(rate) if (0.001..=240.0).contains(&rate) => Ok(rate),
         _ => Err("expected a number from 0.001 to 240".to_owned()),
     }
 }
