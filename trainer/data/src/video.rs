@@ -342,7 +342,7 @@ mod tests {
         let side = 32;
         let value = |x: usize, y: usize, channel: usize| {
             let (x, y) = ((x + shift) / 8, y / 8);
-            ((x * 7 + y * 13 + scene * 29 + channel * 3) * 2_654_435_761 >> 7 & 0xff) as u8
+            ((((x * 7 + y * 13 + scene * 29 + channel * 3) * 2_654_435_761) >> 7) & 0xff) as u8
         };
         let data = (0..side * side * 3)
             .map(|i| value(i / 3 % side, i / 3 / side, i % 3))
