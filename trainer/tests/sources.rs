@@ -73,7 +73,12 @@ fn a_pack_trains_as_its_folder_does_bit_for_bit() {
     assert!(expect(&mut scratch.resume("packed"), 1).contains("not those that the run began with"));
     let message = expect(&mut train(&scratch, &pack, "close", &["--steps", "2"]), 0);
     assert!(message.contains("--size 20"), "{message}");
-    let message = expect(&mut train(&scratch, &pack, "large", &["--image-size", "32"]), 1);
+    let mut large = program();
+    large.arg("train").arg(&pack).arg("--run").arg(scratch.path("large"));
+    large
+        .args(["--preset", "tiny", "--recipe"])
+        .arg(scratch.path("recipe.toml"));
+    let message = expect(&mut large, 1);
     assert!(
         message.contains("packed at 16 pixels") && message.contains("--size 40"),
         "{message}"
