@@ -7,7 +7,7 @@ use burn_flex::{Flex, FlexDevice};
 use factorseg_import::state_dict::StateDict;
 use factorseg_import::unet::{Heads, Hints, import};
 use factorseg_model::checkpoint::{Checkpoint, WeightType, save_tensors};
-use factorseg_model::{CheckpointInfo, CheckpointSource, ModelConfig};
+use factorseg_model::{CheckpointInfo, CheckpointSource, ModelConfig, ScheduleConfig};
 use safetensors::SafeTensors;
 
 fn fixture(name: &str) -> PathBuf {
@@ -34,6 +34,7 @@ fn parity(name: &str, heads: usize, new_attention_order: bool) {
         norm_groups: 32,
         regions: 1,
         classes: layout.classes,
+        schedule: ScheduleConfig::default(),
     };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("imported.safetensors");
