@@ -133,13 +133,17 @@ mod tests {
         for t in [1, 2, 30, 500, 1000] {
             assert_eq!(respaced.alpha_bar(t), whole.alpha_bar(4 * (t - 1) + 1));
         }
-        // improved-diffusion's betas_for_alpha_bar(4000, ...), in double precision.
+        // betas_for_alpha_bar of improved-diffusion, cos((t + 0.008) / 1.008 * pi / 2)^2, by Python in double precision.
         assert!(
-            (whole.beta(1) - 1.031_490_829_870_165_8e-5).abs() < 1e-12,
+            (whole.beta(1) - 9.865_818_813_681_315e-6).abs() < 1e-12,
             "{}",
             whole.beta(1)
         );
-        assert!((whole.beta(2000) - 7.792_1e-4).abs() < 1e-6, "{}", whole.beta(2000));
+        assert!(
+            (whole.beta(2000) - 7.883_212_765_981_14e-4).abs() < 1e-12,
+            "{}",
+            whole.beta(2000)
+        );
         assert_eq!(whole.beta(4000), 0.999);
         for t in 1..=1000 {
             let (alpha_bar, before) = (respaced.alpha_bar(t), respaced.alpha_bar(t - 1));
