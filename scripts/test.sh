@@ -8,3 +8,5 @@ cargo fmt --all --check
 cargo build --release --locked --workspace
 cargo clippy --release --locked --workspace --all-targets -- -D warnings
 cargo test --release --locked --workspace --no-fail-fast
+# Object stores are a feature of their own: it brings HTTP and TLS.
+cargo test --release --locked -p factorseg-data --features object-store --test remote
