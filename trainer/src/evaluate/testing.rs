@@ -1,6 +1,9 @@
-//! An engine for tests.
+//! An engine and a data set for tests.
+
+use std::fs;
 
 use factorseg_model::{Engine, EngineInfo, InputImage, RegionMap, SegmentError, SegmenterOptions};
+use image::{GrayImage, Luma, Rgb, RgbImage};
 
 /// Segments by colour at the picture's own size: red, green, and the rest. Notes the sizes that it sees.
 pub struct ByColour {
@@ -51,4 +54,27 @@ impl Engine for ByColour {
     fn info(&self) -> &EngineInfo {
         &self.info
     }
+}
+
+/// Two sequences of five frames: a red or green box of 8 by 8 that moves by `step` pixels over 48 by 32.
+pub fn davis_layout(step: u32) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (name, colour) in [("green", [0, 255, 0]), ("red", [255, 0, 0])] {
+        let folder = |part: &str| {
+            let folder = root.path().join(part).join("480p").join(name);
+            fs::create_dir_all(&folder).unwrap();
+            folder
+        };
+        let (pictures, annotations) = (folder("JPEGImages"), folder("Annotations"));
+        for i in 0..5 {
+            let inside = |x: u32, y: u32| (10 + i * step..18 + i * step).contains(&x) && (12..20).contains(&y);
+            RgbImage::from_fn(48, 32, |x, y| Rgb(if inside(x, y) { colour } else { [0, 0, 9] }))
+                .save(pictures.join(format!("{i:05}.png")))
+                .unwrap();
+            GrayImage::from_fn(48, 32, |x, y| Luma([u8::from(inside(x, y)) * 255]))
+                .save(annotations.join(format!("{i:05}.png")))
+                .unwrap();
+        }
+    }
+    root
 }

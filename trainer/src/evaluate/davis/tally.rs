@@ -1,0 +1,164 @@
+//! What is summed up over the frames of a sequence.
+
+use super::{Fitted, Frame, Line, SequenceReport, VideoScores};
+use crate::evaluate::assignment::Assignment;
+use crate::evaluate::boundary::{Boundary, f_measure, radius};
+use crate::evaluate::metrics::Scores;
+use crate::evaluate::picture_baselines::Ranks;
+use crate::evaluate::series::Statistics;
+
+/// The fixed masks and their outlines at the size seen last.
+#[derive(Default)]
+pub(super) struct FixedMasks {
+    size: (usize, usize),
+    masks: Vec<(Vec<bool>, Boundary)>,
+}
+
+impl FixedMasks {
+    pub(super) fn fit(&mut self, size: (usize, usize), fitted: &Fitted) {
+        if self.size != size || self.masks.is_empty() {
+            let (width, height) = size;
+            self.size = size;
+            self.masks = fitted
+                .fixed
+                .iter()
+                .map(|(_, mask)| {
+                    let mask: Vec<bool> = mask.pixels(width, height).collect();
+                    let boundary = Boundary::of(&mask, width, height, radius(width, height));
+                    (mask, boundary)
+                })
+                .collect();
+        }
+    }
+}
+
+/// J and F of frames.
+#[derive(Default)]
+struct Measured {
+    j: Vec<f64>,
+    f: Vec<f64>,
+}
+
+impl Measured {
+    fn add(&mut self, (j, f): (f64, f64)) {
+        self.j.push(j);
+        self.f.push(f);
+    }
+
+    fn scores(&self) -> VideoScores {
+        VideoScores {
+            j: Statistics::of(&self.j),
+            f: Statistics::of(&self.f),
+        }
+    }
+}
+
+/// What is summed up over a sequence.
+pub(super) struct Tally {
+    all: Vec<Assignment>,
+    model: Measured,
+    oracle: Measured,
+    baselines: Vec<(&'static str, Measured)>,
+    flicker: Flicker,
+    annotation_flicker: Flicker,
+}
+
+impl Tally {
+    pub(super) fn new(fitted: &Fitted, regions: usize) -> Self {
+        let names = fitted.fixed.iter().map(|(name, _)| *name);
+        let looking = ["K-means on colour, K=2", "unlike the frame's colours, share fitted"];
+        Self {
+            all: Assignment::all(regions),
+            model: Measured::default(),
+            oracle: Measured::default(),
+            baselines: names.chain(looking).map(|name| (name, Measured::default())).collect(),
+            flicker: Flicker::default(),
+            annotation_flicker: Flicker::default(),
+        }
+    }
+
+    pub(super) fn add(&mut self, frame: &Frame, regions: &[u8], fitted: &Fitted, fixed: &FixedMasks) {
+        let (width, height) = frame.size();
+        let truth = frame.truth();
+        let outline = |mask: &[bool]| Boundary::of(mask, width, height, radius(width, height));
+        let truth_outline = outline(&frame.object);
+        let against_truth = |mask: &[bool], boundary: &Boundary| {
+            let j = Scores::of(mask.iter().copied(), &truth).iou;
+            (j, f_measure(boundary, &truth_outline))
+        };
+        let measure = |mask: &[bool]| against_truth(mask, &outline(mask));
+        let of = |assignment: Assignment| -> Vec<bool> { regions.iter().map(|r| assignment.holds(*r)).collect() };
+
+        let mask = of(fitted.assignment);
+        let found = measure(&mask);
+        self.model.add(found);
+        let others = self.all.iter().filter(|assignment| **assignment != fitted.assignment);
+        self.oracle.add(others.fold(found, |best, assignment| {
+            let (j, f) = measure(&of(*assignment));
+            (best.0.max(j), best.1.max(f))
+        }));
+        self.flicker.add(mask);
+        self.annotation_flicker.add(frame.object.clone());
+
+        let looking = [
+            Ranks::k_means(&frame.picture).mask(0.5, width, height),
+            Ranks::unlike_the_frame(&frame.picture).mask(fitted.share, width, height),
+        ];
+        let of_fixed = fixed.masks.iter().map(|(mask, boundary)| against_truth(mask, boundary));
+        let scores = of_fixed.chain(looking.iter().map(|mask| measure(mask)));
+        for ((_, baseline), scores) in self.baselines.iter_mut().zip(scores) {
+            baseline.add(scores);
+        }
+    }
+
+    pub(super) fn report(self, name: &str) -> SequenceReport {
+        SequenceReport {
+            name: name.to_owned(),
+            frames: self.model.j.len(),
+            model: self.model.scores(),
+            oracle: self.oracle.scores(),
+            baselines: self
+                .baselines
+                .iter()
+                .map(|(what, measured)| Line {
+                    what: (*what).to_owned(),
+                    scores: measured.scores(),
+                })
+                .collect(),
+            flicker: self.flicker.mean(),
+            annotation_flicker: self.annotation_flicker.mean(),
+        }
+    }
+}
+
+/// 1 - IoU of each mask and the one before it.
+#[derive(Default)]
+struct Flicker {
+    last: Option<Vec<bool>>,
+    sum: f64,
+    pairs: u64,
+}
+
+impl Flicker {
+    fn add(&mut self, mask: Vec<bool>) {
+        if let Some(last) = self.last.as_ref().filter(|last| last.len() == mask.len()) {
+            let (mut both, mut either) = (0u64, 0u64);
+            for (a, b) in last.iter().zip(&mask) {
+                both += u64::from(*a && *b);
+                either += u64::from(*a || *b);
+            }
+            self.sum += if either == 0 {
+                0.0
+            } else {
+                1.0 - both as f64 / either as f64
+            };
+            self.pairs += 1;
+        }
+        self.last = Some(mask);
+    }
+
+    /// 0 for fewer than two masks.
+    fn mean(&self) -> f64 {
+        self.sum / self.pairs.max(1) as f64
+    }
+}
