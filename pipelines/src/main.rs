@@ -1,5 +1,6 @@
 //! `factorseg-overlay`: any video in, an overlay video and a poster out.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -83,15 +84,17 @@ fn overlay(arguments: &Arguments) -> Result<ExitCode> {
         poster_frame: arguments.poster_frame,
     };
     let report = run(&input, output, &arguments.properties, &interrupted)?;
-    println!("video:  {}", arguments.output.display());
-    println!("poster: {}", poster.display());
-    println!(
-        "speed:  {:.1} frames per second ({} frames in {:.1} s, decoding and encoding included)",
+    // All is written: it does not matter if nobody reads this.
+    let _ = writeln!(
+        std::io::stdout(),
+        "video:  {}\nposter: {}\nspeed:  {:.1} frames per second ({} frames in {:.1} s, decoding and encoding included)\ndevice: {}",
+        arguments.output.display(),
+        poster.display(),
         report.frames as f64 / report.seconds,
         report.frames,
-        report.seconds
+        report.seconds,
+        report.device
     );
-    println!("device: {}", report.device);
     Ok(match report.interrupted {
         true => ExitCode::from(INTERRUPTED),
         false => ExitCode::SUCCESS,

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::os::unix::process::ExitStatusExt;
+
 use common::{Scratch, expect, program};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 
@@ -217,4 +219,22 @@ fn recipes_are_listed_and_printed() {
     assert!(String::from_utf8(output.stdout).unwrap().contains("[[phases]]"));
     expect(program().arg("recipes"), 0);
     assert!(expect(program().args(["recipes", "none-such"]), 1).contains("factorseg recipes"));
+}
+
+#[test]
+fn whoever_prints_ends_with_its_reader_and_training_goes_on() {
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    let scratch = Scratch::new();
+    let mut train = scratch.train("run", &[]);
+    let output = train.stdout(closed()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let model = scratch.path("run/model.safetensors");
+    let mut inspect = program();
+    let output = inspect.arg("inspect").arg(model).stdout(closed()).output().unwrap();
+    assert_eq!(output.status.signal(), Some(libc::SIGPIPE), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }

@@ -50,9 +50,30 @@ enum Command {
     Import(import::Import),
 }
 
+impl Command {
+    /// Whether nothing is lost if it ends when nobody reads its output any more. Training goes on then, and a
+    /// connection that is closed ends neither a server nor what reads from one.
+    fn only_prints(&self) -> bool {
+        !matches!(self, Self::Train(_) | Self::Resume(_) | Self::Pack(_) | Self::Serve(_))
+    }
+}
+
+/// Ends the program silently once whoever reads its output has gone, as `head` does. Rust ignores the signal for this,
+/// and `println!` panics instead.
+fn end_with_the_reader() {
+    // SAFETY: it is the system's own handler, set before there is any other thread.
+    #[cfg(unix)]
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
 /// Runs the command line; the exit code is documented in its help.
 pub fn main() -> ExitCode {
     let program = Program::parse();
+    if program.command.only_prints() {
+        end_with_the_reader();
+    }
     let result = match program.command {
         Command::Train(command) => command.run(),
         Command::Resume(command) => command.run(),
