@@ -32,7 +32,8 @@ status=0
 field() { sed -n "s/.*\"$1\":\([-0-9.e+]*\)[,}].*/\1/p" <<<"$2" | awk '{ printf "%.4g", $1 } END { if (!NR) printf "-" }'; }
 
 echo >>"$table"
-echo "Segmentation, one $device pass, milliseconds; probabilities agree with the CPU's within 1e-3 (f32) and 3e-2 (bf16):" >>"$table"
+echo "Segmentation, one $device pass, milliseconds. A row whose probabilities differ from the CPU's by more than 1e-3 (f32)" \
+    "or 3e-2 (bf16) says so instead:" >>"$table"
 echo >>"$table"
 echo "| network | precision | batch | least | median | images/s | first pass |" >>"$table"
 echo "|---|---|---|---|---|---|---|" >>"$table"
