@@ -143,9 +143,9 @@ impl Train {
         let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
         let model = self.model(images.classes().len(), competes)?;
         recipe.validate_for(model.schedule.timesteps)?;
-        if competes && model.regions != competition::REGIONS {
+        if competes && model.regions < competition::REGIONS {
             bail!(
-                "recipe {} lets a background and a foreground compete; use --regions {} instead of {}",
+                "recipe {} lets a background and a foreground compete; use --regions {} or more instead of {}",
                 recipe.name,
                 competition::REGIONS,
                 model.regions
@@ -253,11 +253,14 @@ impl Train {
             (None, Some(path)) => Checkpoint::open(&CheckpointSource::from_path(path.clone()))?
                 .config()
                 .clone(),
-            (preset, _) => ModelConfig::preset(preset.unwrap_or(Preset::Small)),
+            (preset, _) => {
+                let mut model = ModelConfig::preset(preset.unwrap_or(Preset::Small));
+                if competes {
+                    model.regions = competition::REGIONS;
+                }
+                model
+            }
         };
-        if competes {
-            model.regions = competition::REGIONS;
-        }
         model.classes = classes;
         let set = |field: &mut usize, value: Option<usize>| *field = value.unwrap_or(*field);
         set(&mut model.regions, self.regions);

@@ -5,21 +5,37 @@ use serde::{Deserialize, Serialize};
 use super::RecipeError;
 use super::phase::Check;
 
-/// Two regions compete to denoise hidden parts of the picture, and a pixel goes to the one that does it better.
+/// What a branch sees of the picture.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sight {
+    /// The frame of the picture.
+    #[default]
+    Frame,
+    /// Its own region.
+    Region,
+}
+
+/// Regions compete to denoise hidden parts of the picture, and a pixel goes to the one that does it best.
 ///
 /// The noise of a picture varies from place to place. Scattered blocks are *hidden*: their noise is strong, the same for
-/// both branches. The *foreground* branch (region 1) sees its own region under the weak noise of the phase, the
+/// all branches. The *foreground* branches (regions 1 to K - 1) see their own region under the weak noise of the phase, the
 /// *background* branch (region 0) sees the frame of the picture so; all the rest is pure noise to them. The loss is that of
 /// Eq. 8 at the hidden pixels, branch by branch, weighted by the masks: sum over k of `m_k |epsilon - epsilon_k|^2`. It is linear
 /// in the masks, so it commits them, and it can be met neither by mixed masks nor by position: what the frame predicts
 /// well is background, what needs more of its own kind is foreground.
 ///
-/// The foreground's share of a batch is given, for else it would take all: it sees more.
+/// The regions' shares of a batch are given, for else the foreground would take all: it sees more.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Competition {
     /// Share of the pixels of a batch that is foreground, drawn uniformly between the two for each micro-batch.
     pub foreground: (f64, f64),
+    /// How much the parts of several foreground regions differ: each is drawn between 1 less and 1 plus this, from 0 to 1
+    /// (excluded), then divides the foreground's share. 0 for equal parts.
+    pub spread: f64,
+    /// What the background branch sees: the picture's `frame`, or its own `region` like the others.
+    pub background: Sight,
     /// Width of the frame that the background branch sees, as a share of the picture's side.
     pub frame: f64,
     /// Side of a hidden block, as a share of the picture's side.
@@ -37,6 +53,8 @@ impl Default for Competition {
     fn default() -> Self {
         Self {
             foreground: (0.2, 0.4),
+            spread: 0.0,
+            background: Sight::Frame,
             frame: 0.125,
             block: 0.25,
             hidden: 0.4,
@@ -55,6 +73,12 @@ impl Competition {
             format!("{:?}", self.foreground),
             inside(least) && inside(most) && least <= most,
             "[least, most], shares between 0 and 1",
+        )?;
+        check(
+            "competition.spread",
+            self.spread.to_string(),
+            (0.0..1.0).contains(&self.spread),
+            "at least 0 and less than 1",
         )?;
         check(
             "competition.frame",

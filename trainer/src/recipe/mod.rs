@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use competition::Competition;
+pub use competition::{Competition, Sight};
 pub use phase::{MaskHead, MaskShaping, Normalisation, Phase, Ramp};
 
 /// Recipes that the program carries: name and TOML text.

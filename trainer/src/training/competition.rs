@@ -1,147 +1,58 @@
-//! Two regions compete for the picture: the branches' pictures, their losses, and what follows for the masks. See
-//! [`Competition`]. Everything but the network itself, on the CPU, for every device.
+//! Regions compete for the picture: the branches' pictures, their losses, and what follows for the masks. See
+//! [`Competition`]. Everything but the network itself, on the CPU, for every device; [`super::regions`] makes the masks.
 
 use factorseg_model::NoiseSchedule;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
+use super::regions::Regions;
 use crate::data::batch::{MicroBatch, normal};
-use crate::recipe::Competition;
+use crate::recipe::{Competition, Sight};
 
-/// Regions that compete: background and foreground.
+/// Regions that a recipe with a competition has where nothing else is said: background and foreground.
 pub const REGIONS: usize = 2;
-/// The region that is the foreground.
-pub const FOREGROUND: usize = 1;
-/// Width of the band around the threshold whose logits move it, in mean distances from it.
-const BAND: f32 = 0.3;
 
-/// The foreground's logit at every pixel, standardised: `z = (s - threshold) / scale` with `s` half the difference of the two
-/// regions' logits, `threshold` such that the foreground has its share of the batch, and `scale` the mean distance from it.
-#[derive(Debug, Clone)]
-pub struct Foreground {
-    /// z, `[images, pixels]`.
-    z: Vec<f32>,
-    scale: f32,
-    temperature: f32,
-}
-
-impl Foreground {
-    /// Of logits `[images, 2, pixels]`.
-    pub fn new(logits: &[f32], pixels: usize, share: f64, temperature: f64) -> Self {
-        let mut z = half_differences(logits, pixels);
-        let (threshold, scale) = threshold_and_scale(&z, share);
-        z.iter_mut().for_each(|value| *value = (*value - threshold) / scale);
-        Self {
-            z,
-            scale,
-            temperature: temperature as f32,
-        }
-    }
-
-    /// Probability of the foreground, `[images, pixels]`.
-    pub fn probabilities(&self) -> Vec<f32> {
-        self.z
-            .iter()
-            .map(|z| 1.0 / (1.0 + (-2.0 * z / self.temperature).exp()))
+/// Shares of the regions in the next micro-batch.
+pub fn shares(competition: &Competition, regions: usize, chance: &mut ChaCha8Rng) -> Vec<f64> {
+    let (least, most) = competition.foreground;
+    let foreground = chance.random_range(least..=most);
+    let spread = competition.spread;
+    let parts: Vec<f64> = if regions == 2 {
+        vec![1.0]
+    } else {
+        (1..regions)
+            .map(|_| chance.random_range(1.0 - spread..=1.0 + spread))
             .collect()
-    }
-
-    /// Masks of both regions, `[images, 2, pixels]`.
-    pub fn masks(&self, pixels: usize) -> Vec<f32> {
-        let both = |plane: &[f32]| {
-            plane
-                .iter()
-                .map(|p| 1.0 - p)
-                .chain(plane.iter().copied())
-                .collect::<Vec<_>>()
-        };
-        self.probabilities().chunks_exact(pixels).flat_map(both).collect()
-    }
-
-    /// From the gradient by the probabilities to that by the logits, `[images, 2, pixels]`.
-    pub fn logit_slopes(&self, mut slopes: Vec<f32>, pixels: usize) -> Vec<f32> {
-        for ((slope, p), z) in slopes.iter_mut().zip(self.probabilities()).zip(&self.z) {
-            *slope *= 2.0 * p * (1.0 - p) / self.temperature;
-            debug_assert!(z.is_finite() || !slope.is_finite());
-        }
-        // Through the scale, the mean of |s - threshold|.
-        let count = self.z.len() as f64;
-        let along: f64 = slopes
-            .iter()
-            .zip(&self.z)
-            .map(|(g, z)| f64::from(*g) * f64::from(*z))
-            .sum();
-        for (slope, z) in slopes.iter_mut().zip(&self.z) {
-            let sign = if *z > 0.0 { 1.0 } else { -1.0 };
-            *slope = (*slope - sign * (along / count) as f32) / self.scale;
-        }
-        // Through the threshold, which moves with the logits near it.
-        let near: Vec<f32> = self.z.iter().map(|z| (-(z / BAND).powi(2)).exp()).collect();
-        let weight: f64 = near.iter().map(|value| f64::from(*value)).sum::<f64>().max(1e-12);
-        let total: f64 = slopes.iter().map(|slope| f64::from(*slope)).sum();
-        for (slope, near) in slopes.iter_mut().zip(&near) {
-            *slope -= (f64::from(*near) / weight * total) as f32;
-        }
-        let both = |plane: &[f32]| {
-            let background = plane.iter().map(|slope| -0.5 * slope);
-            background
-                .chain(plane.iter().map(|slope| 0.5 * slope))
-                .collect::<Vec<_>>()
-        };
-        slopes.chunks_exact(pixels).flat_map(both).collect()
-    }
+    };
+    with_foreground(foreground, &parts)
 }
 
-/// Half of region 1's logit less region 0's, `[images, pixels]`, of `[images, 2, pixels]`.
-fn half_differences(logits: &[f32], pixels: usize) -> Vec<f32> {
-    logits
-        .chunks_exact(REGIONS * pixels)
-        .flat_map(|image| {
-            let (background, foreground) = image.split_at(pixels);
-            background.iter().zip(foreground).map(|(b, f)| (f - b) / 2.0)
-        })
-        .collect()
+/// Shares of the regions in the head of a finished model.
+pub fn exported_shares(competition: &Competition, regions: usize) -> Vec<f64> {
+    let (least, most) = competition.foreground;
+    with_foreground((least + most) / 2.0, &vec![1.0; regions - 1])
 }
 
-/// The threshold that `share` of the values exceed, and the mean distance of all values from it.
-fn threshold_and_scale(values: &[f32], share: f64) -> (f32, f32) {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f32::total_cmp);
-    let above = ((share * sorted.len() as f64).round() as usize).clamp(1, sorted.len() - 1);
-    let first = sorted.len() - above;
-    let threshold = (sorted[first - 1] + sorted[first]) / 2.0;
-    let distance: f64 = values.iter().map(|value| f64::from((value - threshold).abs())).sum();
-    (threshold, (distance / values.len() as f64) as f32 + 1e-5)
+/// The background's share, then the foreground's, divided like `parts`.
+fn with_foreground(foreground: f64, parts: &[f64]) -> Vec<f64> {
+    let total: f64 = parts.iter().sum();
+    let each = parts.iter().map(|part| foreground * part / total);
+    std::iter::once(1.0 - foreground).chain(each).collect()
 }
 
-/// Mean and deviation of each region's zero-sum logits that put the threshold of `share` and the scale of all logits
-/// `[images, 2, pixels]` into a head: what [`super::step::export`] takes.
-pub fn head_statistics(logits: &[f32], pixels: usize, share: f64) -> Vec<(f64, f64)> {
-    let (threshold, scale) = threshold_and_scale(&half_differences(logits, pixels), share);
-    vec![
-        (-f64::from(threshold), f64::from(scale)),
-        (f64::from(threshold), f64::from(scale)),
-    ]
+/// Regions that are foreground: all but the first.
+pub fn foreground_regions(regions: usize) -> Vec<usize> {
+    (1..regions).collect()
 }
 
-/// The foreground's share of the next micro-batch.
-pub fn share(competition: &Competition, chance: &mut ChaCha8Rng) -> f64 {
-    chance.random_range(competition.foreground.0..=competition.foreground.1)
-}
-
-/// The share of the foreground in the head of a finished model.
-pub fn exported_share(competition: &Competition) -> f64 {
-    (competition.foreground.0 + competition.foreground.1) / 2.0
-}
-
-/// What the two branches see and must find: images of the background branch first, then those of the foreground's.
+/// What the branches see and must find: all images of region 0's branch, then those of the next.
 #[derive(Debug)]
 pub struct Branches {
-    /// Pictures whose noise varies from place to place, `[2 images, 3, side, side]`.
+    /// Pictures whose noise varies from place to place, `[K images, 3, side, side]`.
     pub noised: Vec<f32>,
-    /// Noise level of the hidden blocks, `[2 images]`.
+    /// Noise level of the hidden blocks, `[K images]`.
     pub timesteps: Vec<i32>,
-    /// Classes, `[2 images]`, or empty.
+    /// Classes, `[K images]`, or empty.
     pub classes: Vec<i32>,
     /// The noise of the hidden blocks, `[images, 3, pixels]`.
     noise: Vec<f32>,
@@ -150,10 +61,10 @@ pub struct Branches {
 }
 
 impl Branches {
-    /// Of a micro-batch whose masks are `foreground`'s.
+    /// Of a micro-batch whose masks are those of `regions`.
     pub fn new(
         part: &MicroBatch,
-        foreground: &Foreground,
+        regions: &Regions,
         competition: &Competition,
         schedule: &NoiseSchedule,
         chance: &mut ChaCha8Rng,
@@ -170,8 +81,8 @@ impl Branches {
             .collect();
         let mut noise = Vec::with_capacity(part.noised.len());
         normal(chance, part.noised.len(), &mut noise);
-        let mut noised = Vec::with_capacity(REGIONS * part.noised.len());
-        normal(chance, REGIONS * part.noised.len(), &mut noised);
+        let mut noised = Vec::with_capacity(regions.count() * part.noised.len());
+        normal(chance, regions.count() * part.noised.len(), &mut noised);
         for image in 0..images {
             let (image_part, noise_part) = schedule.mix(part.timesteps[image] as usize);
             let (hidden_image, hidden_noise) = schedule.mix(timesteps[image] as usize);
@@ -182,8 +93,12 @@ impl Branches {
                     let clean = (f64::from(part.noised[at]) - noise_part * f64::from(part.noise[at])) / image_part;
                     let own = f64::from(noise[at]);
                     let plain = image * pixels + pixel;
-                    let seen = [frame[pixel], foreground.z[plain] > 0.0];
-                    for (region, seen) in seen.into_iter().enumerate() {
+                    let label = regions.label(plain);
+                    for region in 0..regions.count() {
+                        let seen = match competition.background {
+                            Sight::Frame if region == 0 => frame[pixel],
+                            _ => label == region,
+                        };
                         let value = &mut noised[region * part.noised.len() + at];
                         if hidden[plain] {
                             *value = (hidden_image * clean + hidden_noise * own) as f32;
@@ -196,70 +111,68 @@ impl Branches {
         }
         Self {
             noised,
-            timesteps: timesteps.repeat(REGIONS),
-            classes: part.classes.repeat(REGIONS),
+            timesteps: timesteps.repeat(regions.count()),
+            classes: part.classes.repeat(regions.count()),
             noise,
             hidden,
         }
     }
 
-    /// Loss of the branches' predictions `[2 images, 3, side, side]`, its gradient by them, and the gradient by the
-    /// foreground's probability `[images, pixels]`.
+    /// Loss of the branches' predictions `[K images, 3, side, side]`, its gradient by them, and the gradient by the masks.
     ///
-    /// The gradient by the probabilities is the difference of the branches' losses, gathered over the neighbourhood, and
-    /// scaled so that its mean size does not depend on how well the denoiser does.
-    pub fn compare(&self, predicted: &[f32], foreground: &Foreground, competition: &Competition) -> Comparison {
-        let (pixels, values) = (
-            self.noise.len() / 3 / (self.timesteps.len() / REGIONS),
-            self.noise.len(),
-        );
+    /// The gradient by the masks is the branches' losses, gathered over the neighbourhood, and scaled so that its mean size
+    /// does not depend on how well the denoiser does.
+    pub fn compare(&self, predicted: &[f32], regions: &Regions, competition: &Competition) -> Comparison {
+        let (count, values) = (regions.count(), self.noise.len());
+        let pixels = values / 3 / (self.timesteps.len() / count);
         let side = pixels.isqrt();
-        let count = self.hidden.iter().filter(|hidden| **hidden).count().max(1) as f64;
-        let probabilities = foreground.probabilities();
+        let hidden = || self.hidden.iter().enumerate().filter(|(_, hidden)| **hidden);
+        let total = hidden().count().max(1) as f64;
         let mut loss = 0.0;
         let mut slopes = vec![0.0; predicted.len()];
-        let mut evidence = vec![0.0; self.hidden.len()];
-        for (plain, _) in self.hidden.iter().enumerate().filter(|(_, hidden)| **hidden) {
+        let mut errors = vec![0.0; count * self.hidden.len()];
+        for (plain, _) in hidden() {
             let (image, pixel) = (plain / pixels, plain % pixels);
-            for region in 0..REGIONS {
-                let weight = f64::from(if region == 1 {
-                    probabilities[plain]
-                } else {
-                    1.0 - probabilities[plain]
-                });
+            for region in 0..count {
+                let place = (image * count + region) * pixels + pixel;
+                let mask = f64::from(regions.masks()[place]);
                 let mut error = 0.0;
                 for channel in 0..3 {
                     let at = (image * 3 + channel) * pixels + pixel;
                     let difference = f64::from(predicted[region * values + at] - self.noise[at]);
                     error += difference * difference / 3.0;
-                    slopes[region * values + at] = (2.0 * weight * difference / (3.0 * count)) as f32;
+                    slopes[region * values + at] = (2.0 * mask * difference / (3.0 * total)) as f32;
                 }
-                loss += weight * error / count;
-                evidence[plain] += if region == 1 { error as f32 } else { -(error as f32) };
+                loss += mask * error / total;
+                errors[place] = error as f32;
             }
+            // Only differences count: what all branches find hard is no evidence.
+            let places = (0..count).map(|region| (image * count + region) * pixels + pixel);
+            let mean = places.clone().map(|at| errors[at]).sum::<f32>() / count as f32;
+            places.for_each(|at| errors[at] -= mean);
         }
         let deviation = competition.smoothing * side as f64;
         if deviation > 0.0 {
-            for plane in evidence.chunks_exact_mut(pixels) {
+            for plane in errors.chunks_exact_mut(pixels) {
                 smooth(plane, side, deviation);
             }
         }
-        let hidden = |values: &[f32]| -> f64 {
-            let all = values.iter().zip(&self.hidden).filter(|(_, hidden)| **hidden);
-            all.map(|(value, _)| f64::from(value.abs())).sum::<f64>() / count
-        };
-        let unit = (hidden(&evidence) + 1e-6) * count;
-        for (value, hidden) in evidence.iter_mut().zip(&self.hidden) {
-            *value = if *hidden {
-                (f64::from(*value) / unit) as f32
+        let mut size = 0.0;
+        for (place, error) in errors.iter_mut().enumerate() {
+            if self.hidden[place / (count * pixels) * pixels + place % pixels] {
+                size += f64::from(error.abs());
             } else {
-                0.0
-            };
+                *error = 0.0;
+            }
         }
+        let unit = size + 1e-6 * total;
+        errors
+            .iter_mut()
+            .for_each(|error| *error = (f64::from(*error) / unit) as f32);
         Comparison {
             loss,
             slopes,
-            probability_slopes: evidence,
+            mask_slopes: errors,
         }
     }
 }
@@ -269,10 +182,10 @@ impl Branches {
 pub struct Comparison {
     /// Mean over the hidden pixels of the branches' squared errors, weighted by the masks.
     pub loss: f64,
-    /// Its gradient by the predictions, `[2 images, 3, side, side]`.
+    /// Its gradient by the predictions, `[K images, 3, side, side]`.
     pub slopes: Vec<f32>,
-    /// Gradient by the foreground's probability, `[images, pixels]`.
-    pub probability_slopes: Vec<f32>,
+    /// Gradient by the masks, `[images, K, pixels]`.
+    pub mask_slopes: Vec<f32>,
 }
 
 /// Blocks of a grid that lies anew in every micro-batch, `[images, pixels]`.
@@ -345,89 +258,24 @@ mod tests {
     }
 
     #[test]
-    fn the_foreground_has_its_share_of_the_batch() {
-        let logits = noise(1, 3 * 2 * 64);
-        for share in [0.2, 0.5] {
-            let foreground = Foreground::new(&logits, 64, share, 1.0);
-            let above = foreground.z.iter().filter(|z| **z > 0.0).count();
-            assert_eq!(above, (share * 192.0).round() as usize);
-            let masks = foreground.masks(64);
-            assert_eq!(masks.len(), logits.len());
-            assert!((masks[5] + masks[64 + 5] - 1.0).abs() < 1e-6);
-            // A larger difference of the logits is a larger probability.
-            let (least, most) = (0..64).fold((0, 0), |(least, most), at| {
-                let difference = |at: usize| logits[64 + at] - logits[at];
-                (
-                    if difference(at) < difference(least) { at } else { least },
-                    if difference(at) > difference(most) { at } else { most },
-                )
-            });
-            assert!(masks[64 + most] > masks[64 + least]);
-        }
-    }
-
-    #[test]
-    fn what_all_logits_share_gets_no_gradient() {
-        let foreground = Foreground::new(&noise(2, 2 * 2 * 64), 64, 0.3, 0.7);
-        let slopes = foreground.logit_slopes(noise(3, 2 * 64), 64);
-        let (background, all): (f64, f64) = slopes.chunks_exact(128).fold((0.0, 0.0), |(b, a), image| {
-            let sum = |values: &[f32]| values.iter().map(|value| f64::from(*value)).sum::<f64>();
-            (b + sum(&image[..64]), a + sum(image))
-        });
-        assert!(background.abs() < 1e-4 && all.abs() < 1e-4, "{background} {all}");
-        // Nor, nearly, does their size: moving along the logits themselves changes little.
-        let along = |function: fn(f64) -> f64| -> f64 {
-            slopes
-                .chunks_exact(128)
-                .zip(foreground.z.chunks_exact(64))
-                .flat_map(|(slopes, z)| slopes[64..].iter().zip(z))
-                .map(|(slope, z)| function(f64::from(*slope) * f64::from(*z)))
-                .sum()
+    fn shares_add_up() {
+        let competition = Competition {
+            foreground: (0.3, 0.6),
+            spread: 0.5,
+            ..Competition::default()
         };
-        assert!(along(|x| x).abs() < 0.02 * along(f64::abs));
-    }
-
-    /// Against finite differences, the threshold held (it is a step function of the logits).
-    #[test]
-    fn the_gradient_is_that_of_the_probabilities() {
-        let (logits, weights) = (noise(4, 2 * 64), noise(5, 64));
-        let (s, _) = (half_differences(&logits, 64), ());
-        let (threshold, _) = threshold_and_scale(&s, 0.3);
-        let value = |s: &[f32]| -> f64 {
-            let scale = s.iter().map(|s| f64::from((s - threshold).abs())).sum::<f64>() / 64.0 + 1e-5;
-            let each = s
-                .iter()
-                .zip(&weights)
-                .map(|(s, w)| f64::from(*w) / (1.0 + (-2.0 * f64::from(s - threshold) / scale / 0.7).exp()));
-            each.sum()
-        };
-        let foreground = Foreground::new(&logits, 64, 0.3, 0.7);
-        let slopes = foreground.logit_slopes(weights.clone(), 64);
-        let near: Vec<f64> = foreground
-            .z
-            .iter()
-            .map(|z| f64::from((-(z / BAND).powi(2)).exp()))
-            .collect();
-        let direct: Vec<f64> = (0..64)
-            .map(|at| {
-                let mut moved = [s.clone(), s.clone()];
-                moved[0][at] += 1e-2;
-                moved[1][at] -= 1e-2;
-                (value(&moved[0]) - value(&moved[1])) / 2e-2
-            })
-            .collect();
-        let total: f64 = direct.iter().sum();
-        for at in 0..64 {
-            let expected = 0.5 * (direct[at] - near[at] / near.iter().sum::<f64>() * total);
-            let found = f64::from(slopes[64 + at]);
-            // A logit within a finite step of the threshold changes its sign.
-            if foreground.z[at].abs() > 0.05 {
-                assert!(
-                    (found - expected).abs() < 2e-2 * (1.0 + expected.abs()),
-                    "{at}: {found} {expected}"
-                );
+        let mut chance = random(1, Stream::Masks, 0);
+        for regions in 2..5 {
+            assert_eq!(exported_shares(&competition, regions).len(), regions);
+            let all: Vec<Vec<f64>> = (0..50).map(|_| shares(&competition, regions, &mut chance)).collect();
+            for shares in &all {
+                assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9 && (0.4..=0.7).contains(&shares[0]));
+                assert!(shares.iter().all(|share| *share > 0.0));
             }
+            let equal = all.iter().all(|shares| (shares[1] - shares[regions - 1]).abs() < 1e-9);
+            assert_eq!(equal, regions == 2);
         }
+        assert_eq!(foreground_regions(3), [1, 2]);
     }
 
     fn part(images: usize, side: usize) -> MicroBatch {
@@ -451,37 +299,48 @@ mod tests {
     fn branches_see_their_own_region_the_frame_and_hidden_blocks() {
         let schedule = NoiseSchedule::new(&ScheduleConfig::default());
         let part = part(2, 16);
-        let competition = Competition::default();
-        let foreground = Foreground::new(&noise(8, 2 * 2 * 256), 256, 0.3, 1.0);
-        let branches = Branches::new(
-            &part,
-            &foreground,
-            &competition,
-            &schedule,
-            &mut random(1, Stream::Masks, 0),
-        );
-        let (values, frame) = (part.noised.len(), in_frame(16, competition.frame));
-        assert_eq!((branches.noised.len(), &branches.classes), (2 * values, &vec![4; 4]));
-        let clean = noise(6, values);
-        let (a, b) = schedule.mix(30);
-        let mut counts = [0; 4];
-        for plain in 0..512 {
-            let at = plain / 256 * 768 + plain % 256;
-            let weak = (a * f64::from(clean[at]) + b * f64::from(branches.noise[at])) as f32;
-            let (background, other) = (branches.noised[at], branches.noised[values + at]);
-            let close = |found: f32| (found - weak).abs() < 1e-3;
-            if branches.hidden[plain] {
-                assert_eq!(background, other);
-                counts[0] += 1;
-            } else {
-                counts[1] += usize::from(frame[plain % 256]);
-                counts[2] += usize::from(foreground.z[plain] > 0.0);
-                counts[3] += 1;
-                assert_eq!(close(background), frame[plain % 256]);
-                assert_eq!(close(other), foreground.z[plain] > 0.0);
+        for (background, shares) in [
+            (Sight::Frame, vec![0.7, 0.3]),
+            (Sight::Frame, vec![0.4, 0.3, 0.3]),
+            (Sight::Region, vec![0.4, 0.3, 0.3]),
+        ] {
+            let competition = Competition {
+                background,
+                ..Competition::default()
+            };
+            let count = shares.len();
+            let regions = Regions::new(&noise(8, 2 * count * 256), 256, &shares, 1.0);
+            let chance = &mut random(1, Stream::Masks, 0);
+            let branches = Branches::new(&part, &regions, &competition, &schedule, chance);
+            let (values, frame) = (part.noised.len(), in_frame(16, competition.frame));
+            assert_eq!(
+                (branches.noised.len(), &branches.classes),
+                (count * values, &vec![4; 2 * count])
+            );
+            let clean = noise(6, values);
+            let (a, b) = schedule.mix(30);
+            let mut counts = vec![0; count + 1];
+            for plain in 0..512 {
+                let at = plain / 256 * 768 + plain % 256;
+                let weak = (a * f64::from(clean[at]) + b * f64::from(branches.noise[at])) as f32;
+                for region in 0..count {
+                    let found = branches.noised[region * values + at];
+                    if branches.hidden[plain] {
+                        assert_eq!(found, branches.noised[at]);
+                        counts[count] += 1;
+                    } else {
+                        let seen = if region == 0 && background == Sight::Frame {
+                            frame[plain % 256]
+                        } else {
+                            regions.label(plain) == region
+                        };
+                        assert_eq!((found - weak).abs() < 1e-3, seen);
+                        counts[region] += usize::from(seen);
+                    }
+                }
             }
+            assert!(counts.iter().all(|count| *count > 20), "{counts:?}");
         }
-        assert!(counts.iter().all(|count| *count > 20), "{counts:?}");
     }
 
     #[test]
@@ -492,45 +351,45 @@ mod tests {
             smoothing: 0.0,
             ..Competition::default()
         };
-        let foreground = Foreground::new(&noise(8, 2 * 2 * 256), 256, 0.3, 1.0);
-        let branches = Branches::new(
-            &part,
-            &foreground,
-            &competition,
-            &schedule,
-            &mut random(1, Stream::Masks, 0),
-        );
-        let values = part.noised.len();
-        let mut predicted = branches.noise.repeat(2);
-        // The foreground branch errs by 1 on the left half of each picture, the background branch on the right.
-        for at in 0..values {
-            let left = at % 16 < 8;
-            predicted[if left { values + at } else { at }] += 1.0;
-        }
-        let found = branches.compare(&predicted, &foreground, &competition);
-        let probabilities = foreground.probabilities();
-        let (mut expected, mut count) = (0.0, 0.0);
-        for plain in 0..512 {
-            let slope = found.probability_slopes[plain];
-            if branches.hidden[plain] {
-                let left = plain % 16 < 8;
-                assert!(if left { slope > 0.0 } else { slope < 0.0 });
-                let p = f64::from(probabilities[plain]);
-                expected += if left { p } else { 1.0 - p };
-                count += 1.0;
-            } else {
-                assert_eq!(slope, 0.0);
+        for shares in [vec![0.7, 0.3], vec![0.4, 0.3, 0.3]] {
+            let count = shares.len();
+            let regions = Regions::new(&noise(8, 2 * count * 256), 256, &shares, 1.0);
+            let chance = &mut random(1, Stream::Masks, 0);
+            let branches = Branches::new(&part, &regions, &competition, &schedule, chance);
+            let values = part.noised.len();
+            // Every branch errs by 1, but for one: the last on the left half of each picture, the first on the right.
+            let good = |at: usize| if at % 16 < 8 { count - 1 } else { 0 };
+            let mut predicted = branches.noise.repeat(count);
+            for (place, value) in predicted.iter_mut().enumerate() {
+                let (region, at) = (place / values, place % values);
+                *value += f32::from(u8::from(region != good(at)));
             }
+            let found = branches.compare(&predicted, &regions, &competition);
+            let (mut expected, mut hidden) = (0.0, 0.0);
+            for plain in 0..512 {
+                let slope = |region: usize| found.mask_slopes[(plain / 256 * count + region) * 256 + plain % 256];
+                if branches.hidden[plain] {
+                    let best = (0..count).min_by(|a, b| slope(*a).total_cmp(&slope(*b)));
+                    assert_eq!(best, Some(good(plain)));
+                    let mask = regions.masks()[(plain / 256 * count + good(plain)) * 256 + plain % 256];
+                    expected += 1.0 - f64::from(mask);
+                    hidden += 1.0;
+                } else {
+                    assert!((0..count).all(|region| slope(region) == 0.0));
+                }
+            }
+            assert!((found.loss - expected / hidden).abs() < 1e-6);
+            let size: f64 = found.mask_slopes.iter().map(|slope| f64::from(slope.abs())).sum();
+            assert!((size - 1.0).abs() < 1e-3);
+            // The gradient by the predictions is that of the loss.
+            let at = (0..256).find(|at| branches.hidden[*at] && at % 16 >= 8).unwrap();
+            let step = 1e-2;
+            let mut moved = predicted.clone();
+            moved[values + at] += step;
+            let change = branches.compare(&moved, &regions, &competition).loss - found.loss;
+            let expected = f64::from(found.slopes[values + at]) * f64::from(step);
+            assert!((change - expected).abs() < 0.02 * expected.abs(), "{change} {expected}");
         }
-        assert!((found.loss - expected / count).abs() < 1e-6);
-        // The gradient by the predictions is that of the loss.
-        let at = (0..256).find(|at| branches.hidden[*at] && at % 16 < 8).unwrap();
-        let step = 1e-2;
-        let mut moved = predicted.clone();
-        moved[values + at] += step;
-        let change = branches.compare(&moved, &foreground, &competition).loss - found.loss;
-        let expected = f64::from(found.slopes[values + at]) * f64::from(step);
-        assert!((change - expected).abs() < 0.02 * expected.abs(), "{change} {expected}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use anyhow::Result;
 use factorseg_model::NoiseSchedule;
 
 use super::Network;
-use super::competition;
+use super::regions;
 use super::shaping::{Shaping, Softmax, Volume, ZeroSum};
 use super::step::Learner;
 use crate::data::batch::{centre_square, normal};
@@ -91,26 +91,22 @@ impl HeldOut {
         Ok(masks.values)
     }
 
-    /// Mean and scale of each region's zero-sum logits for a head that gives the foreground its share of all images
-    /// together; `None` without images.
+    /// Mean and scale of each region's zero-sum logits for a head that gives each region its share of all images together;
+    /// `None` without images.
     ///
     /// # Errors
     /// If the images do not fit the network.
-    pub fn foreground_statistics(
+    pub fn share_statistics(
         &self,
         learner: &mut Learner,
         network: &Network,
-        share: f64,
+        shares: &[f64],
     ) -> Result<Option<Vec<(f64, f64)>>> {
         if self.count == 0 {
             return Ok(None);
         }
         let logits = self.logits(learner, network)?.values;
-        Ok(Some(competition::head_statistics(
-            &logits,
-            self.side * self.side,
-            share,
-        )))
+        Ok(Some(regions::head_statistics(&logits, self.side * self.side, shares)))
     }
 
     /// Mean and standard deviation of each region's zero-sum logits over all images; `None` without images.

@@ -10,6 +10,7 @@ pub mod native;
 pub mod optimizer;
 pub mod pictures;
 pub mod random_masks;
+pub mod regions;
 pub mod report;
 pub mod run;
 pub mod run_directory;

@@ -9,10 +9,11 @@ use factorseg_model::parameters::ParameterSpec;
 use factorseg_model::{ModelConfig, NoiseSchedule};
 use rand_chacha::ChaCha8Rng;
 
-use super::competition::{self, Branches, Foreground};
+use super::competition::{self, Branches};
 use super::ema::Average;
 use super::masks::gumbel;
 use super::random_masks::random_masks;
+use super::regions::Regions;
 use super::shaping::{self, Volume};
 use super::step::{
     DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Snapshot, StepOutcome, kept_middles, random_head,
@@ -68,7 +69,8 @@ impl NativeLearner {
             classes: model.classes,
             height: model.image_size,
             width: model.image_size,
-            batch: branches(recipe) * recipe.micro_batch.unwrap_or(recipe.batch_size).min(recipe.batch_size),
+            batch: branches(recipe, model.regions)
+                * recipe.micro_batch.unwrap_or(recipe.batch_size).min(recipe.batch_size),
             threads: threads.clone(),
             instructions,
         };
@@ -262,27 +264,27 @@ impl NativeLearner {
         };
         timing::start();
         encode(network, &part.noised, &part.timesteps, &part.classes)?;
-        let share = competition::share(competition, chance);
-        let foreground = Foreground::new(network.mask_logits(), pixels, share, temperature);
-        let branches = Branches::new(part, &foreground, competition, &self.schedule, chance);
+        let shares = competition::shares(competition, self.regions, chance);
+        let regions = Regions::new(network.mask_logits(), pixels, &shares, temperature);
+        let branches = Branches::new(part, &regions, competition, &self.schedule, chance);
         // The masks' gradient comes from the branches, whose pass follows: the encoder's features are computed again.
         encode(network, &branches.noised, &branches.timesteps, &branches.classes)?;
-        let mut found = branches.compare(network.decode(Masks::Uniform, None)?, &foreground, competition);
+        let mut found = branches.compare(network.decode(Masks::Uniform, None)?, &regions, competition);
         let scale = |slopes: &mut [f32]| slopes.iter_mut().for_each(|slope| *slope *= weight as f32);
         scale(&mut found.slopes);
         timing::lap(Part::Forward);
         network.backward_decode(&found.slopes)?;
         network.backward_encode();
         timing::lap(Part::Backward);
-        scale(&mut found.probability_slopes);
+        scale(&mut found.mask_slopes);
         encode(network, &part.noised, &part.timesteps, &part.classes)?;
         network.mask_logits();
         timing::lap(Part::Forward);
-        network.backward_masks(&foreground.logit_slopes(found.probability_slopes, pixels))?;
+        network.backward_masks(&regions.logit_slopes(found.mask_slopes))?;
         network.backward_encode();
         timing::lap(Part::Backward);
         *last_masks = Some(MaskBatch::Host {
-            values: foreground.masks(pixels),
+            values: regions.masks().to_vec(),
             images: part.size,
             regions: self.regions,
         });
@@ -427,7 +429,7 @@ impl NativeLearner {
 }
 
 /// The most images that go through the network at once for each of a micro-batch.
-fn branches(recipe: &Recipe) -> usize {
+fn branches(recipe: &Recipe, regions: usize) -> usize {
     let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
-    if competes { competition::REGIONS } else { 1 }
+    if competes { regions } else { 1 }
 }

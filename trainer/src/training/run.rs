@@ -273,9 +273,8 @@ impl Run {
         let statistics = match phase.masks.normalise {
             Normalisation::None => match &phase.competition {
                 Some(competition) => {
-                    let share = competition::exported_share(competition);
-                    self.held_out
-                        .foreground_statistics(&mut self.learner, &average, share)?
+                    let shares = competition::exported_shares(competition, self.config.model.regions);
+                    self.held_out.share_statistics(&mut self.learner, &average, &shares)?
                 }
                 None => None,
             },
@@ -334,7 +333,10 @@ impl Run {
                 .unwrap_or_default(),
             weights: WeightKind::Ema,
             // Regions that compete have their parts from the start.
-            foreground_regions: phase.competition.iter().map(|_| competition::FOREGROUND).collect(),
+            foreground_regions: match phase.competition {
+                Some(_) => competition::foreground_regions(config.model.regions),
+                None => Vec::new(),
+            },
         };
         let folder = state::save(
             &self.directory.checkpoints(),

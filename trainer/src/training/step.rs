@@ -457,8 +457,10 @@ mod tests {
     fn kernels_and_tape_compete_alike() {
         let mut recipe = recipe(MaskHead::Trained);
         recipe.phases[0].competition = Some(Competition::default());
-        let config = ModelConfig { regions: 2, ..config() };
-        assert_learn_alike(&config, recipe);
+        for regions in [2, 3] {
+            let config = ModelConfig { regions, ..config() };
+            assert_learn_alike(&config, recipe.clone());
+        }
     }
 
     fn assert_learn_alike(config: &ModelConfig, mut recipe: Recipe) {

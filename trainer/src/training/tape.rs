@@ -5,12 +5,13 @@ use factorseg_model::parameters::{ParameterSpec, map_values, parameter_specs, vi
 use factorseg_model::{Features, ModelConfig, NoiseSchedule, Runtime};
 use rand_chacha::ChaCha8Rng;
 
-use super::competition::{self, Branches, Foreground};
+use super::competition::{self, Branches};
 use super::ema::Average;
 use super::gradients::Gradients;
 use super::masks::{gumbel, shape_masks};
 use super::optimizer::{self, Adam};
 use super::random_masks::random_masks;
+use super::regions::Regions;
 use super::step::{
     DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Snapshot, StepOutcome, kept_middles, on_device,
     random_head,
@@ -212,19 +213,19 @@ impl TapeLearner {
         let host = |tensor: &Tensor<4>| tensor.to_data().iter::<f32>().collect::<Vec<_>>();
         let features = self.features(&part.noised, &part.timesteps, &part.classes);
         let logits = self.network.mask_network.mask_logits(&features);
-        let share = competition::share(competition, chance);
-        let foreground = Foreground::new(&host(&logits), pixels, share, temperature);
+        let shares = competition::shares(competition, self.model.regions, chance);
+        let regions = Regions::new(&host(&logits), pixels, &shares, temperature);
         let schedule = NoiseSchedule::new(&self.model.schedule);
-        let branches = Branches::new(part, &foreground, competition, &schedule, chance);
+        let branches = Branches::new(part, &regions, competition, &schedule, chance);
         let features = self.features(&branches.noised, &branches.timesteps, &branches.classes);
         let predicted = self.decode_uniform(&features, branches.timesteps.len(), side);
-        let found = branches.compare(&host(&predicted), &foreground, competition);
+        let found = branches.compare(&host(&predicted), &regions, competition);
         let slopes = self.tensor(found.slopes, predicted.dims());
-        let logit_slopes = foreground.logit_slopes(found.probability_slopes, pixels);
+        let logit_slopes = regions.logit_slopes(found.mask_slopes);
         let logit_slopes = self.tensor(logit_slopes, logits.dims());
         let linear = (predicted * slopes).sum() + (logits * logit_slopes).sum();
         let loss = linear.clone() - linear.detach() + found.loss;
-        let masks = self.tensor(foreground.masks(pixels), [part.size, competition::REGIONS, side, side]);
+        let masks = self.tensor(regions.masks().to_vec(), [part.size, regions.count(), side, side]);
         (loss, Some(masks))
     }
 
