@@ -15,6 +15,7 @@
 
 pub mod blocks;
 pub mod checkpoint;
+pub mod color_model;
 pub mod config;
 pub mod device;
 pub mod embedding;

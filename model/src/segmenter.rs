@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use burn::DispatchDevice;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointSource};
+use crate::color_model::ColorModel;
 use crate::config::ModelConfig;
 use crate::device::{DeviceError, DeviceSpec, device_name};
 use crate::labels::ClassLabel;
@@ -54,6 +55,8 @@ pub struct SegmenterOptions {
     pub seed: u64,
     /// Noise draws that are averaged; the cost is proportional to it.
     pub samples: usize,
+    /// Whether pixels are judged again by the colours of the picture's regions ([`ColorModel::refine`]).
+    pub color_model: bool,
 }
 
 impl Default for SegmenterOptions {
@@ -63,6 +66,7 @@ impl Default for SegmenterOptions {
             timestep: DEFAULT_TIMESTEP,
             seed: 0,
             samples: 1,
+            color_model: true,
         }
     }
 }
@@ -175,6 +179,7 @@ pub struct Segmenter {
     info: EngineInfo,
     /// The noise of all samples for images of the size seen last, `[samples, 3, height, width]`.
     noise: Noise,
+    colors: ColorModel,
 }
 
 #[derive(Debug, Default)]
@@ -237,6 +242,7 @@ impl Segmenter {
             options: options.clone(),
             info,
             noise: Noise::default(),
+            colors: ColorModel::default(),
         };
         segmenter.condition(options)?;
         Ok(segmenter)
@@ -316,7 +322,7 @@ impl Segmenter {
             });
         }
         let length = regions * height * width;
-        Ok(masks
+        let mut maps: Vec<RegionMap> = masks
             .chunks_exact(samples * length)
             .map(|draws| RegionMap {
                 regions,
@@ -324,7 +330,13 @@ impl Segmenter {
                 height,
                 probabilities: mean(draws, length),
             })
-            .collect())
+            .collect();
+        if self.options.color_model {
+            for (image, map) in images.iter().zip(&mut maps) {
+                self.colors.refine(image, map);
+            }
+        }
+        Ok(maps)
     }
 }
 

@@ -60,15 +60,20 @@ fn masks_are_those_of_one_noised_pass() {
     let mut segmenter = segmenter(&fixture(), &SegmenterOptions::default());
     let image = image(40, 32, 1);
     for options in [
-        SegmenterOptions::default(),
+        SegmenterOptions {
+            color_model: false,
+            ..SegmenterOptions::default()
+        },
         SegmenterOptions {
             class: Some(3),
             timestep: 100,
             seed: 5,
             samples: 1,
+            color_model: false,
         },
         SegmenterOptions {
             samples: 3,
+            color_model: false,
             ..SegmenterOptions::default()
         },
     ] {

@@ -29,6 +29,8 @@ pub struct Settings {
     pub seed: u64,
     /// `samples`.
     pub samples: u32,
+    /// `color-model`.
+    pub color_model: bool,
     /// `mode`.
     pub mode: Mode,
     /// `interval`.
@@ -67,6 +69,7 @@ impl Default for Settings {
             timestep: options.timestep as u32,
             seed: options.seed,
             samples: options.samples as u32,
+            color_model: options.color_model,
             mode: Mode::default(),
             interval: 1,
             qos: true,
@@ -189,6 +192,7 @@ impl Settings {
                 timestep: self.timestep as usize,
                 seed: self.seed,
                 samples: self.samples as usize,
+                color_model: self.color_model,
             },
             class: class.map_or("none", |index| &engine.classes[index].name).into(),
             mode: self.mode,

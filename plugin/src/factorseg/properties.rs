@@ -62,6 +62,12 @@ pub(super) fn specs() -> Vec<glib::ParamSpec> {
                 .default_value(default.samples)
                 .mutable_playing()
                 .build(),
+            glib::ParamSpecBoolean::builder("color-model")
+                .nick("Color model")
+                .blurb("Judge pixels again by the colors of the frame's own regions")
+                .default_value(default.color_model)
+                .mutable_playing()
+                .build(),
             glib::ParamSpecEnum::builder_with_default("mode", default.mode)
                 .nick("Mode")
                 .blurb("When frames are segmented")
@@ -166,6 +172,7 @@ pub(super) fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
         "timestep" => settings.timestep = get(value),
         "seed" => settings.seed = get(value),
         "samples" => settings.samples = get(value),
+        "color-model" => settings.color_model = get(value),
         "mode" => settings.mode = get(value),
         "interval" => settings.interval = get(value),
         "qos" => settings.qos = get(value),
@@ -193,6 +200,7 @@ pub(super) fn get(settings: &Settings, name: &str) -> glib::Value {
         "timestep" => settings.timestep.to_value(),
         "seed" => settings.seed.to_value(),
         "samples" => settings.samples.to_value(),
+        "color-model" => settings.color_model.to_value(),
         "mode" => settings.mode.to_value(),
         "interval" => settings.interval.to_value(),
         "qos" => settings.qos.to_value(),

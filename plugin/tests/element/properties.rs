@@ -28,6 +28,7 @@ fn options_reach_the_engine_when_they_change() {
     assert_eq!((report.class.as_str(), report.timestep), ("tractor", 200));
     bench.element.set_property("seed", u64::MAX);
     bench.element.set_property("samples", 4u32);
+    bench.element.set_property("color-model", false);
     bench.element.set_property("class", "none");
     push(&mut bench);
     push(&mut bench);
@@ -41,6 +42,7 @@ fn options_reach_the_engine_when_they_change() {
         class: None,
         seed: u64::MAX,
         samples: 4,
+        color_model: false,
         ..changed.clone()
     };
     assert_eq!(*fake.options.lock().unwrap(), [default, changed, again]);
@@ -147,6 +149,7 @@ fn every_property_reads_as_it_was_written() {
         ("timestep", "77"),
         ("seed", "12345678901234567890"),
         ("samples", "3"),
+        ("color-model", "false"),
         ("mode", "latest"),
         ("interval", "5"),
         ("qos", "false"),

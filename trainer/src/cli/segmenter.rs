@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{ArgAction, Args};
 use factorseg_model::{CheckpointSource, DeviceSpec, Engine, LoadOptions, Segmenter, SegmenterOptions, find_class};
 
 use super::set_threads;
@@ -26,6 +26,9 @@ pub struct SegmenterArguments {
     /// Seed of the noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Judge pixels again by the colours of the picture's own regions
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    color_model: bool,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
@@ -43,6 +46,7 @@ impl SegmenterArguments {
             timestep: self.timestep,
             seed: self.seed,
             samples: self.samples,
+            color_model: self.color_model,
         };
         let source = CheckpointSource::from_path(self.model.clone().unwrap_or_default());
         let how = LoadOptions {

@@ -82,7 +82,8 @@ pub fn read_data_set(folder: &Path, limit: Option<usize>) -> Result<Vec<Labelled
         .collect()
 }
 
-fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+/// The files of a folder by name without ending.
+pub(super) fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder)
         .with_context(|| format!("cannot read {}; a data set holds images/ and masks/", folder.display()))?

@@ -47,6 +47,9 @@ pub struct Competition {
     /// Standard deviation of the Gaussian that gathers a pixel's evidence from its neighbourhood, as a share of the
     /// picture's side; 0: every pixel for itself.
     pub smoothing: f64,
+    /// Part of a pixel's evidence that is gathered from the pixels of like colour in the same picture, wherever they are,
+    /// instead of from its neighbourhood; 0 to 1.
+    pub colors: f64,
 }
 
 impl Default for Competition {
@@ -60,6 +63,7 @@ impl Default for Competition {
             hidden: 0.4,
             timesteps: (200, 500),
             smoothing: 0.04,
+            colors: 0.0,
         }
     }
 }
@@ -101,6 +105,12 @@ impl Competition {
             self.smoothing.to_string(),
             (0.0..=0.25).contains(&self.smoothing),
             "a share from 0 to 0.25",
+        )?;
+        check(
+            "competition.colors",
+            self.colors.to_string(),
+            (0.0..=1.0).contains(&self.colors),
+            "a part from 0 to 1",
         )
     }
 }

@@ -2,6 +2,7 @@
 //! [`Competition`]. Everything but the network itself, on the CPU, for every device; [`super::regions`] makes the masks.
 
 use factorseg_model::NoiseSchedule;
+use factorseg_model::color_model::ColorHistogram;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -58,6 +59,8 @@ pub struct Branches {
     noise: Vec<f32>,
     /// Whether a pixel is hidden, `[images, pixels]`.
     hidden: Vec<bool>,
+    /// Colour of each pixel of the clean picture, `[images, pixels]`; empty where nobody asks.
+    colors: Vec<u16>,
 }
 
 impl Branches {
@@ -83,6 +86,8 @@ impl Branches {
         normal(chance, part.noised.len(), &mut noise);
         let mut noised = Vec::with_capacity(regions.count() * part.noised.len());
         normal(chance, regions.count() * part.noised.len(), &mut noised);
+        let mut clean_picture = vec![0.0; 3 * pixels];
+        let mut colors = Vec::new();
         for image in 0..images {
             let (image_part, noise_part) = schedule.mix(part.timesteps[image] as usize);
             let (hidden_image, hidden_noise) = schedule.mix(timesteps[image] as usize);
@@ -91,6 +96,7 @@ impl Branches {
                     let at = (image * 3 + channel) * pixels + pixel;
                     // The clean picture, from the noise that the mask generator's input was made with.
                     let clean = (f64::from(part.noised[at]) - noise_part * f64::from(part.noise[at])) / image_part;
+                    clean_picture[channel * pixels + pixel] = clean as f32;
                     let own = f64::from(noise[at]);
                     let plain = image * pixels + pixel;
                     let label = regions.label(plain);
@@ -108,6 +114,9 @@ impl Branches {
                     }
                 }
             }
+            if competition.colors > 0.0 {
+                colors.extend(ColorHistogram::cells(&clean_picture));
+            }
         }
         Self {
             noised,
@@ -115,6 +124,7 @@ impl Branches {
             classes: part.classes.repeat(regions.count()),
             noise,
             hidden,
+            colors,
         }
     }
 
@@ -151,29 +161,58 @@ impl Branches {
             let mean = places.clone().map(|at| errors[at]).sum::<f32>() / count as f32;
             places.for_each(|at| errors[at] -= mean);
         }
+        let by_color = (competition.colors > 0.0).then(|| self.gathered_by_color(&errors, count, pixels));
         let deviation = competition.smoothing * side as f64;
         if deviation > 0.0 {
             for plane in errors.chunks_exact_mut(pixels) {
                 smooth(plane, side, deviation);
             }
         }
-        let mut size = 0.0;
-        for (place, error) in errors.iter_mut().enumerate() {
-            if self.hidden[place / (count * pixels) * pixels + place % pixels] {
-                size += f64::from(error.abs());
-            } else {
-                *error = 0.0;
+        self.to_unit_size(&mut errors, count, pixels);
+        if let Some(mut by_color) = by_color {
+            self.to_unit_size(&mut by_color, count, pixels);
+            let part = competition.colors as f32;
+            for (error, by_color) in errors.iter_mut().zip(by_color) {
+                *error = (1.0 - part) * *error + part * by_color;
             }
         }
-        let unit = size + 1e-6 * total;
-        errors
-            .iter_mut()
-            .for_each(|error| *error = (f64::from(*error) / unit) as f32);
         Comparison {
             loss,
             slopes,
             mask_slopes: errors,
         }
+    }
+
+    /// Mean of `errors`, `[images, K, pixels]`, over the hidden pixels of like colour in the same picture.
+    fn gathered_by_color(&self, errors: &[f32], count: usize, pixels: usize) -> Vec<f32> {
+        let (mut sums, mut weights) = (ColorHistogram::default(), ColorHistogram::default());
+        let mut gathered = Vec::with_capacity(errors.len());
+        for (image, planes) in errors.chunks_exact(count * pixels).enumerate() {
+            let here = image * pixels..(image + 1) * pixels;
+            let (colors, hidden) = (&self.colors[here.clone()], &self.hidden[here]);
+            weights.count(colors, hidden.iter().map(|hidden| f32::from(u8::from(*hidden))));
+            for plane in planes.chunks_exact(pixels) {
+                sums.count(colors, plane.iter().copied());
+                // A colour that is hardly hidden has little to say.
+                gathered.extend(colors.iter().map(|cell| sums.at(*cell) / (weights.at(*cell) + 0.1)));
+            }
+        }
+        gathered
+    }
+
+    /// Sets the values of seen pixels to 0 and scales the others so that their sizes sum to 1.
+    fn to_unit_size(&self, values: &mut [f32], count: usize, pixels: usize) {
+        let mut size = 1e-6;
+        for (place, value) in values.iter_mut().enumerate() {
+            if self.hidden[place / (count * pixels) * pixels + place % pixels] {
+                size += f64::from(value.abs());
+            } else {
+                *value = 0.0;
+            }
+        }
+        values
+            .iter_mut()
+            .for_each(|value| *value = (f64::from(*value) / size) as f32);
     }
 }
 

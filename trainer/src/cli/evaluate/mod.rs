@@ -1,6 +1,7 @@
 //! `factorseg evaluate`.
 
 mod davis;
+mod parts;
 mod still;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ pub struct Evaluate {
 enum What {
     Still(still::Still),
     Davis(davis::Davis),
+    Parts(parts::Parts),
 }
 
 impl Evaluate {
@@ -31,6 +33,7 @@ impl Evaluate {
         match self.what {
             What::Still(still) => still.run(),
             What::Davis(davis) => davis.run(),
+            What::Parts(parts) => parts.run(),
         }
     }
 }

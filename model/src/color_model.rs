@@ -1,0 +1,314 @@
+//! The frame's own colours as a second opinion on its regions.
+//!
+//! A network that saw many pictures knows roughly where the object is; the colours of *this* picture say more exactly which
+//! pixels belong together. Each region gets a histogram of the colours that it holds, and each pixel is judged again by how
+//! typical its colour is of each region, beside what the network said. No training, no labels; a fraction of a millisecond
+//! at the network's resolution.
+
+use crate::segmenter::{InputImage, RegionMap};
+
+/// Cells of the colour cube along each of R, G and B.
+pub const CELLS: usize = 32;
+/// Cells of the whole cube.
+const CUBE: usize = CELLS * CELLS * CELLS;
+/// Standard deviation of the histograms' blur, in cells: 8 of 256 levels.
+const BLUR: f64 = 1.0;
+/// Cells on either side that the blur reaches.
+const REACH: usize = 3;
+/// The power that probabilities are raised to before colours are counted, so that undecided pixels count less.
+const SHARPNESS: i32 = 2;
+/// Weight of the network's log-probabilities.
+const NETWORK: f32 = 0.5;
+/// Weight of the colours' log-likelihoods.
+const COLORS: f32 = 2.0;
+/// Power of a region's area that its histogram is divided by: 1 would give all regions the same prior, 0 that of their areas.
+const AREA: f32 = 0.5;
+/// What a colour that a region does not hold counts, as a share of the region's pixels.
+const FLOOR: f32 = 1e-4;
+/// Standard deviation, in pixels, of the blur of the log-likelihoods over the picture.
+const SMOOTHING: f64 = 1.0;
+
+/// A blurred histogram over the colour cube; keeps its memory.
+#[derive(Clone, Debug, Default)]
+pub struct ColorHistogram {
+    cube: Vec<f32>,
+    scratch: Vec<f32>,
+}
+
+impl ColorHistogram {
+    /// The cell of each pixel of a planar RGB picture `[3, pixels]` with values from -1 to 1 (what lies outside is clamped).
+    pub fn cells(picture: &[f32]) -> Vec<u16> {
+        let pixels = picture.len() / 3;
+        let level = |value: f32| (((value + 1.0) * (CELLS as f32 / 2.0)) as usize).min(CELLS - 1);
+        (0..pixels)
+            .map(|pixel| {
+                let [r, g, b] = [0, 1, 2].map(|channel| level(picture[channel * pixels + pixel]));
+                ((r * CELLS + g) * CELLS + b) as u16
+            })
+            .collect()
+    }
+
+    /// Counts `weights` of the pixels with these cells and blurs the counts; the sum is kept.
+    ///
+    /// # Panics
+    /// If a cell did not come from [`ColorHistogram::cells`].
+    pub fn count(&mut self, cells: &[u16], weights: impl IntoIterator<Item = f32>) {
+        self.cube.clear();
+        self.cube.resize(CUBE, 0.0);
+        for (cell, weight) in cells.iter().zip(weights) {
+            self.cube[usize::from(*cell)] += weight;
+        }
+        let weights = gaussian(BLUR, REACH);
+        for stride in [1, CELLS, CELLS * CELLS] {
+            self.blur_along(stride, &weights);
+        }
+    }
+
+    /// The blurred count of a cell.
+    pub fn at(&self, cell: u16) -> f32 {
+        self.cube[usize::from(cell)]
+    }
+
+    /// Convolves along the axis whose cells lie `stride` apart, the cube mirrored at its faces.
+    fn blur_along(&mut self, stride: usize, weights: &[f32; REACH + 1]) {
+        self.scratch.clear();
+        self.scratch.resize(CUBE, 0.0);
+        let lines = self.cube.chunks_exact(stride * CELLS);
+        for (line, out) in lines.zip(self.scratch.chunks_exact_mut(stride * CELLS)) {
+            for to in 0..CELLS {
+                let out = &mut out[to * stride..][..stride];
+                for from in to as isize - REACH as isize..=(to + REACH) as isize {
+                    let weight = weights[from.abs_diff(to as isize)];
+                    let from = mirrored(from, CELLS);
+                    for (out, value) in out.iter_mut().zip(&line[from * stride..][..stride]) {
+                        *out += weight * value;
+                    }
+                }
+            }
+        }
+        std::mem::swap(&mut self.cube, &mut self.scratch);
+    }
+}
+
+/// Judges the pixels of a picture again by the colours of its regions; keeps its memory.
+#[derive(Clone, Debug, Default)]
+pub struct ColorModel {
+    histogram: ColorHistogram,
+    scores: Vec<f32>,
+    line: Vec<f32>,
+}
+
+impl ColorModel {
+    /// Sharpens `map`, the regions of `image`, by the image's colours. Probabilities stay positive and sum to 1.
+    ///
+    /// With `p` the network's probabilities, `a_k` the mean of `p_k^2 / sum_j p_j^2` (region k's area) and `h_k(c)` its share
+    /// of all pixels in the blurred cell of colour c, the new probabilities are the softmax over k of
+    /// `0.5 log p_k + 2 blur(log((h_k(c) + 1e-4 a_k) / a_k^0.5))`.
+    ///
+    /// One region, and an image of another size than the map's, are left as they are.
+    pub fn refine(&mut self, image: &InputImage, map: &mut RegionMap) {
+        let pixels = map.width * map.height;
+        if map.regions < 2 || image.data.len() != 3 * pixels || map.probabilities.len() != map.regions * pixels {
+            return;
+        }
+        let cells = ColorHistogram::cells(&image.data);
+        let sums: Vec<f32> = (0..pixels)
+            .map(|pixel| {
+                let powers = (0..map.regions).map(|k| map.probabilities[k * pixels + pixel].powi(SHARPNESS));
+                powers.sum::<f32>().max(f32::MIN_POSITIVE)
+            })
+            .collect();
+        self.scores.clear();
+        for plane in map.probabilities.chunks_exact(pixels) {
+            let sharp = plane.iter().zip(&sums).map(|(p, sum)| p.powi(SHARPNESS) / sum);
+            let area = (sharp.clone().sum::<f32>() / pixels as f32).max(f32::MIN_POSITIVE);
+            self.histogram.count(&cells, sharp);
+            let start = self.scores.len();
+            let (scale, floor, prior) = (1.0 / pixels as f32, FLOOR * area, AREA * area.ln());
+            let likelihood = |cell: &u16| (self.histogram.at(*cell) * scale + floor).ln() - prior;
+            self.scores.extend(cells.iter().map(likelihood));
+            blur(&mut self.scores[start..], map.width, &mut self.line);
+            for (score, p) in self.scores[start..].iter_mut().zip(plane) {
+                *score = COLORS * *score + NETWORK * p.max(f32::MIN_POSITIVE).ln();
+            }
+        }
+        for pixel in 0..pixels {
+            let places = (0..map.regions).map(|k| k * pixels + pixel);
+            let most = places.clone().map(|at| self.scores[at]).fold(f32::MIN, f32::max);
+            let mut sum = 0.0;
+            for at in places.clone() {
+                map.probabilities[at] = (self.scores[at] - most).exp();
+                sum += map.probabilities[at];
+            }
+            places.for_each(|at| map.probabilities[at] /= sum);
+        }
+    }
+}
+
+/// Convolves a plane of rows of `width` with a Gaussian, mirrored at the border.
+fn blur(plane: &mut [f32], width: usize, line: &mut Vec<f32>) {
+    let height = plane.len() / width;
+    let weights = gaussian(SMOOTHING, REACH);
+    line.resize(width.max(height), 0.0);
+    let mut pass = |start: usize, step: usize, length: usize| {
+        for (to, out) in line[..length].iter_mut().enumerate() {
+            *out = (to as isize - REACH as isize..=(to + REACH) as isize)
+                .map(|from| weights[from.abs_diff(to as isize)] * plane[start + mirrored(from, length) * step])
+                .sum();
+        }
+        for (at, value) in line[..length].iter().enumerate() {
+            plane[start + at * step] = *value;
+        }
+    };
+    (0..height).for_each(|row| pass(row * width, 1, width));
+    (0..width).for_each(|column| pass(column, width, height));
+}
+
+/// Weights at distances 0 to `REACH` of a Gaussian that sums to 1 over both sides.
+fn gaussian(deviation: f64, reach: usize) -> [f32; REACH + 1] {
+    let weight = |distance: usize| (-((distance * distance) as f64) / (2.0 * deviation * deviation)).exp();
+    let total: f64 = weight(0) + 2.0 * (1..=reach).map(weight).sum::<f64>();
+    std::array::from_fn(|distance| (weight(distance) / total) as f32)
+}
+
+/// `at` reflected into `0..length`, the border's own value repeated.
+fn mirrored(at: isize, length: usize) -> usize {
+    let period = 2 * length as isize;
+    let at = at.rem_euclid(period);
+    if at < length as isize {
+        at as usize
+    } else {
+        (period - 1 - at) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A red square on green, `side` pixels wide, of `[from, to)`.
+    fn square(side: usize, from: usize, to: usize) -> InputImage {
+        let inside = |pixel: usize| {
+            let (x, y) = (pixel % side, pixel / side);
+            (from..to).contains(&x) && (from..to).contains(&y)
+        };
+        let plane = |channel: usize| {
+            (0..side * side).map(move |pixel| match (channel, inside(pixel)) {
+                (0, true) | (1, false) => 0.8,
+                _ => -0.7,
+            })
+        };
+        InputImage {
+            width: side,
+            height: side,
+            data: (0..3).flat_map(plane).collect(),
+        }
+    }
+
+    fn rough(side: usize, foreground: impl Fn(usize, usize) -> f32) -> RegionMap {
+        let plane: Vec<f32> = (0..side * side).map(|at| foreground(at % side, at / side)).collect();
+        RegionMap {
+            regions: 2,
+            width: side,
+            height: side,
+            probabilities: plane.iter().map(|p| 1.0 - p).chain(plane.iter().copied()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_rough_mask_takes_the_shape_of_the_colours() {
+        let (side, image) = (32, square(32, 8, 20));
+        // A blob that lies beside the square and is twice as large.
+        let mut map = rough(side, |x, y| {
+            if (6..24).contains(&x) && (10..26).contains(&y) {
+                0.8
+            } else {
+                0.3
+            }
+        });
+        ColorModel::default().refine(&image, &mut map);
+        let foreground = &map.probabilities[side * side..];
+        for (at, p) in foreground.iter().enumerate() {
+            let (x, y) = (at % side, at / side);
+            let depth = |v: usize| {
+                if (8..20).contains(&v) {
+                    (v - 7).min(20 - v) as isize
+                } else {
+                    -1
+                }
+            };
+            // A pixel next to the edge is the blur's.
+            if depth(x) > 1 && depth(y) > 1 {
+                assert!(*p > 0.5, "{x} {y}: {p}");
+            }
+            if !(7..21).contains(&x) || !(7..21).contains(&y) {
+                assert!(*p < 0.5, "{x} {y}: {p}");
+            }
+        }
+    }
+
+    #[test]
+    fn probabilities_stay_probabilities() {
+        for regions in 1..5 {
+            let (width, height) = (12, 8);
+            let mut map = RegionMap {
+                regions,
+                width,
+                height,
+                probabilities: vec![0.0; regions * width * height],
+            };
+            // Certain ones, and a pixel that no region claims.
+            for pixel in 1..width * height {
+                map.probabilities[pixel % regions * width * height + pixel] = 1.0;
+            }
+            let image = InputImage {
+                width,
+                height,
+                data: (0..3 * width * height).map(|at| (at % 17) as f32 / 4.0 - 2.0).collect(),
+            };
+            let before = map.clone();
+            ColorModel::default().refine(&image, &mut map);
+            if regions == 1 {
+                assert_eq!(map, before);
+                continue;
+            }
+            for pixel in 0..width * height {
+                let each = (0..regions).map(|k| map.probabilities[k * width * height + pixel]);
+                assert!(each.clone().all(|p| (0.0..=1.0).contains(&p)));
+                assert!((each.sum::<f32>() - 1.0).abs() < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn without_colours_the_network_decides() {
+        let side = 16;
+        let image = InputImage {
+            width: side,
+            height: side,
+            data: vec![0.1; 3 * side * side],
+        };
+        let mut map = rough(side, |x, _| if x < 5 { 0.9 } else { 0.2 });
+        let before = map.clone();
+        ColorModel::default().refine(&image, &mut map);
+        let order = |map: &RegionMap, a: usize, b: usize| {
+            map.probabilities[side * side + a] > map.probabilities[side * side + b]
+        };
+        for at in 1..side {
+            assert_eq!(order(&map, at, 15), order(&before, at, 15));
+        }
+    }
+
+    #[test]
+    fn histograms_keep_their_sum_and_blur_alike_in_all_directions() {
+        let mut histogram = ColorHistogram::default();
+        let cells = ColorHistogram::cells(&[-1.0, 1.0, 0.01, -1.0, 1.0, 0.01, -1.0, 1.0, 0.01]);
+        assert_eq!(cells[..2], [0, (CUBE - 1) as u16]);
+        histogram.count(&cells, [1.0, 2.0, 4.0]);
+        assert!((histogram.cube.iter().sum::<f32>() - 7.0).abs() < 1e-4);
+        let middle = cells[2];
+        let steps = [1, CELLS as u16, (CELLS * CELLS) as u16].map(|step| histogram.at(middle + step));
+        assert!((steps[0] - steps[1]).abs() < 1e-6 && (steps[0] - steps[2]).abs() < 1e-6);
+        assert!(steps[0] < histogram.at(middle) && steps[0] > 0.0);
+    }
+}

@@ -1,0 +1,89 @@
+//! `factorseg evaluate parts`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::print_masks;
+use crate::cli::segmenter::{PassArguments, SegmenterArguments};
+use crate::evaluate::parts::{self, PartClass, PartScores};
+
+/// Accuracy on pictures with maps of parts, such as faces.
+///
+/// DATA is a folder with images/ and maps of the same names, whose grey values are the parts. The class that each region
+/// stands for is fitted on every fifth image; the others are scored.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example (CelebAMask-HQ's 19 parts):
+  factorseg evaluate parts celebamask_test --maps parts19 --class-of skin=1-12 --class-of hair=13 --model faces.safetensors")]
+pub struct Parts {
+    /// Folder of the data set
+    data: PathBuf,
+    /// Sub-folder with the maps
+    #[arg(long, default_value = "parts", value_name = "NAME")]
+    maps: String,
+    /// A class and the map values that belong to it; what no class names is background
+    #[arg(long = "class-of", required = true, value_name = "NAME=VALUES")]
+    classes: Vec<PartClass>,
+    #[command(flatten)]
+    segmenter: SegmenterArguments,
+    #[command(flatten)]
+    passes: PassArguments,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Use only the first images
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+impl Parts {
+    /// Runs the command.
+    pub fn run(self) -> Result<ExitCode> {
+        let mut engine = self.segmenter.load()?;
+        let passes = self.passes.passes(&engine)?;
+        let images = parts::read_data_set(&self.data, &self.maps, &self.classes, self.limit)?;
+        let report = parts::evaluate(&mut engine, &passes, &images, &self.classes)
+            .with_context(|| format!("cannot evaluate {}", self.data.display()))?;
+        if self.json {
+            println!("{}", serde_json::to_string(&report)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        let stands_for: Vec<String> = report
+            .assignment
+            .iter()
+            .enumerate()
+            .map(|(region, class)| format!("{region} {}", report.classes[*class]))
+            .collect();
+        println!(
+            "{}: {} images, regions {}; fitted on {} others",
+            self.data.display(),
+            report.scored_images,
+            stands_for.join(", "),
+            report.fitted_images
+        );
+        println!(
+            "  {:44} {:>6} {:>6}  IoU of {}",
+            "",
+            "Acc",
+            "mIoU",
+            report.classes.join(", ")
+        );
+        let line = |what: &str, scores: &PartScores| {
+            let each: Vec<String> = scores.iou.iter().map(|iou| format!("{iou:.3}")).collect();
+            println!(
+                "  {what:44} {:6.3} {:6.3}  {}",
+                scores.accuracy,
+                scores.mean_iou,
+                each.join("  ")
+            );
+        };
+        line("model, one assignment", &report.model);
+        line("best map that ignores the image, fitted", &report.same_map);
+        line("most frequent class", &report.one_class);
+        print_masks(&report.masks);
+        Ok(ExitCode::SUCCESS)
+    }
+}
