@@ -47,9 +47,9 @@ pub struct Competition {
     /// Standard deviation of the Gaussian that gathers a pixel's evidence from its neighbourhood, as a share of the
     /// picture's side; 0: every pixel for itself.
     pub smoothing: f64,
-    /// Part of a pixel's evidence that is gathered from the pixels of like colour in the same picture, wherever they are,
-    /// instead of from its neighbourhood; 0 to 1.
-    pub colors: f64,
+    /// Weight, beside the evidence, of the cross entropy between the masks and what the picture's own colours make of them
+    /// ([`factorseg_model::color_model`]). No part of the denoising objective: 0 leaves it out.
+    pub consistency: f64,
 }
 
 impl Default for Competition {
@@ -63,7 +63,7 @@ impl Default for Competition {
             hidden: 0.4,
             timesteps: (200, 500),
             smoothing: 0.04,
-            colors: 0.0,
+            consistency: 0.0,
         }
     }
 }
@@ -107,10 +107,10 @@ impl Competition {
             "a share from 0 to 0.25",
         )?;
         check(
-            "competition.colors",
-            self.colors.to_string(),
-            (0.0..=1.0).contains(&self.colors),
-            "a part from 0 to 1",
+            "competition.consistency",
+            self.consistency.to_string(),
+            (0.0..=100.0).contains(&self.consistency),
+            "a weight from 0 to 100",
         )
     }
 }

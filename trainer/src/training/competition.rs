@@ -1,8 +1,8 @@
 //! Regions compete for the picture: the branches' pictures, their losses, and what follows for the masks. See
 //! [`Competition`]. Everything but the network itself, on the CPU, for every device; [`super::regions`] makes the masks.
 
-use factorseg_model::NoiseSchedule;
-use factorseg_model::color_model::ColorHistogram;
+use factorseg_model::color_model::ColorModel;
+use factorseg_model::{InputImage, NoiseSchedule, RegionMap};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -12,6 +12,8 @@ use crate::recipe::{Competition, Sight};
 
 /// Regions that a recipe with a competition has where nothing else is said: background and foreground.
 pub const REGIONS: usize = 2;
+/// Masks below this do not make the gradient of the cross entropy steeper.
+const LEAST_MASK: f32 = 0.02;
 
 /// Shares of the regions in the next micro-batch.
 pub fn shares(competition: &Competition, regions: usize, chance: &mut ChaCha8Rng) -> Vec<f64> {
@@ -59,8 +61,8 @@ pub struct Branches {
     noise: Vec<f32>,
     /// Whether a pixel is hidden, `[images, pixels]`.
     hidden: Vec<bool>,
-    /// Colour of each pixel of the clean picture, `[images, pixels]`; empty where nobody asks.
-    colors: Vec<u16>,
+    /// The clean pictures; none where nobody asks for their colours.
+    pictures: Vec<InputImage>,
 }
 
 impl Branches {
@@ -86,9 +88,9 @@ impl Branches {
         normal(chance, part.noised.len(), &mut noise);
         let mut noised = Vec::with_capacity(regions.count() * part.noised.len());
         normal(chance, regions.count() * part.noised.len(), &mut noised);
-        let mut clean_picture = vec![0.0; 3 * pixels];
-        let mut colors = Vec::new();
+        let mut pictures = Vec::new();
         for image in 0..images {
+            let mut clean_picture = Vec::with_capacity(3 * pixels);
             let (image_part, noise_part) = schedule.mix(part.timesteps[image] as usize);
             let (hidden_image, hidden_noise) = schedule.mix(timesteps[image] as usize);
             for channel in 0..3 {
@@ -96,7 +98,7 @@ impl Branches {
                     let at = (image * 3 + channel) * pixels + pixel;
                     // The clean picture, from the noise that the mask generator's input was made with.
                     let clean = (f64::from(part.noised[at]) - noise_part * f64::from(part.noise[at])) / image_part;
-                    clean_picture[channel * pixels + pixel] = clean as f32;
+                    clean_picture.push(clean as f32);
                     let own = f64::from(noise[at]);
                     let plain = image * pixels + pixel;
                     let label = regions.label(plain);
@@ -114,8 +116,12 @@ impl Branches {
                     }
                 }
             }
-            if competition.colors > 0.0 {
-                colors.extend(ColorHistogram::cells(&clean_picture));
+            if competition.consistency > 0.0 {
+                pictures.push(InputImage {
+                    width: side,
+                    height: side,
+                    data: clean_picture,
+                });
             }
         }
         Self {
@@ -124,7 +130,7 @@ impl Branches {
             classes: part.classes.repeat(regions.count()),
             noise,
             hidden,
-            colors,
+            pictures,
         }
     }
 
@@ -161,7 +167,6 @@ impl Branches {
             let mean = places.clone().map(|at| errors[at]).sum::<f32>() / count as f32;
             places.for_each(|at| errors[at] -= mean);
         }
-        let by_color = (competition.colors > 0.0).then(|| self.gathered_by_color(&errors, count, pixels));
         let deviation = competition.smoothing * side as f64;
         if deviation > 0.0 {
             for plane in errors.chunks_exact_mut(pixels) {
@@ -169,11 +174,10 @@ impl Branches {
             }
         }
         self.to_unit_size(&mut errors, count, pixels);
-        if let Some(mut by_color) = by_color {
-            self.to_unit_size(&mut by_color, count, pixels);
-            let part = competition.colors as f32;
-            for (error, by_color) in errors.iter_mut().zip(by_color) {
-                *error = (1.0 - part) * *error + part * by_color;
+        if competition.consistency > 0.0 {
+            let weight = competition.consistency as f32;
+            for (error, slope) in errors.iter_mut().zip(self.consistency_slopes(regions, side)) {
+                *error += weight * slope;
             }
         }
         Comparison {
@@ -183,21 +187,26 @@ impl Branches {
         }
     }
 
-    /// Mean of `errors`, `[images, K, pixels]`, over the hidden pixels of like colour in the same picture.
-    fn gathered_by_color(&self, errors: &[f32], count: usize, pixels: usize) -> Vec<f32> {
-        let (mut sums, mut weights) = (ColorHistogram::default(), ColorHistogram::default());
-        let mut gathered = Vec::with_capacity(errors.len());
-        for (image, planes) in errors.chunks_exact(count * pixels).enumerate() {
-            let here = image * pixels..(image + 1) * pixels;
-            let (colors, hidden) = (&self.colors[here.clone()], &self.hidden[here]);
-            weights.count(colors, hidden.iter().map(|hidden| f32::from(u8::from(*hidden))));
-            for plane in planes.chunks_exact(pixels) {
-                sums.count(colors, plane.iter().copied());
-                // A colour that is hardly hidden has little to say.
-                gathered.extend(colors.iter().map(|cell| sums.at(*cell) / (weights.at(*cell) + 0.1)));
-            }
+    /// Gradient by the masks of the mean cross entropy between them and what the pictures' colours make of them, which stays
+    /// as it is.
+    fn consistency_slopes(&self, regions: &Regions, side: usize) -> Vec<f32> {
+        let (count, pixels) = (regions.count(), side * side);
+        let mut model = ColorModel::default();
+        let total = self.hidden.len() as f32;
+        let mut slopes = Vec::with_capacity(regions.masks().len());
+        for (masks, picture) in regions.masks().chunks_exact(count * pixels).zip(&self.pictures) {
+            let mut map = RegionMap {
+                regions: count,
+                width: side,
+                height: side,
+                probabilities: masks.to_vec(),
+            };
+            model.refine(picture, &mut map);
+            // The same for all regions of a pixel changes nothing, so that what agrees has no gradient.
+            let slope = |(p, q): (&f32, &f32)| (p - q) / (p.max(LEAST_MASK) * total);
+            slopes.extend(masks.iter().zip(&map.probabilities).map(slope));
         }
-        gathered
+        slopes
     }
 
     /// Sets the values of seen pixels to 0 and scales the others so that their sizes sum to 1.
