@@ -150,7 +150,7 @@ fn a_competition_resumes_with_the_same_bits_and_names_its_foreground() {
     let recipe = common::RECIPE.replace(competition[0], competition[1]);
     assert_ne!(recipe, common::RECIPE);
     scratch.write("recipe.toml", recipe);
-    let refused = scratch.train("three", &["--regions", "3"]).output().unwrap();
+    let refused = scratch.train("one", &["--regions", "1"]).output().unwrap();
     let message = String::from_utf8_lossy(&refused.stderr);
     assert!(
         !refused.status.success() && message.contains("use --regions 2"),

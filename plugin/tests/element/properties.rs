@@ -173,7 +173,7 @@ fn every_property_reads_as_it_was_written() {
         .filter(|property| property.owner_type() == element.type_())
         .filter(|property| property.flags().contains(gst::glib::ParamFlags::WRITABLE))
         .count();
-    assert_eq!(writable, 20, "a property is missing above");
+    assert_eq!(writable, 21, "a property is missing above");
 }
 
 #[test]

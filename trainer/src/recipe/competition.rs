@@ -47,9 +47,10 @@ pub struct Competition {
     /// Standard deviation of the Gaussian that gathers a pixel's evidence from its neighbourhood, as a share of the
     /// picture's side; 0: every pixel for itself.
     pub smoothing: f64,
-    /// Weight, beside the evidence, of the cross entropy between the masks and what the picture's own colours make of them
-    /// ([`factorseg_model::color_model`]). No part of the denoising objective: 0 leaves it out.
-    pub consistency: f64,
+    /// Whether the masks pass through the color model ([`factorseg_model::color_model`]) before the branches see them, as they do
+    /// when a finished model segments: the mask generator then learns where things are, and the picture's colours say
+    /// how far they reach.
+    pub colors: bool,
 }
 
 impl Default for Competition {
@@ -63,7 +64,7 @@ impl Default for Competition {
             hidden: 0.4,
             timesteps: (200, 500),
             smoothing: 0.04,
-            consistency: 0.0,
+            colors: false,
         }
     }
 }
@@ -105,12 +106,6 @@ impl Competition {
             self.smoothing.to_string(),
             (0.0..=0.25).contains(&self.smoothing),
             "a share from 0 to 0.25",
-        )?;
-        check(
-            "competition.consistency",
-            self.consistency.to_string(),
-            (0.0..=100.0).contains(&self.consistency),
-            "a weight from 0 to 100",
         )
     }
 }

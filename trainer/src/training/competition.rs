@@ -12,8 +12,6 @@ use crate::recipe::{Competition, Sight};
 
 /// Regions that a recipe with a competition has where nothing else is said: background and foreground.
 pub const REGIONS: usize = 2;
-/// Masks below this do not make the gradient of the cross entropy steeper.
-const LEAST_MASK: f32 = 0.02;
 
 /// Shares of the regions in the next micro-batch.
 pub fn shares(competition: &Competition, regions: usize, chance: &mut ChaCha8Rng) -> Vec<f64> {
@@ -28,6 +26,44 @@ pub fn shares(competition: &Competition, regions: usize, chance: &mut ChaCha8Rng
             .collect()
     };
     with_foreground(foreground, &parts)
+}
+
+/// The masks of a micro-batch from the mask generator's logits `[images, K, pixels]`.
+pub fn regions(
+    part: &MicroBatch,
+    logits: &[f32],
+    competition: &Competition,
+    shares: &[f64],
+    temperature: f64,
+    schedule: &NoiseSchedule,
+) -> Regions {
+    let pixels = part.noised.len() / (3 * part.size);
+    let regions = Regions::new(logits, pixels, shares, temperature);
+    if !competition.colors {
+        return regions;
+    }
+    let side = pixels.isqrt();
+    let mut colors = ColorModel::default();
+    regions.refined(shares, |image, masks| {
+        let (image_part, noise_part) = schedule.mix(part.timesteps[image] as usize);
+        let here = 3 * image * pixels..3 * (image + 1) * pixels;
+        let noised = part.noised[here.clone()].iter().zip(&part.noise[here]);
+        let clean =
+            |(x_t, noise): (&f32, &f32)| ((f64::from(*x_t) - noise_part * f64::from(*noise)) / image_part) as f32;
+        let picture = InputImage {
+            width: side,
+            height: side,
+            data: noised.map(clean).collect(),
+        };
+        let mut map = RegionMap {
+            regions: shares.len(),
+            width: side,
+            height: side,
+            probabilities: masks,
+        };
+        colors.refine(&picture, &mut map);
+        map.probabilities
+    })
 }
 
 /// Shares of the regions in the head of a finished model.
@@ -61,8 +97,6 @@ pub struct Branches {
     noise: Vec<f32>,
     /// Whether a pixel is hidden, `[images, pixels]`.
     hidden: Vec<bool>,
-    /// The clean pictures; none where nobody asks for their colours.
-    pictures: Vec<InputImage>,
 }
 
 impl Branches {
@@ -88,9 +122,7 @@ impl Branches {
         normal(chance, part.noised.len(), &mut noise);
         let mut noised = Vec::with_capacity(regions.count() * part.noised.len());
         normal(chance, regions.count() * part.noised.len(), &mut noised);
-        let mut pictures = Vec::new();
         for image in 0..images {
-            let mut clean_picture = Vec::with_capacity(3 * pixels);
             let (image_part, noise_part) = schedule.mix(part.timesteps[image] as usize);
             let (hidden_image, hidden_noise) = schedule.mix(timesteps[image] as usize);
             for channel in 0..3 {
@@ -98,7 +130,6 @@ impl Branches {
                     let at = (image * 3 + channel) * pixels + pixel;
                     // The clean picture, from the noise that the mask generator's input was made with.
                     let clean = (f64::from(part.noised[at]) - noise_part * f64::from(part.noise[at])) / image_part;
-                    clean_picture.push(clean as f32);
                     let own = f64::from(noise[at]);
                     let plain = image * pixels + pixel;
                     let label = regions.label(plain);
@@ -116,13 +147,6 @@ impl Branches {
                     }
                 }
             }
-            if competition.consistency > 0.0 {
-                pictures.push(InputImage {
-                    width: side,
-                    height: side,
-                    data: clean_picture,
-                });
-            }
         }
         Self {
             noised,
@@ -130,7 +154,6 @@ impl Branches {
             classes: part.classes.repeat(regions.count()),
             noise,
             hidden,
-            pictures,
         }
     }
 
@@ -174,39 +197,11 @@ impl Branches {
             }
         }
         self.to_unit_size(&mut errors, count, pixels);
-        if competition.consistency > 0.0 {
-            let weight = competition.consistency as f32;
-            for (error, slope) in errors.iter_mut().zip(self.consistency_slopes(regions, side)) {
-                *error += weight * slope;
-            }
-        }
         Comparison {
             loss,
             slopes,
             mask_slopes: errors,
         }
-    }
-
-    /// Gradient by the masks of the mean cross entropy between them and what the pictures' colours make of them, which stays
-    /// as it is.
-    fn consistency_slopes(&self, regions: &Regions, side: usize) -> Vec<f32> {
-        let (count, pixels) = (regions.count(), side * side);
-        let mut model = ColorModel::default();
-        let total = self.hidden.len() as f32;
-        let mut slopes = Vec::with_capacity(regions.masks().len());
-        for (masks, picture) in regions.masks().chunks_exact(count * pixels).zip(&self.pictures) {
-            let mut map = RegionMap {
-                regions: count,
-                width: side,
-                height: side,
-                probabilities: masks.to_vec(),
-            };
-            model.refine(picture, &mut map);
-            // The same for all regions of a pixel changes nothing, so that what agrees has no gradient.
-            let slope = |(p, q): (&f32, &f32)| (p - q) / (p.max(LEAST_MASK) * total);
-            slopes.extend(masks.iter().zip(&map.probabilities).map(slope));
-        }
-        slopes
     }
 
     /// Sets the values of seen pixels to 0 and scales the others so that their sizes sum to 1.

@@ -13,7 +13,6 @@ use super::competition::{self, Branches};
 use super::ema::Average;
 use super::masks::gumbel;
 use super::random_masks::random_masks;
-use super::regions::Regions;
 use super::shaping::{self, Volume};
 use super::step::{
     DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Snapshot, StepOutcome, kept_middles, random_head,
@@ -257,7 +256,6 @@ impl NativeLearner {
         last_masks: &mut Option<MaskBatch>,
     ) -> Result<f64, KernelError> {
         let network = &mut self.network;
-        let pixels = network.options().height * network.options().width;
         let encode = |network: &mut TrainingNetwork, pictures: &[f32], timesteps: &[i32], classes: &[i32]| {
             let timesteps: Vec<f32> = timesteps.iter().map(|timestep| *timestep as f32).collect();
             network.encode(pictures, &timesteps, (!classes.is_empty()).then_some(classes))
@@ -265,7 +263,8 @@ impl NativeLearner {
         timing::start();
         encode(network, &part.noised, &part.timesteps, &part.classes)?;
         let shares = competition::shares(competition, self.regions, chance);
-        let regions = Regions::new(network.mask_logits(), pixels, &shares, temperature);
+        let logits = network.mask_logits();
+        let regions = competition::regions(part, logits, competition, &shares, temperature, &self.schedule);
         let branches = Branches::new(part, &regions, competition, &self.schedule, chance);
         // The masks' gradient comes from the branches, whose pass follows: the encoder's features are computed again.
         encode(network, &branches.noised, &branches.timesteps, &branches.classes)?;

@@ -23,6 +23,8 @@ pub struct Regions {
     temperature: f32,
     count: usize,
     pixels: usize,
+    /// What the masks were made from, if these are refined ones.
+    origin: Option<Box<Regions>>,
 }
 
 impl Regions {
@@ -46,7 +48,21 @@ impl Regions {
             temperature,
             count,
             pixels,
+            origin: None,
         }
+    }
+
+    /// The regions that `refine` makes of each image's masks `[K, pixels]`, with the same shares. The gradient passes it as
+    /// if it changed nothing.
+    pub fn refined(self, shares: &[f64], mut refine: impl FnMut(usize, Vec<f32>) -> Vec<f32>) -> Self {
+        let images = self.masks.chunks_exact(self.count * self.pixels).enumerate();
+        let logits: Vec<f32> = images
+            .flat_map(|(image, masks)| refine(image, masks.to_vec()))
+            .map(|mask| mask.max(f32::MIN_POSITIVE).ln())
+            .collect();
+        let mut refined = Self::new(&logits, self.pixels, shares, f64::from(self.temperature));
+        refined.origin = Some(Box::new(self));
+        refined
     }
 
     /// The masks, `[images, K, pixels]`: positive, and 1 together.
@@ -79,6 +95,12 @@ impl Regions {
                 }
             }
         }
+        self.origin.as_deref().unwrap_or(self).through_head(slopes)
+    }
+
+    /// From the gradient by z to that by the logits.
+    fn through_head(&self, mut slopes: Vec<f32>) -> Vec<f32> {
+        let (count, pixels) = (self.count, self.pixels);
         self.through_scale(&mut slopes);
         self.through_offsets(&mut slopes);
         // Through the mean over the regions.

@@ -11,7 +11,6 @@ use super::gradients::Gradients;
 use super::masks::{gumbel, shape_masks};
 use super::optimizer::{self, Adam};
 use super::random_masks::random_masks;
-use super::regions::Regions;
 use super::step::{
     DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Snapshot, StepOutcome, kept_middles, on_device,
     random_head,
@@ -214,8 +213,8 @@ impl TapeLearner {
         let features = self.features(&part.noised, &part.timesteps, &part.classes);
         let logits = self.network.mask_network.mask_logits(&features);
         let shares = competition::shares(competition, self.model.regions, chance);
-        let regions = Regions::new(&host(&logits), pixels, &shares, temperature);
         let schedule = NoiseSchedule::new(&self.model.schedule);
+        let regions = competition::regions(part, &host(&logits), competition, &shares, temperature, &schedule);
         let branches = Branches::new(part, &regions, competition, &schedule, chance);
         let features = self.features(&branches.noised, &branches.timesteps, &branches.classes);
         let predicted = self.decode_uniform(&features, branches.timesteps.len(), side);
