@@ -50,7 +50,8 @@
 //!
 //! ## From mask to picture
 //!
-//! Masks are as small as the network's input. `refine=none` interpolates them bilinearly; `refine=guided` moves
+//! Each region of a mask gets a histogram of the frame's colours in it, and `color-model` judges every pixel again by how
+//! typical its colour is of each. Masks are as small as the network's input. `refine=none` interpolates them bilinearly; `refine=guided` moves
 //! their edges to those of the frame by a guided filter. Soft masks of a model that is not sure can be hardened
 //! with `sharpness`, and calmed over time with `smoothing`, which follows where masks differ and blends where they
 //! agree. `foreground-regions` says which regions are the object.
