@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! cargo run --release -p gst-plugin-factorseg --example cost
+//! cargo run --release -p gst-plugin-factorseg --example cost -- all         # every format, not five alone
+//! cargo run --release -p gst-plugin-factorseg --example cost -- portable    # without AVX2
 //! ```
 
 use std::time::{Duration, Instant};
@@ -12,14 +14,16 @@ use gstfactorseg::blend::Blender;
 use gstfactorseg::contour;
 use gstfactorseg::draw::Painter;
 use gstfactorseg::guided::{self, Refiner};
-use gstfactorseg::layout::{Layout, Plane, PlaneMut};
+use gstfactorseg::layout::{FORMATS, Layout, Plane, PlaneMut};
 use gstfactorseg::overlay::{self, PALETTE, rgb};
 use gstfactorseg::render::{Picture, render};
 use gstfactorseg::sample::Sampler;
+use gstfactorseg::simd;
 use gstreamer_video::{VideoFormat, VideoInfo};
 
 const SIZES: [(&str, u32, u32); 3] = [("480p", 854, 480), ("1080p", 1920, 1080), ("4K", 3840, 2160)];
-const FORMATS: [VideoFormat; 5] = [
+/// One of each kind.
+const KINDS: [VideoFormat; 5] = [
     VideoFormat::I420,
     VideoFormat::Nv12,
     VideoFormat::Rgb,
@@ -88,6 +92,14 @@ fn thread_time() -> Duration {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     gstreamer::init()?;
+    let mut formats = &KINDS[..];
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "all" => formats = &FORMATS,
+            "portable" => simd::use_portable(true),
+            other => return Err(format!("`{other}` is neither `all` nor `portable`").into()),
+        }
+    }
     println!(
         "| size | format | sample | tint, all | tint, object | foreground | blur-background | contour | guided tint, object | mask: labels | mask: foreground |"
     );
@@ -98,7 +110,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (grid_width, grid_height) = (112, 64);
         let full = full_map(grid_width, grid_height);
         let object = object_map(grid_width, grid_height);
-        for format in FORMATS {
+        for &format in formats {
             let info = VideoInfo::builder(format, width, height).build()?;
             let layout = Layout::new(&info);
             let mut frame: Vec<(Vec<u8>, usize)> = (0..layout.planes)

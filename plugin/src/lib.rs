@@ -33,7 +33,7 @@ pub mod pool;
 pub mod render;
 pub mod sample;
 pub mod settings;
-mod simd;
+pub mod simd;
 pub mod worker;
 
 pub use factorseg::FactorSeg;

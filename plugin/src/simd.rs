@@ -1,5 +1,19 @@
 //! Inner loops compiled twice: for every machine, and for AVX2 where the compiler makes twice as wide vectors of
-//! the same code. Which one runs is asked of the processor.
+//! the same code. Which one runs is asked of the processor; both have the same results.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static PORTABLE: AtomicBool = AtomicBool::new(false);
+
+/// Whether the whole process leaves AVX2 aside from now on: to measure what it gains.
+pub fn use_portable(portable: bool) {
+    PORTABLE.store(portable, Ordering::Relaxed);
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx2() -> bool {
+    !PORTABLE.load(Ordering::Relaxed) && std::arch::is_x86_feature_detected!("avx2")
+}
 
 /// Defines a function whose body is also compiled for AVX2.
 macro_rules! vectorised {
@@ -15,7 +29,7 @@ macro_rules! vectorised {
                 fn avx2($($argument: $type),*) {
                     portable($($argument),*)
                 }
-                if std::arch::is_x86_feature_detected!("avx2") {
+                if $crate::simd::has_avx2() {
                     // SAFETY: the processor has AVX2.
                     return unsafe { avx2($($argument),*) };
                 }
@@ -25,3 +39,88 @@ macro_rules! vectorised {
     };
 }
 pub(crate) use vectorised;
+
+#[cfg(test)]
+mod tests {
+    use factorseg_model::RegionMap;
+    use gstreamer_video::{VideoFormat, VideoInfo};
+
+    use super::use_portable;
+    use crate::blend::Blender;
+    use crate::draw::Painter;
+    use crate::guided::{self, Refiner};
+    use crate::layout::{Layout, Plane, PlaneMut};
+    use crate::overlay;
+    use crate::sample::Sampler;
+
+    /// Samples, tints and refines one frame of noise; returns its bytes, its foreground and the network's input.
+    fn everything(format: VideoFormat) -> (Vec<Vec<u8>>, Vec<u8>, Vec<f32>) {
+        let info = VideoInfo::builder(format, 101, 67).build().unwrap();
+        let layout = Layout::new(&info);
+        let mut state = 1u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+            (state >> 24) as u8
+        };
+        let mut planes: Vec<Vec<u8>> = (0..layout.planes)
+            .map(|plane| {
+                let length = info.stride()[plane] as usize * layout.plane_size(plane).1;
+                (0..length).map(|_| noise()).collect()
+            })
+            .collect();
+        let (width, height) = (13, 9);
+        let first: Vec<f32> = (0..width * height).map(|_| f32::from(noise()) / 255.0).collect();
+        let map = RegionMap {
+            regions: 2,
+            width,
+            height,
+            probabilities: first.iter().copied().chain(first.iter().map(|p| 1.0 - p)).collect(),
+        };
+        let colors = overlay::PALETTE.map(overlay::rgb);
+        let stride = |plane: usize| info.stride()[plane] as usize;
+        let mut sampler = Sampler::new(&layout, width, height);
+        let mut foreground = Vec::new();
+        let views: Vec<Plane<'_>> = planes
+            .iter()
+            .enumerate()
+            .map(|(plane, data)| Plane {
+                data,
+                stride: stride(plane),
+            })
+            .collect();
+        let input = sampler.sample(&layout, &views).data;
+        let coarse = overlay::foreground(&map, &[true, false]);
+        let fit = guided::fit(&coarse, sampler.average(&views), width, height);
+        Refiner::default().refine(&layout, &views, &fit, &mut foreground);
+        let mut views: Vec<PlaneMut<'_>> = planes
+            .iter_mut()
+            .enumerate()
+            .map(|(plane, data)| PlaneMut {
+                data,
+                stride: stride(plane),
+            })
+            .collect();
+        let layer = overlay::tint(&map, &[true, false], &colors, 0.5, &layout);
+        Painter::default().paint(&layout, &layer, &mut views);
+        let blend = overlay::tint_blend(&map, &[true, false], &colors, 0.5, &layout);
+        Blender::default().paint(&layout, &foreground, &blend, &mut views);
+        (planes, foreground, input)
+    }
+
+    #[test]
+    fn wide_vectors_change_no_bit() {
+        gstreamer::init().unwrap();
+        for format in [
+            VideoFormat::I420,
+            VideoFormat::Nv12,
+            VideoFormat::Bgrx,
+            VideoFormat::Yuy2,
+        ] {
+            let wide = everything(format);
+            use_portable(true);
+            let portable = everything(format);
+            use_portable(false);
+            assert!(wide == portable, "{format:?}");
+        }
+    }
+}

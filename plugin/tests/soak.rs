@@ -2,7 +2,7 @@
 //! while the process must not grow.
 //!
 //! Memory that the allocator keeps for later is given back before each look, so that what remains is in use. Runs for
-//! `FACTORSEG_SOAK_SECONDS`, 30 unless told; `scripts/soak.sh` runs it for an hour.
+//! `FACTORSEG_SOAK_SECONDS`, 60 unless told; `scripts/soak.sh` runs it for an hour.
 
 use std::time::{Duration, Instant};
 
@@ -93,7 +93,7 @@ fn live(round: usize) -> u64 {
 fn memory_stays_flat() {
     gst::init().unwrap();
     gstfactorseg::plugin_register_static().unwrap();
-    let seconds = std::env::var("FACTORSEG_SOAK_SECONDS").map_or(30, |text| text.parse().unwrap());
+    let seconds = std::env::var("FACTORSEG_SOAK_SECONDS").map_or(60, |text| text.parse().unwrap());
     let total = Duration::from_secs(seconds);
     let start = Instant::now();
     let (mut rounds, mut frames) = (0, 0);

@@ -62,15 +62,23 @@ impl FactorSeg {
             .build()
     }
 
-    /// What a mask pad's buffers look like now.
-    pub(super) fn mask_info(&self, pad: &FactorSegMaskPad, format: &Format) -> gst_video::VideoInfo {
+    /// What a mask pad's buffers look like now. Regions below each other may be higher than video can be.
+    pub(super) fn mask_info(
+        &self,
+        pad: &FactorSegMaskPad,
+        format: &Format,
+    ) -> Result<gst_video::VideoInfo, gst::FlowError> {
         let regions = self.session().map_or(1, |session| session.worker.info().regions);
         let height = picture(pad.imp().format()).height(format.layout.height, regions);
         gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, format.info.width(), height as u32)
             .fps(format.info.fps())
             .par(format.info.par())
             .build()
-            .expect("a grey picture of a size that video has")
+            .map_err(|_| {
+                let text = format!("{} cannot be {} x {height} pixels", pad.name(), format.info.width());
+                self.fail(gst::StreamError::Format, &text);
+                gst::FlowError::NotNegotiated
+            })
     }
 
     /// Sends the events that must precede a buffer or the end, where they are not there yet.
@@ -109,7 +117,7 @@ impl FactorSeg {
     ) -> Result<(), gst::FlowError> {
         let masks = lock(&self.outputs).masks.clone();
         for mut output in masks {
-            let info = self.mask_info(&output.pad, format);
+            let info = self.mask_info(&output.pad, format)?;
             self.prepare_mask_pad(&output.pad, &info);
             let current = Rendered {
                 mask: mask.cloned(),

@@ -129,8 +129,8 @@ impl FactorSeg {
             gst::EventView::Gap(_) | gst::EventView::Eos(_) => {
                 let format = lock(&self.stream).format.clone();
                 for pad in self.mask_pads() {
-                    if let Some(format) = &format {
-                        self.prepare_mask_pad(&pad, &self.mask_info(&pad, format));
+                    if let Some(Ok(info)) = format.as_ref().map(|format| self.mask_info(&pad, format)) {
+                        self.prepare_mask_pad(&pad, &info);
                     }
                     if ends || format.is_some() {
                         pad.push_event(event.clone());

@@ -7,6 +7,7 @@ mod failures;
 mod formats;
 mod hostile;
 mod lifecycle;
+mod loading;
 mod masks;
 mod modes;
 mod overlap;

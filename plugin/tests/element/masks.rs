@@ -178,16 +178,7 @@ fn a_pipeline_of_masks_alone_plays_to_the_end() {
                 gst::PadProbeReturn::Ok
             }
         });
-    pipeline.set_state(gst::State::Playing).unwrap();
-    let message = pipeline
-        .bus()
-        .unwrap()
-        .timed_pop_filtered(
-            gst::ClockTime::from_seconds(10),
-            &[gst::MessageType::Eos, gst::MessageType::Error],
-        )
-        .expect("the pipeline ends");
-    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    play_to_the_end(&pipeline);
     pipeline.set_state(gst::State::Null).unwrap();
     assert_eq!(*buffers.lock().unwrap(), 10);
     assert_eq!(
@@ -199,4 +190,45 @@ fn a_pipeline_of_masks_alone_plays_to_the_end() {
             gst::EventType::Eos
         ]
     );
+}
+
+#[test]
+fn the_flows_of_all_pads_are_combined() {
+    use gst::FlowError::{Eos, Error, Flushing, NotLinked};
+    use gst::FlowSuccess::Ok as Taken;
+    // What video and mask return, and what upstream hears: the worst, but an end or a missing link only from both.
+    for (video, mask, expected) in [
+        (Ok(Taken), Ok(Taken), Ok(Taken)),
+        (Ok(Taken), Err(Eos), Ok(Taken)),
+        (Err(Eos), Ok(Taken), Ok(Taken)),
+        (Err(Eos), Err(Eos), Err(Eos)),
+        (Ok(Taken), Err(NotLinked), Ok(Taken)),
+        (Err(NotLinked), Err(NotLinked), Err(NotLinked)),
+        (Err(NotLinked), Err(Eos), Err(Eos)),
+        (Ok(Taken), Err(Error), Err(Error)),
+        (Err(Error), Ok(Taken), Err(Error)),
+        (Ok(Taken), Err(Flushing), Err(Flushing)),
+    ] {
+        for mode in ["every-frame", "latest"] {
+            let fake = Fake::new(Behaviour::Whole);
+            let mut bench = Bench::new(&fake);
+            bench.element.set_property_from_str("mode", mode);
+            let (pad, _masks) = mask_harness(&bench, "mask_0", "labels");
+            bench.set_caps(VideoFormat::Rgb, 16, 8);
+            let answers = [(bench.element.static_pad("src").unwrap(), video), (pad, mask)];
+            for (pad, answer) in answers {
+                pad.add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+                    probe.flow_res = answer;
+                    gst::PadProbeReturn::Handled
+                });
+            }
+            let info = video_info(VideoFormat::Rgb, 16, 8);
+            // A frame that waits for its mask learns it for those that follow.
+            let flows: Vec<_> = (0..4)
+                .map(|index| bench.harness.push(flat_frame(&info, index, 80)))
+                .collect();
+            assert_eq!(flows[3], expected, "{mode}, video {video:?}, mask {mask:?}: {flows:?}");
+            bench.harness.set_drop_buffers(true);
+        }
+    }
 }

@@ -144,6 +144,26 @@ fn a_still_video_has_still_masks() {
     }
 }
 
+#[test]
+fn smoothing_ends_where_the_video_is_cut() {
+    // Bright, then a little darker: smoothed it stays bright, after a discontinuity it does not.
+    for (cut, expected) in [(false, 1.0), (true, 0.0)] {
+        let element = Fake::new(Behaviour::Brightness).element();
+        element.set_property("smoothing", 0.99);
+        let mut bench = Bench::with(element);
+        bench.set_caps(VideoFormat::Gray8, 32, 16);
+        let info = video_info(VideoFormat::Gray8, 32, 16);
+        bench.harness.push_and_pull(flat_frame(&info, 0, 140)).unwrap();
+        let mut second = flat_frame(&info, 1, 120);
+        if cut {
+            second.get_mut().unwrap().set_flags(gst::BufferFlags::DISCONT);
+        }
+        let output = bench.harness.push_and_pull(second).unwrap();
+        let report = FrameReport::from_buffer(&output).unwrap();
+        assert_eq!(report.regions[0].area, expected, "cut: {cut}");
+    }
+}
+
 /// Plays 60 frames at 30 per second into a sink that drops what is more than 50 ms late. Returns (shown, dropped). The
 /// engine takes 100 ms for a frame.
 fn play_clocked(mode: &str, qos: bool) -> (u64, u64) {
@@ -172,16 +192,7 @@ fn play(fake: &Fake, mode: &str, qos: bool) -> (u64, u64) {
     let elements = [&source, &filter, element.upcast_ref(), &sink];
     pipeline.add_many(elements).unwrap();
     gst::Element::link_many(elements).unwrap();
-    pipeline.set_state(gst::State::Playing).unwrap();
-    let message = pipeline
-        .bus()
-        .unwrap()
-        .timed_pop_filtered(
-            gst::ClockTime::from_seconds(20),
-            &[gst::MessageType::Eos, gst::MessageType::Error],
-        )
-        .expect("the pipeline ends");
-    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    play_to_the_end(&pipeline);
     let stats = sink.property::<gst::Structure>("stats");
     pipeline.set_state(gst::State::Null).unwrap();
     (stats.get("rendered").unwrap(), stats.get("dropped").unwrap())

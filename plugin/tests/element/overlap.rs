@@ -32,16 +32,7 @@ fn pipeline(element: &FactorSeg, frames: i32, downstream: Duration) -> gst::Pipe
 
 fn play(pipeline: &gst::Pipeline) -> Duration {
     let start = Instant::now();
-    pipeline.set_state(gst::State::Playing).unwrap();
-    let message = pipeline
-        .bus()
-        .unwrap()
-        .timed_pop_filtered(
-            gst::ClockTime::from_seconds(60),
-            &[gst::MessageType::Eos, gst::MessageType::Error],
-        )
-        .expect("the pipeline ends");
-    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    play_to_the_end(pipeline);
     let duration = start.elapsed();
     pipeline.set_state(gst::State::Null).unwrap();
     duration
@@ -195,15 +186,7 @@ fn an_error_upstream_and_an_end_in_the_middle_leave_nothing_behind() {
             let elements = [&source, &breaking, element.upcast_ref(), &sink];
             pipeline.add_many(elements).unwrap();
             gst::Element::link_many(elements).unwrap();
-            pipeline.set_state(gst::State::Playing).unwrap();
-            let message = pipeline
-                .bus()
-                .unwrap()
-                .timed_pop_filtered(
-                    gst::ClockTime::from_seconds(20),
-                    &[gst::MessageType::Eos, gst::MessageType::Error],
-                )
-                .expect("the pipeline ends");
+            let message = play_until_told(&pipeline);
             let ends = message.type_() == gst::MessageType::Eos;
             assert_eq!(ends, property == "eos-after", "{message:?}");
             let stats = sink.property::<gst::Structure>("stats");

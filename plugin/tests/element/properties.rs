@@ -49,6 +49,38 @@ fn options_reach_the_engine_when_they_change() {
 }
 
 #[test]
+fn another_class_while_playing_leaves_no_frame_without_a_mask() {
+    for mode in ["every-frame", "latest"] {
+        let fake = Fake::slow(Behaviour::Whole, 10);
+        let mut bench = Bench::new(&fake);
+        bench.element.set_property_from_str("mode", mode);
+        bench.set_caps(VideoFormat::I420, 64, 48);
+        let info = video_info(VideoFormat::I420, 64, 48);
+        let mut frames = 0..;
+        let mut class = |bench: &mut Bench| {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            let frame = flat_frame(&info, frames.next().unwrap(), 1);
+            let output = bench.harness.push_and_pull(frame).unwrap();
+            FrameReport::from_buffer(&output).map(|report| report.class)
+        };
+        until("there is a mask", || class(&mut bench).is_some());
+        for name in ["tabby", "tractor", "none", "tabby"] {
+            let before = class(&mut bench).expect("a mask");
+            bench.element.set_property("class", name);
+            let mut old = 0;
+            until("the class counts", || {
+                let class = class(&mut bench).expect("a gap");
+                assert!(class == name || class == before, "{class}");
+                old += usize::from(class != name);
+                class == name
+            });
+            // In `every-frame` it counts with the next frame.
+            assert!(mode == "latest" || old == 0, "{old}");
+        }
+    }
+}
+
+#[test]
 fn drawing_changes_with_the_next_frame() {
     let fake = Fake::new(Behaviour::Whole);
     let mut bench = Bench::new(&fake);
@@ -207,13 +239,7 @@ fn the_meta_survives_a_conversion_and_a_tee() {
             }
             gst::PadProbeReturn::Ok
         });
-    pipeline.set_state(gst::State::Playing).unwrap();
-    let message = pipeline.bus().unwrap().timed_pop_filtered(
-        gst::ClockTime::from_seconds(10),
-        &[gst::MessageType::Eos, gst::MessageType::Error],
-    );
-    let message = message.expect("the pipeline ends");
-    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    play_to_the_end(&pipeline);
     pipeline.set_state(gst::State::Null).unwrap();
     let reports: Vec<_> = receiver.try_iter().collect();
     assert_eq!(reports.len(), 3);

@@ -253,6 +253,21 @@ impl Drop for Bench {
     }
 }
 
+/// Plays until the stream ends or fails, whichever it is told first; the pipeline goes on playing.
+pub fn play_until_told(pipeline: &gst::Pipeline) -> gst::Message {
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+    let bus = pipeline.bus().unwrap();
+    let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &ends);
+    message.expect("the pipeline ends")
+}
+
+/// Plays to the end of the stream, which must not fail.
+pub fn play_to_the_end(pipeline: &gst::Pipeline) {
+    let message = play_until_told(pipeline);
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+}
+
 /// What an error or a warning says.
 pub fn error_text(message: &gst::Message) -> String {
     match message.view() {
