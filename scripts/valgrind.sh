@@ -10,7 +10,7 @@ command -v valgrind >/dev/null || { echo "valgrind.sh: valgrind is missing: apt-
 # Many frames, clocks and flushes take too long under valgrind, which is some fifty times slower.
 small=(masks:: formats::the_mask formats::caps_may formats::what_others formats::interlaced formats::a_buffer
     embedded::a_still embedded::two_elements overlap::a_single_frame overlap::nothing_overtakes properties::drawing properties::options
-    failures::a_missing failures::a_model lifecycle::an_end lifecycle::a_flush lifecycle::no_mask hostile::whole)
+    failures::a_missing failures::a_model loading:: lifecycle::an_end lifecycle::a_flush lifecycle::no_mask hostile::whole)
 (($#)) && small=("$@")
 
 binaries=$(cargo test --release --locked --package gst-plugin-factorseg --lib --test element --no-run 2>&1 |
