@@ -96,7 +96,6 @@ fn the_device_is_told_in_the_statistics_and_once_in_the_log() {
             }
         }
     });
-    gst::log::remove_default_log_function();
     gst::log::set_threshold_for_name("factorseg", gst::DebugLevel::Info);
     let element = gst::ElementFactory::make("factorseg").name("chooses").build().unwrap();
     let mut bench = Bench::with(element.downcast().unwrap());
@@ -110,7 +109,6 @@ fn the_device_is_told_in_the_statistics_and_once_in_the_log() {
     assert!(device == "cpu" || device == "cuda:0", "{device}");
     gst::log::set_threshold_for_name("factorseg", gst::DebugLevel::Error);
     gst::log::remove_log_function(function);
-    gst::log::add_default_log_function();
     let lines = lines.lock().unwrap();
     let telling = lines
         .iter()
