@@ -9,30 +9,6 @@ use std::process::Stdio;
 
 use common::{Scratch, checkpoints, expect, metrics, program, state};
 
-/// `factorseg train` on another source than the scratch folder.
-fn train(scratch: &Scratch, source: &Path, run: &str, more: &[&str]) -> std::process::Command {
-    let mut command = program();
-    command.arg("train").arg(source).arg("--run").arg(scratch.path(run));
-    command.args(common::NETWORK);
-    command.args([
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-        "--held-out",
-        "2",
-        "--sample-every",
-        "4",
-        "--seed",
-        "3",
-    ]);
-    command
-        .args(["--log-every", "1", "--recipe"])
-        .arg(scratch.path("recipe.toml"))
-        .args(more);
-    command
-}
-
 fn packed(scratch: &Scratch, size: &str) -> std::path::PathBuf {
     let out = scratch.path("data.pack");
     let mut pack = program();
@@ -51,7 +27,7 @@ fn a_pack_trains_as_its_folder_does_bit_for_bit() {
     expect(&mut scratch.train("folder", &[]), 0);
     // The training side, 16, times the recipe's crop_scale.
     let pack = packed(&scratch, "20");
-    expect(&mut train(&scratch, &pack, "packed", &[]), 0);
+    expect(&mut scratch.train_on(&pack, "packed", &[]), 0);
     let (folder, packed) = (scratch.path("folder"), scratch.path("packed"));
     assert!(state(&folder, 10) == state(&packed, 10), "the weights differ");
     let training = |run: &Path| {
@@ -71,7 +47,7 @@ fn a_pack_trains_as_its_folder_does_bit_for_bit() {
         .args(["--size", "16"]);
     expect(&mut smaller, 0);
     assert!(expect(&mut scratch.resume("packed"), 1).contains("not those that the run began with"));
-    let message = expect(&mut train(&scratch, &pack, "close", &["--steps", "2"]), 0);
+    let message = expect(&mut scratch.train_on(&pack, "close", &["--steps", "2"]), 0);
     assert!(message.contains("--size 20"), "{message}");
     let mut large = program();
     large.arg("train").arg(&pack).arg("--run").arg(scratch.path("large"));
@@ -100,7 +76,7 @@ fn shards_and_videos_train() {
             .success()
     );
     let messages = expect(
-        &mut train(&scratch, &scratch.path("data.tar"), "shards", &["--steps", "4"]),
+        &mut scratch.train_on(&scratch.path("data.tar"), "shards", &["--steps", "4"]),
         0,
     );
     assert!(messages.contains("24 images of 2 classes"), "{messages}");
@@ -117,13 +93,13 @@ fn shards_and_videos_train() {
     assert!(launch.args(description.split_whitespace()).status().unwrap().success());
     scratch.write("footage/broken.mp4", b"no video");
     let frames = ["--steps", "4", "--frames-per-second", "5"];
-    let messages = expect(&mut train(&scratch, &scratch.path("footage"), "videos", &frames), 0);
+    let messages = expect(&mut scratch.train_on(&scratch.path("footage"), "videos", &frames), 0);
     assert!(
         messages.contains("skipped broken broken.mp4") && messages.contains("clip.avi: "),
         "{messages}"
     );
     assert_eq!(checkpoints(&scratch.path("videos")), [4]);
-    let message = expect(&mut train(&scratch, &scratch.path("footage"), "videos", &[]), 1);
+    let message = expect(&mut scratch.train_on(&scratch.path("footage"), "videos", &[]), 1);
     assert!(message.contains("factorseg resume"), "{message}");
     // The run holds its own data: it goes on without the videos.
     std::fs::remove_file(scratch.path("footage/clip.avi")).unwrap();

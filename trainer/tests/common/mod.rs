@@ -105,25 +105,15 @@ impl Scratch {
 
     /// `factorseg train` on the scratch data with the smallest network, not started yet.
     pub fn train(&self, run: &str, more: &[&str]) -> Command {
+        self.train_on(&self.path("data"), run, more)
+    }
+
+    /// The same on another source.
+    pub fn train_on(&self, source: &Path, run: &str, more: &[&str]) -> Command {
         let mut command = program();
-        command
-            .arg("train")
-            .arg(self.path("data"))
-            .arg("--run")
-            .arg(self.path(run))
-            .args(NETWORK);
-        command.args([
-            "--device",
-            "cpu",
-            "--threads",
-            "1",
-            "--held-out",
-            "2",
-            "--sample-every",
-            "4",
-            "--seed",
-            "3",
-        ]);
+        command.arg("train").arg(source).arg("--run").arg(self.path(run));
+        command.args(NETWORK);
+        command.args("--device cpu --threads 1 --held-out 2 --sample-every 4 --seed 3".split(' '));
         if !more.contains(&"--log-every") {
             command.args(["--log-every", "1"]);
         }
