@@ -58,19 +58,24 @@ done
 echo >>"$table"
 echo "Training:" >>"$table"
 echo >>"$table"
-echo "| network | batch | images/s | input wait | forward | backward | peak host memory |" >>"$table"
-echo "|---|---|---|---|---|---|---|" >>"$table"
+echo "| network | precision | batch | images/s | input wait | forward | backward | peak host memory |" >>"$table"
+echo "|---|---|---|---|---|---|---|---|" >>"$table"
+# The CPU's kernels train in 32 bits.
+precisions="f32 bf16"
+[[ $device == cpu ]] && precisions=f32
 for preset in "${presets[@]}"; do
-    log=$out/train-$preset
-    if line=$("$FACTORSEG" bench train --preset "$preset" --device "$device" --batch-size "${TRAIN_BATCH:-128}" --steps "${TRAIN_STEPS:-10}" \
-        --json 2>"$log.log"); then
-        echo "$line" >"$log.json"
-        echo "| $preset | ${TRAIN_BATCH:-128} | $(field images_per_second "$line") | $(field input_wait "$line") | $(field forward "$line") |" \
-            "$(field backward "$line") | $(field peak_memory_bytes "$line") |" >>"$table"
-    else
-        echo "| $preset | | failed: $(tail -n 1 "$log.log") | | | | |" >>"$table"
-        status=1
-    fi
+    for precision in $precisions; do
+        log=$out/train-$preset-$precision
+        if line=$("$FACTORSEG" bench train --preset "$preset" --device "$device" --precision "$precision" \
+            --batch-size "${TRAIN_BATCH:-128}" --steps "${TRAIN_STEPS:-10}" --json 2>"$log.log"); then
+            echo "$line" >"$log.json"
+            echo "| $preset | $precision | ${TRAIN_BATCH:-128} | $(field images_per_second "$line") | $(field input_wait "$line") |" \
+                "$(field forward "$line") | $(field backward "$line") | $(field peak_memory_bytes "$line") |" >>"$table"
+        else
+            echo "| $preset | $precision | | failed: $(tail -n 1 "$log.log") | | | | |" >>"$table"
+            status=1
+        fi
+    done
 done
 nvidia-smi --query-gpu=name,memory.used,memory.total --format=csv >"$out/memory.csv" 2>/dev/null || true
 

@@ -146,8 +146,16 @@ pub fn map_values<B: Backend, M: Module<B>>(module: M, map: impl FnMut(&str, &[u
     })
 }
 
+/// Casts a network's weights to another type of floating point, but those of norms and of the conditioning on timestep and
+/// class, which are computed in 32 bits. On a gradient tape the cast is part of the tape.
+pub fn cast_weights<B: Backend, M: Module<B>>(network: M, dtype: FloatDType) -> M {
+    cast_values(network, dtype, |name| {
+        !(name.contains("norm") || name.starts_with("time_embedding") || name.starts_with("class_embedding"))
+    })
+}
+
 /// Casts the parameters whose name `chosen` likes to another type of floating point.
-pub(crate) fn cast_values<B: Backend, M: Module<B>>(module: M, dtype: FloatDType, chosen: impl Fn(&str) -> bool) -> M {
+fn cast_values<B: Backend, M: Module<B>>(module: M, dtype: FloatDType, chosen: impl Fn(&str) -> bool) -> M {
     struct Cast<F> {
         path: Path,
         dtype: FloatDType,

@@ -14,7 +14,7 @@ use crate::device::Runtime;
 use crate::embedding::Conditioning;
 use crate::factorized::MaskNetwork;
 use crate::load::Precision;
-use crate::parameters::{cast_values, parameter_specs};
+use crate::parameters::{cast_weights, parameter_specs};
 
 /// A loaded network that turns noised images into masks.
 pub(crate) trait MaskPass: Send {
@@ -49,10 +49,7 @@ impl BurnPass {
             Precision::Bf16 => FloatDType::BF16,
         };
         if dtype != FloatDType::F32 {
-            // The conditioning runs once and the norms are computed in 32 bits, so both keep their weights.
-            network = cast_values(network, dtype, |name| {
-                !(name.contains("norm") || name.starts_with("time_embedding") || name.starts_with("class_embedding"))
-            });
+            network = cast_weights(network, dtype);
         }
         Ok(Self {
             network,

@@ -182,3 +182,103 @@ fn a_competition_resumes_with_the_same_bits_and_names_its_foreground() {
     let description: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(description["info"]["foreground_regions"], serde_json::json!([1]));
 }
+
+/// The steps of the log's checkpoint lines, in the order of their rank: the last one is the best.
+fn ranked(run: &Path) -> Vec<u64> {
+    let lines = metrics(run).into_iter().filter(|line| line["kind"] == "checkpoint");
+    let best = lines.filter(|line| line["best"].as_bool().unwrap());
+    best.map(|line| line["step"].as_u64().unwrap()).collect()
+}
+
+/// A recipe of one phase whose loss on pictures it has never seen falls first, then rises: the second half of the steps is
+/// far too fast.
+const OVERSHOOTING: &str = r#"
+name = "overshooting"
+batch_size = 4
+ema_rate = 0.0
+[[phases]]
+name = "only"
+steps = 12
+timesteps = [1, 1000]
+learning_rate = 2e-3
+final_learning_rate = 0.9
+mask_head = "uniform"
+"#;
+
+#[test]
+fn the_best_checkpoint_is_kept_beside_the_newest_and_survives_kill_9() {
+    let scratch = Scratch::new();
+    scratch.write("recipe.toml", OVERSHOOTING);
+    let options = ["--save-every", "1", "--keep", "1"];
+    let messages = expect(&mut scratch.train("whole", &options), 0);
+    let whole = scratch.path("whole");
+    let best = *ranked(&whole).last().unwrap();
+    assert!(best < 12, "the recipe was to end worse than it was");
+    assert_eq!(checkpoints(&whole), [best, 12]);
+    assert!(
+        messages.contains(&format!("best.safetensors of step {best}")),
+        "{messages}"
+    );
+    let model = |run: &Path, step: u64| {
+        std::fs::read(run.join(format!("checkpoints/step-{step:09}/model.safetensors"))).unwrap()
+    };
+    let published = |run: &Path, name: &str| std::fs::read(run.join(name)).unwrap();
+    assert!(published(&whole, "best.safetensors") == model(&whole, best));
+    assert!(published(&whole, "model.safetensors") == model(&whole, 12));
+    // The best one is the one with the least loss of all that were ever written.
+    let losses: Vec<(f64, u64)> = metrics(&whole)
+        .into_iter()
+        .filter(|line| line["kind"] == "checkpoint")
+        .map(|line| (line["loss"].as_f64().unwrap(), line["step"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(losses.len(), 12);
+    let least = losses.iter().copied().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+    assert_eq!(least.1, best);
+
+    let mut child = scratch
+        .train("killed", &options)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let killed = scratch.path("killed");
+    wait_for_checkpoint(&killed, &mut child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // As if the kill had come between a checkpoint and the copy of its weights.
+    scratch.write("killed/best.safetensors", b"of before");
+    expect(&mut scratch.resume("killed"), 0);
+    assert_same_run(&whole, &killed, 12);
+    assert_eq!(checkpoints(&killed), [best, 12]);
+    assert!(published(&killed, "best.safetensors") == model(&killed, best));
+
+    let export = |run: &str, code| {
+        let mut command = common::program();
+        command
+            .arg("export")
+            .arg(scratch.path(run))
+            .arg(scratch.path("out.safetensors"))
+            .arg("--best");
+        expect(&mut command, code)
+    };
+    export("whole", 0);
+    let output = common::program()
+        .args(["inspect", "--json"])
+        .arg(scratch.path("out.safetensors"))
+        .output()
+        .unwrap();
+    let description: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(description["info"]["step"], best);
+    assert!(export("data", 1).contains("no best.safetensors"));
+}
+
+#[test]
+fn no_held_out_images_no_best_checkpoint() {
+    let scratch = Scratch::new();
+    let messages = expect(
+        scratch.train("run", &["--save-every", "5"]).args(["--held-out", "0"]),
+        0,
+    );
+    assert!(!messages.contains("best:") && !scratch.path("run/best.safetensors").exists());
+    assert!(ranked(&scratch.path("run")).is_empty());
+}

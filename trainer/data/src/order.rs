@@ -21,6 +21,8 @@ pub enum Stream {
     Masks,
     /// Noise of the held-out images.
     HeldOut,
+    /// Everything random in the loss of the held-out images.
+    HeldOutLoss,
 }
 
 /// A generator for one purpose and one position of the run.
@@ -30,6 +32,14 @@ pub fn random(seed: u64, stream: Stream, position: u64) -> ChaCha8Rng {
     key[8..16].copy_from_slice(&(stream as u64).to_le_bytes());
     key[16..24].copy_from_slice(&position.to_le_bytes());
     ChaCha8Rng::from_seed(key)
+}
+
+/// A generator for part `part` of one position: parts may be computed in any order, and anywhere. The first one is
+/// [`random`]'s.
+pub fn random_part(seed: u64, stream: Stream, position: u64, part: usize) -> ChaCha8Rng {
+    let mut random = random(seed, stream, position);
+    random.set_stream(part as u64);
+    random
 }
 
 /// Turns positions of the run into image indices.

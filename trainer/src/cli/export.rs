@@ -8,16 +8,22 @@ use clap::{Args, ValueEnum};
 use factorseg_model::CheckpointSource;
 use factorseg_model::checkpoint::{Checkpoint, WeightType, save_tensors};
 
+use crate::training::run_directory::BEST;
+
 /// Write a checkpoint for use: smaller, and with its foreground named.
 ///
 /// The element draws the foreground regions of a checkpoint that names them, else all regions.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  factorseg export runs/photos photos.safetensors --foreground 1 --segmentation-only --type bf16")]
+  factorseg export runs/photos photos.safetensors --foreground 1 --segmentation-only --type bf16
+  factorseg export runs/photos photos.safetensors --best")]
 pub struct Export {
     /// Checkpoint file or run folder
     checkpoint: PathBuf,
+    /// Take the run's best checkpoint, by the loss of its held-out images, instead of the newest
+    #[arg(long)]
+    best: bool,
     /// File to write
     output: PathBuf,
     /// Regions that are the object, counted from 0 as `factorseg evaluate` prints them
@@ -41,7 +47,17 @@ enum StoredType {
 impl Export {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
-        let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path(self.checkpoint))?;
+        let mut path = self.checkpoint;
+        if self.best {
+            let run = path;
+            path = run.join(BEST);
+            ensure!(
+                path.exists(),
+                "{} has no {BEST}: --best takes the folder of a run that has held-out images (--held-out) and a checkpoint",
+                run.display()
+            );
+        }
+        let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path(path))?;
         let config = checkpoint.config().clone();
         let mut info = checkpoint.info().clone();
         if let Some(foreground) = self.foreground {

@@ -14,6 +14,7 @@ mod segment;
 mod segmenter;
 mod serve;
 mod train;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,7 @@ enum Command {
     Bench(bench::Bench),
     Serve(serve::Serve),
     Import(import::Import),
+    Worker(worker::Worker),
 }
 
 impl Command {
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Bench(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Import(command) => command.run(),
+        Command::Worker(command) => command.run(),
     };
     match result {
         Ok(code) => code,

@@ -5,15 +5,16 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use factorseg_model::DeviceSpec;
+use factorseg_model::Precision;
 
 use super::{exit_code, set_threads};
+use crate::training::parallel::DeviceList;
 use crate::training::run;
-use crate::training::run_directory::RunDirectory;
+use crate::training::run_directory::{RunDirectory, StoredPrecision};
 
 /// Go on with a run from its newest checkpoint.
 ///
-/// On the same device the run continues bit for bit as if it had never stopped.
+/// On the same devices the run continues bit for bit as if it had never stopped.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -22,9 +23,12 @@ Examples:
 pub struct Resume {
     /// Folder of the run
     run: PathBuf,
-    /// Another device: auto, cpu, cuda or cuda:N
+    /// Another device or other devices: auto, cpu, cuda, cuda:N or remote:HOST:PORT
+    #[arg(long, value_name = "DEVICE,..")]
+    device: Option<DeviceList>,
+    /// Another precision: f32, or bf16 on CUDA
     #[arg(long)]
-    device: Option<DeviceSpec>,
+    precision: Option<Precision>,
     /// Another number of CPU threads; 0: one per core
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -43,6 +47,9 @@ impl Resume {
         set_threads(threads)?;
         run::resume(&self.run, self.json, |config| {
             config.options.threads = threads;
+            if let Some(precision) = self.precision {
+                config.options.precision = StoredPrecision(precision);
+            }
             if let Some(device) = self.device {
                 config.options.device = device.to_string();
             }

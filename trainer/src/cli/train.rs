@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use factorseg_model::checkpoint::Checkpoint;
-use factorseg_model::{CheckpointSource, DeviceSpec, ModelConfig, Preset};
+use factorseg_model::{CheckpointSource, ModelConfig, Precision, Preset};
 
 use super::pack::threads;
 use super::packing::{FrameArguments, pack_with_progress};
@@ -16,7 +16,8 @@ use crate::data::dataset::DataSet;
 use crate::data::packing::PackOptions;
 use crate::data::source::Source;
 use crate::recipe::Recipe;
-use crate::training::run_directory::{DataDescription, RunConfig, RunOptions};
+use crate::training::parallel::DeviceList;
+use crate::training::run_directory::{DataDescription, RunConfig, RunOptions, StoredPrecision};
 use crate::training::{competition, run};
 
 /// Train a model on pictures or videos, without labels.
@@ -32,6 +33,7 @@ Examples:
   factorseg train photos --run runs/photos
   factorseg train footage --run runs/footage                    (videos: frames spread over their shots)
   factorseg train imagenet-64.pack --run runs/imagenet --preset paper-64 --recipe paper-imagenet --micro-batch 64
+  factorseg train photos --run runs/photos --device cuda:0,cuda:1,remote:gpu-box:7878
   factorseg recipes competition > mine.toml && factorseg train birds --run runs/birds --recipe mine.toml --steps 20000
   factorseg resume runs/photos"
 )]
@@ -98,9 +100,12 @@ pub struct Train {
 /// Options that do not change what is computed.
 #[derive(Debug, Args)]
 struct Options {
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: DeviceSpec,
+    /// auto, cpu, cuda, cuda:N or remote:HOST:PORT (a `factorseg worker`); of several, each takes its share of every batch
+    #[arg(long, default_value = "auto", value_name = "DEVICE,..")]
+    device: DeviceList,
+    /// f32, or bf16 on CUDA: bfloat16 passes with norms, softmax, loss and weights in 32 bits
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Threads of the CPU device; 0: one per core
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
@@ -125,7 +130,7 @@ struct Options {
     /// Steps between checkpoints
     #[arg(long, default_value_t = 500, value_name = "STEPS")]
     save_every: u64,
-    /// Checkpoints kept
+    /// Newest checkpoints kept; the best one stays beside them
     #[arg(long, default_value_t = 2, value_name = "N")]
     keep: usize,
 }
@@ -191,6 +196,7 @@ impl Train {
             recipe,
             options: RunOptions {
                 device: options.device.to_string(),
+                precision: StoredPrecision(options.precision),
                 threads: options.threads,
                 input_threads: options.input_threads,
                 prefetch: options.prefetch,
@@ -245,6 +251,23 @@ impl Train {
             recipe.scale_to(steps);
         }
         recipe.validate()?;
+        let devices = self.options.device.members();
+        let parts = |recipe: &Recipe| {
+            recipe
+                .batch_size
+                .div_ceil(recipe.micro_batch.unwrap_or(recipe.batch_size))
+        };
+        if parts(&recipe) < devices {
+            ensure!(
+                devices <= recipe.batch_size,
+                "--device names {devices} devices, for {} images a step",
+                recipe.batch_size
+            );
+            // Not rounded up: 4 images on 3 devices would be 2 micro-batches.
+            let size = recipe.batch_size / devices;
+            recipe.micro_batch = Some(size);
+            eprintln!("micro_batch is {size}, so that each of {devices} devices has its share of a step");
+        }
         Ok(recipe)
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use competition::{Competition, Sight};
-pub use phase::{MaskHead, MaskShaping, Normalisation, Phase, Ramp};
+pub use phase::{MaskHead, MaskShaping, NoiseWeighting, Normalisation, Phase, Ramp};
 
 /// Recipes that the program carries: name and TOML text.
 pub const BUILT_IN: [(&str, &str); 5] = [

@@ -1,5 +1,6 @@
 //! One phase of a recipe: noise levels, learning rate, and what the masks may do.
 
+use factorseg_model::NoiseSchedule;
 use serde::{Deserialize, Serialize};
 
 use super::{Competition, RecipeError};
@@ -59,6 +60,46 @@ pub enum Normalisation {
     Batch,
     /// Only the mean is taken out, over the batch and all pixels.
     BatchCentre,
+}
+
+/// How much the loss of an image counts, by its noise level. The paper's (Eq. 8) is [`NoiseWeighting::Uniform`].
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum NoiseWeighting {
+    /// All noise levels alike.
+    #[default]
+    Uniform,
+    /// Min-SNR-gamma (Hang et al. 2023) for a network that predicts the noise: `min(SNR, gamma) / SNR` with
+    /// `SNR = alpha_bar / (1 - alpha_bar)`. Low noise counts less.
+    MinSnr {
+        /// The SNR from which on an image counts less; the authors take 5.
+        gamma: f64,
+    },
+}
+
+impl NoiseWeighting {
+    /// Weight of an image at `timestep`.
+    pub fn weight(&self, schedule: &NoiseSchedule, timestep: usize) -> f64 {
+        match self {
+            Self::Uniform => 1.0,
+            Self::MinSnr { gamma } => {
+                let alpha_bar = schedule.alpha_bar(timestep);
+                // min(SNR, gamma) / SNR without dividing by an SNR of 0.
+                (gamma * (1.0 - alpha_bar) / alpha_bar).min(1.0)
+            }
+        }
+    }
+
+    /// Weights of images at their timesteps; `None` where all are 1.
+    pub fn weights(&self, schedule: &NoiseSchedule, timesteps: &[i32]) -> Option<Vec<f32>> {
+        if *self == Self::Uniform {
+            return None;
+        }
+        let weights = timesteps
+            .iter()
+            .map(|timestep| self.weight(schedule, *timestep as usize) as f32);
+        Some(weights.collect())
+    }
 }
 
 /// A value that moves through a phase, geometrically (straight on a logarithmic scale).
@@ -123,6 +164,9 @@ pub struct Phase {
     pub steps: u64,
     /// First and last timestep that are drawn (uniformly), 1-based as in Eq. 1.
     pub timesteps: (usize, usize),
+    /// How much the loss of an image counts, by its noise level.
+    #[serde(default, skip_serializing_if = "is_uniform")]
+    pub noise_weighting: NoiseWeighting,
     /// Learning rate after warm-up.
     pub learning_rate: f64,
     /// Learning rate at the end of the phase, reached on a cosine; unset: constant.
@@ -153,6 +197,10 @@ pub struct Phase {
     /// picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub competition: Option<Competition>,
+}
+
+fn is_uniform(weighting: &NoiseWeighting) -> bool {
+    *weighting == NoiseWeighting::Uniform
 }
 
 fn one() -> f64 {
@@ -218,8 +266,22 @@ impl Phase {
             (0.0..=10.0).contains(&self.masks.gumbel),
             "a number from 0 to 10",
         )?;
+        if let NoiseWeighting::MinSnr { gamma } = self.noise_weighting {
+            check(
+                "noise_weighting.min-snr.gamma",
+                gamma.to_string(),
+                gamma.is_finite() && gamma > 0.0,
+                "more than 0",
+            )?;
+        }
         if let Some(competition) = &self.competition {
             competition.validate(check)?;
+            check(
+                "noise_weighting",
+                format!("{:?} beside competition", self.noise_weighting),
+                is_uniform(&self.noise_weighting),
+                "\"uniform\" there: hidden and seen pixels of a picture have different noise levels",
+            )?;
             let plain = MaskShaping {
                 temperature: self.masks.temperature,
                 ..MaskShaping::default()
@@ -263,12 +325,14 @@ impl Phase {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use factorseg_model::ScheduleConfig;
 
     fn phase() -> Phase {
         Phase {
             name: "only".into(),
             steps: 101,
             timesteps: (1, 1000),
+            noise_weighting: NoiseWeighting::default(),
             learning_rate: 2e-4,
             final_learning_rate: None,
             warmup_steps: 0,
@@ -299,6 +363,65 @@ mod tests {
         assert_eq!(decaying.learning_rate_at(0), 2e-4);
         assert!((decaying.learning_rate_at(50) - 1e-4).abs() < 1e-12);
         assert!(decaying.learning_rate_at(100).abs() < 1e-12);
+    }
+
+    /// SNR by hand from a linear schedule of four steps with beta 0.2, 0.4, 0.6, 0.8: alpha_bar 0.8, 0.48, 0.192, 0.0384.
+    #[test]
+    fn min_snr_weights_are_the_published_formula() {
+        let schedule = NoiseSchedule::new(&ScheduleConfig {
+            timesteps: 4,
+            beta_start: 0.2,
+            beta_end: 0.8,
+            cosine_steps: None,
+        });
+        // SNR 4, 0.923077, 0.237624, 0.039933.
+        let close = |gamma: f64, expected: [f64; 4]| {
+            for (index, expected) in expected.into_iter().enumerate() {
+                let found = NoiseWeighting::MinSnr { gamma }.weight(&schedule, index + 1);
+                assert!(
+                    (found - expected).abs() < 1e-6,
+                    "gamma {gamma}, t {}: {found}",
+                    index + 1
+                );
+            }
+        };
+        close(5.0, [1.0, 1.0, 1.0, 1.0]);
+        close(2.0, [0.5, 1.0, 1.0, 1.0]);
+        close(0.1, [0.025, 0.108_333_333, 0.420_833_333, 1.0]);
+        let weights = NoiseWeighting::MinSnr { gamma: 2.0 }.weights(&schedule, &[2, 1]);
+        assert_eq!(weights, Some(vec![1.0, 0.5]));
+        assert_eq!(NoiseWeighting::Uniform.weights(&schedule, &[1, 2]), None);
+    }
+
+    #[test]
+    fn weighting_reads_as_it_is_documented() {
+        #[derive(Deserialize)]
+        struct Holder {
+            noise_weighting: NoiseWeighting,
+        }
+        let read = |text: &str| toml::from_str::<Holder>(text).map(|holder| holder.noise_weighting);
+        assert_eq!(
+            read("noise_weighting = { min-snr = { gamma = 5.0 } }"),
+            Ok(NoiseWeighting::MinSnr { gamma: 5.0 })
+        );
+        assert_eq!(read("noise_weighting = \"uniform\""), Ok(NoiseWeighting::Uniform));
+        let refused = |phase: Phase| {
+            let check = |field: &str, _: String, ok: bool, _: &'static str| match ok {
+                true => Ok(()),
+                false => Err(RecipeError::Unknown { name: field.to_owned() }),
+            };
+            phase.validate(&check).unwrap_err().to_string()
+        };
+        let weighted = |gamma| Phase {
+            noise_weighting: NoiseWeighting::MinSnr { gamma },
+            ..phase()
+        };
+        assert!(refused(weighted(0.0)).contains("min-snr.gamma"));
+        let competing = Phase {
+            competition: Some(Competition::default()),
+            ..weighted(5.0)
+        };
+        assert!(refused(competing).contains("noise_weighting"));
     }
 
     #[test]

@@ -41,6 +41,18 @@ impl Gradients {
         }
     }
 
+    /// Adds to the gradient of parameter `index`, if it takes part.
+    pub fn add_to(&mut self, index: usize, more: Tensor<1>) {
+        if let Some(sum) = self.0.get_mut(index).filter(|sum| sum.is_some()) {
+            *sum = sum.take().map(|sum| sum + more);
+        }
+    }
+
+    /// The gradient of parameter `index`, flat.
+    pub fn get(&self, index: usize) -> Option<&Tensor<1>> {
+        self.0.get(index).and_then(Option::as_ref)
+    }
+
     /// Scales all gradients so that their common norm is at most `limit`.
     pub fn clip(&mut self, limit: f64) {
         let squares = self.0.iter().flatten().map(|gradient| gradient.clone().square().sum());

@@ -17,7 +17,8 @@ pub struct HeldOut {
     /// Clean images, `[count, 3, side, side]` in -1..=1.
     pub images: Vec<f32>,
     noised: Vec<f32>,
-    classes: Vec<i32>,
+    /// Class of each image; empty in a model without classes.
+    pub classes: Vec<i32>,
     timestep: usize,
     /// Side in pixels.
     pub side: usize,
@@ -73,7 +74,12 @@ impl HeldOut {
 
     /// Mask logits of all images.
     fn logits(&self, learner: &mut Learner, network: &Network) -> Result<Volume> {
-        let values = learner.mask_logits(network, &self.noised, self.timestep, &self.classes)?;
+        let values = learner.mask_logits(
+            network,
+            &self.noised,
+            &vec![self.timestep as i32; self.count],
+            &self.classes,
+        )?;
         Ok(Volume {
             regions: values.len() / (self.count * self.side * self.side).max(1),
             values,

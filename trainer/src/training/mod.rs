@@ -1,5 +1,6 @@
 //! Algorithm 1: the training loop and everything that it keeps.
 
+pub mod best;
 pub mod competition;
 pub mod ema;
 pub mod gradients;
@@ -8,6 +9,7 @@ pub mod masks;
 pub mod monitor;
 pub mod native;
 pub mod optimizer;
+pub mod parallel;
 pub mod pictures;
 pub mod random_masks;
 pub mod regions;

@@ -15,11 +15,12 @@ use super::masks::gumbel;
 use super::random_masks::random_masks;
 use super::shaping::{self, Volume};
 use super::step::{
-    DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Snapshot, StepOutcome, kept_middles, random_head,
+    DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Slice, Snapshot, StepOutcome, kept_middles,
+    random_head,
 };
 use super::timing::{self, Part};
-use crate::data::batch::{Batch, MicroBatch};
-use crate::data::order::{Stream, random};
+use crate::data::batch::MicroBatch;
+use crate::data::order::{Stream, random, random_part};
 use crate::recipe::{AdamConfig, Competition, MaskHead, Phase, Recipe};
 
 /// Weights, their average and Adam's moments as flat vectors, all in the network's order.
@@ -144,37 +145,65 @@ impl NativeLearner {
         }
     }
 
-    /// Trains on one batch, which is step `step` of all and `phase_step` of `phase`.
+    /// The gradient of some micro-batches, in the place of any gradient from before.
     ///
     /// # Errors
-    /// If the batch does not fit the network.
-    pub fn step(
+    /// If they do not fit the network.
+    pub fn accumulate(
         &mut self,
-        batch: &Batch,
+        slice: &Slice<'_>,
         recipe: &Recipe,
         phase: &Phase,
         phase_step: u64,
     ) -> Result<StepOutcome, KernelError> {
         let temperature = phase.masks.temperature.at(phase_step, phase.steps);
-        let mut chance = random(self.seed, Stream::Masks, batch.step);
         self.network.zero_gradients();
         let (mut loss, mut masks) = (0.0, None);
-        for part in &batch.parts {
+        for (index, part) in slice.parts.iter().enumerate() {
             let weight = part.size as f64 / recipe.batch_size as f64;
+            let mut chance = random_part(self.seed, Stream::Masks, slice.step, slice.first + index);
             loss += if let Some(competition) = &phase.competition {
                 self.compete(part, competition, temperature, weight, &mut chance, &mut masks)?
             } else {
                 self.pass(part, phase, temperature, weight, &mut chance, &mut masks)?
             };
         }
-        self.update(phase, phase.learning_rate_at(phase_step), recipe.gradient_clip);
-        let rate = Average::rate_at(self.average_rate, batch.step);
-        self.math.average(&mut self.average, self.network.parameters(), rate);
-        timing::lap(Part::Optimizer);
         Ok(StepOutcome {
             loss: Loss::Known(loss as f32),
             masks: masks.filter(|_| phase.mask_head.is_learned()),
         })
+    }
+
+    /// Moves weights and average by the gradient, which ends step `step` of all and `phase_step` of `phase`.
+    pub fn apply(&mut self, step: u64, recipe: &Recipe, phase: &Phase, phase_step: u64) {
+        timing::start();
+        self.update(phase, phase.learning_rate_at(phase_step), recipe.gradient_clip);
+        let rate = Average::rate_at(self.average_rate, step);
+        self.math.average(&mut self.average, self.network.parameters(), rate);
+        timing::lap(Part::Optimizer);
+    }
+
+    /// The weights, flat, in the network's order.
+    pub fn parameters(&self) -> &[f32] {
+        self.network.parameters()
+    }
+
+    /// Takes over weights in the order of [`Self::parameters`].
+    pub fn set_parameters(&mut self, values: &[f32]) {
+        self.network.parameters_mut().copy_from_slice(values);
+    }
+
+    /// The gradient so far, in the order of [`Self::parameters`].
+    pub fn gradients(&self) -> &[f32] {
+        self.network.gradients()
+    }
+
+    /// Adds a gradient in the order of [`Self::parameters`].
+    pub fn add_gradients(&mut self, values: &[f32]) {
+        let (_, gradients) = self.network.parameters_and_gradients();
+        for (sum, value) in gradients.iter_mut().zip(values) {
+            *sum += value;
+        }
     }
 
     /// Forward and backward of one micro-batch; returns its loss times `weight`, whose gradient is added.
@@ -214,16 +243,19 @@ impl NativeLearner {
         let given = masks.as_deref().map_or(Masks::Uniform, Masks::Given);
         let predicted = network.decode(given, kept.as_deref())?;
         let scale = weight / part.noise.len() as f64;
+        let weights = phase.noise_weighting.weights(&self.schedule, &part.timesteps);
         let mut squares = 0.0;
-        let slopes: Vec<f32> = predicted
-            .iter()
-            .zip(&part.noise)
-            .map(|(predicted, noise)| {
+        let mut slopes = Vec::with_capacity(predicted.len());
+        let image = part.noise.len() / images;
+        let both = predicted.chunks_exact(image).zip(part.noise.chunks_exact(image));
+        for (index, (predicted, noise)) in both.enumerate() {
+            let weight = weights.as_ref().map_or(1.0, |weights| weights[index]);
+            slopes.extend(predicted.iter().zip(noise).map(|(predicted, noise)| {
                 let error = predicted - noise;
-                squares += f64::from(error * error);
-                (2.0 * scale) as f32 * error
-            })
-            .collect();
+                squares += f64::from(weight * error * error);
+                (2.0 * scale) as f32 * weight * error
+            }));
+        }
         timing::lap(Part::Forward);
         let mask_slopes = network.backward_decode(&slopes)?;
         if !steps.is_empty() {
@@ -357,26 +389,72 @@ impl NativeLearner {
         &mut self,
         values: &[Vec<f32>],
         noised: &[f32],
-        timestep: usize,
+        timesteps: &[i32],
         classes: &[i32],
+    ) -> Result<Vec<f32>, KernelError> {
+        self.with_parameters(values, noised, timesteps, classes, |network, _| {
+            Ok(network.mask_logits().to_vec())
+        })
+    }
+
+    /// The noise that another network of the same shape predicts, `[images, 3, height, width]`, under `masks`
+    /// (`[images, K, height, width]`; uniform ones if left out).
+    ///
+    /// # Errors
+    /// If the images do not fit the network.
+    pub fn predict(
+        &mut self,
+        values: &[Vec<f32>],
+        noised: &[f32],
+        timesteps: &[i32],
+        classes: &[i32],
+        masks: Option<&[f32]>,
+    ) -> Result<Vec<f32>, KernelError> {
+        let options = self.network.options();
+        let image = self.regions * options.height * options.width;
+        self.with_parameters(values, noised, timesteps, classes, |network, images| {
+            let given = masks.map_or(Masks::Uniform, |masks| {
+                Masks::Given(&masks[images.start * image..images.end * image])
+            });
+            network.decode(given, None).map(<[f32]>::to_vec)
+        })
+    }
+
+    /// Encodes all images, as many at once as the network takes, with `values` for parameters, and joins what `pass`
+    /// makes of the images whose indices it is given. The learner's own parameters are back afterwards.
+    fn with_parameters(
+        &mut self,
+        values: &[Vec<f32>],
+        noised: &[f32],
+        timesteps: &[i32],
+        classes: &[i32],
+        mut pass: impl FnMut(&mut TrainingNetwork, Range<usize>) -> Result<Vec<f32>, KernelError>,
     ) -> Result<Vec<f32>, KernelError> {
         let own = self.network.parameters().to_vec();
         self.network.parameters_mut().copy_from_slice(&values.concat());
         let options = self.network.options();
         let (image, batch) = (3 * options.height * options.width, options.batch);
-        let mut logits = Vec::new();
+        let mut joined = Vec::new();
         let mut result = Ok(());
-        for (index, part) in noised.chunks(batch * image).enumerate() {
-            let timesteps = vec![timestep as f32; part.len() / image];
-            let classes = (!classes.is_empty()).then(|| &classes[index * batch..][..timesteps.len()]);
-            result = self.network.encode(part, &timesteps, classes);
-            if result.is_err() {
-                break;
+        for (index, part) in timesteps.chunks(batch).enumerate() {
+            let images = index * batch..index * batch + part.len();
+            let timesteps: Vec<f32> = part.iter().map(|timestep| *timestep as f32).collect();
+            let classes = (!classes.is_empty()).then(|| &classes[images.clone()]);
+            let pictures = &noised[images.start * image..images.end * image];
+            let made = match self.network.encode(pictures, &timesteps, classes) {
+                Ok(()) => pass(&mut self.network, images),
+                Err(error) => Err(error),
+            };
+            match made {
+                Ok(values) => joined.extend(values),
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
             }
-            logits.extend_from_slice(self.network.mask_logits());
         }
         self.network.parameters_mut().copy_from_slice(&own);
-        result.map(|()| logits)
+        result.map(|()| joined)
     }
 
     /// Everything that a checkpoint holds.

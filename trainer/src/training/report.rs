@@ -124,6 +124,16 @@ fn line(metric: &Metric, total: u64) -> String {
             )
         }
         Metric::HeldOut { step, masks } => format!("step {step}/{total} held-out images  {}", figures(masks)),
+        Metric::Checkpoint {
+            step,
+            loss,
+            collapsed,
+            best,
+        } => {
+            let collapsed = if *collapsed { ", masks have collapsed" } else { "" };
+            let best = if *best { ", the best so far" } else { "" };
+            format!("step {step}/{total} checkpoint  held-out loss {loss:.4}{collapsed}{best}")
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A training run from its first step, or from its newest checkpoint, to its end.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,18 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::backend::Backend;
 use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::parameters::{map_values, visit_values};
-use factorseg_model::{CheckpointInfo, CheckpointSource, DeviceSpec, ModelConfig, NoiseSchedule, Runtime, WeightKind};
+use factorseg_model::{CheckpointInfo, CheckpointSource, ModelConfig, NoiseSchedule, Runtime, WeightKind};
 
+use super::best::{self, Score};
 use super::competition;
 use super::held_out::HeldOut;
 use super::monitor::MaskFigures;
+use super::parallel::{Common, DataParallel, DeviceList, ReplicaError};
 use super::pictures::mask_grid;
 use super::report::Reporter;
-use super::run_directory::{DataDescription, Metric, RunConfig, RunDirectory};
+use super::run_directory::{DataDescription, Metric, RunConfig, RunDirectory, data_name};
 use super::signals::Signals;
-use super::state::{self, RunningLoss};
+use super::state::{self, Content, RunningLoss};
 use super::step::{Learner, Loss, MaskBatch, export};
 use super::{Device, Network};
 use crate::data::batch::BatchMaker;
@@ -85,12 +87,15 @@ pub fn resume(path: &Path, json: bool, change: impl FnOnce(&mut RunConfig)) -> R
     let mut run = Run::new(directory, config, images, network)?;
     let restored = state::restore(&newest, &mut run.learner)?;
     run.directory.rewind(restored.step)?;
+    // A run that was killed may have a checkpoint that is not out yet.
+    run.publish(restored.step)?;
     eprintln!("resuming {} at step {}", path.display(), restored.step);
     run.train(restored.running, restored.step, json)
 }
 
+/// The device that holds weights and optimizer.
 fn device(config: &RunConfig) -> Result<Device> {
-    Ok(config.options.device.parse::<DeviceSpec>()?.resolve()?)
+    Ok(config.options.device.parse::<DeviceList>()?.lead().resolve()?)
 }
 
 /// Fresh weights from the seed, or those of the checkpoint to start from.
@@ -141,9 +146,12 @@ struct Run {
     config: RunConfig,
     device: Device,
     learner: Learner,
+    parallel: DataParallel,
     images: Arc<ImageCache>,
     held_out: HeldOut,
     maker: Arc<BatchMaker>,
+    /// The step whose weights are in the file of the best ones.
+    published_best: Option<u64>,
 }
 
 impl Run {
@@ -171,15 +179,26 @@ impl Run {
             schedule,
             recipe: config.recipe.clone(),
         };
-        let threads = config.options.threads;
-        let learner = Learner::new(model, &config.recipe, config.seed, network, &device, threads)?;
+        let devices: DeviceList = config.options.device.parse()?;
+        let threads = devices.threads(config.options.threads);
+        let precision = config.options.precision.0;
+        let learner = Learner::new(model, &config.recipe, config.seed, network, &device, threads, precision)?;
+        let common = Common {
+            model,
+            recipe: &config.recipe,
+            seed: config.seed,
+            precision,
+        };
+        let parallel = DataParallel::start(&devices, common, threads)?;
         Ok(Self {
             directory,
             device,
             learner,
+            parallel,
             images,
             held_out,
             maker: Arc::new(maker),
+            published_best: None,
             config,
         })
     }
@@ -199,6 +218,8 @@ impl Run {
         let mut clock = Clock::new(&loader);
         let mut named_broken = 0;
         let mut step = done;
+        // The last step with a checkpoint.
+        let mut saved = done;
         while step < total {
             let (phase_index, phase_step) = recipe.phase_at(step);
             let phase = &recipe.phases[phase_index];
@@ -209,7 +230,26 @@ impl Run {
             let Some(batch) = loader.next_batch()? else {
                 bail!("the input ended before step {step}; see the messages above")
             };
-            let outcome = self.learner.step(&batch, &recipe, phase, phase_step)?;
+            let outcome = self
+                .parallel
+                .step(&mut self.learner, batch, &recipe, phase_index, phase_step);
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(error) if error.is::<ReplicaError>() => {
+                    reporter.finish();
+                    // The weights are those of the step before.
+                    if step > saved {
+                        fetch(&mut pending, &mut running, step)?;
+                        self.save(phase, phase_step, step, running, None)?;
+                    }
+                    let run = self.directory.path.display();
+                    return Err(error.context(format!(
+                        "step {} failed; go on from step {step} with `factorseg resume {run}`, or without that device with --device",
+                        step + 1
+                    )));
+                }
+                Err(error) => return Err(error),
+            };
             pending.push(outcome.loss);
             step += 1;
             clock.images += recipe.batch_size as u64;
@@ -246,9 +286,17 @@ impl Run {
                 self.sample(phase, phase_step, step, total, &mut reporter)?;
             }
             let interrupted = signals.asked();
-            if step % options.save_every.max(1) == 0 || last || interrupted {
+            let planned = step % options.save_every.max(1) == 0 || last;
+            if planned || interrupted {
                 fetch(&mut pending, &mut running, step)?;
-                self.save(phase, phase_step, step, running)?;
+                // Where a run was interrupted must not decide which checkpoint is best.
+                let score = if planned {
+                    self.score(phase_index, phase, step, total, &mut reporter)?
+                } else {
+                    None
+                };
+                self.save(phase, phase_step, step, running, score)?;
+                saved = step;
             }
             if interrupted && !last {
                 reporter.finish();
@@ -260,12 +308,15 @@ impl Run {
             }
         }
         reporter.finish();
-        eprintln!("done: {}", self.directory.path.join("model.safetensors").display());
+        eprintln!("done: {}", self.directory.newest_model().display());
+        if let Some(best) = self.published_best {
+            eprintln!("best: {} of step {best}", self.directory.best_model().display());
+        }
         Ok(Ending::Done)
     }
 
-    /// The averaged network with the phase's mask shaping put into its head.
-    fn exported(&mut self, phase: &Phase, phase_step: u64) -> Result<Network> {
+    /// The averaged network with the phase's mask shaping at a temperature put into its head.
+    fn exported(&mut self, phase: &Phase, temperature: f64) -> Result<Network> {
         let average = self.learner.average(&self.config.model, &self.device);
         if !phase.mask_head.is_learned() {
             return Ok(average);
@@ -284,15 +335,54 @@ impl Run {
                 .statistics(&mut self.learner, &average)?
                 .map(|all| all.into_iter().map(|(mean, _)| (mean, 1.0)).collect()),
         };
-        let temperature = phase.masks.temperature.at(phase_step, phase.steps);
         Ok(export(average, temperature, statistics.as_deref()))
+    }
+
+    /// Scores the averaged network on the held-out images, and logs it.
+    fn score(
+        &mut self,
+        phase_index: usize,
+        phase: &Phase,
+        step: u64,
+        total: u64,
+        reporter: &mut Reporter,
+    ) -> Result<Option<Score>> {
+        if self.held_out.count == 0 {
+            return Ok(None);
+        }
+        let network = self.exported(phase, phase.masks.temperature.to)?;
+        let masks = match phase.mask_head.is_learned() {
+            true => Some(self.held_out.masks(&mut self.learner, &network)?),
+            false => None,
+        };
+        let score = best::score(
+            &self.held_out,
+            &mut self.learner,
+            &network,
+            &self.config.model,
+            (phase_index, phase),
+            masks.as_deref(),
+            self.config.seed,
+        )?;
+        if let Some(score) = score {
+            let before = state::best(&self.directory.checkpoints())?;
+            let metric = Metric::Checkpoint {
+                step,
+                loss: score.loss,
+                collapsed: score.collapsed,
+                best: before.is_none_or(|(_, best)| score.rank(&best).is_ge()),
+            };
+            self.directory.log(&metric)?;
+            reporter.metric(&metric, total);
+        }
+        Ok(score)
     }
 
     fn sample(&mut self, phase: &Phase, phase_step: u64, step: u64, total: u64, reporter: &mut Reporter) -> Result<()> {
         if self.held_out.count == 0 || !phase.mask_head.is_learned() {
             return Ok(());
         }
-        let network = self.exported(phase, phase_step)?;
+        let network = self.exported(phase, phase.masks.temperature.at(phase_step, phase.steps))?;
         let masks = self.held_out.masks(&mut self.learner, &network)?;
         let metric = Metric::HeldOut {
             step,
@@ -315,8 +405,15 @@ impl Run {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    fn save(&mut self, phase: &Phase, phase_step: u64, step: u64, running: RunningLoss) -> Result<PathBuf> {
-        let exported = self.exported(phase, phase_step)?;
+    fn save(
+        &mut self,
+        phase: &Phase,
+        phase_step: u64,
+        step: u64,
+        running: RunningLoss,
+        score: Option<Score>,
+    ) -> Result<()> {
+        let exported = self.exported(phase, phase.masks.temperature.at(phase_step, phase.steps))?;
         let config = &self.config;
         let info = CheckpointInfo {
             classes: if config.model.classes > 0 {
@@ -325,12 +422,7 @@ impl Run {
                 Vec::new()
             },
             step,
-            dataset: config
-                .data
-                .path
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default(),
+            dataset: data_name(&config.data.path),
             weights: WeightKind::Ema,
             // Regions that compete have their parts from the start.
             foreground_regions: match phase.competition {
@@ -338,23 +430,30 @@ impl Run {
                 None => Vec::new(),
             },
         };
-        let folder = state::save(
-            &self.directory.checkpoints(),
+        let content = Content {
             step,
-            &self.learner,
-            &exported,
-            &config.model,
-            &info,
+            exported: &exported,
+            model: &config.model,
+            info: &info,
             running,
-            config.options.keep,
-        )?;
-        // The newest model under a fixed name, for everything that only segments.
-        let newest = self.directory.path.join("model.safetensors");
-        let bytes = std::fs::read(folder.join("model.safetensors")).context("cannot read the checkpoint back")?;
-        factorseg_model::checkpoint::write_atomically(&newest, &bytes)
-            .with_context(|| format!("cannot write {}", newest.display()))?;
-        self.directory.draw_curves()?;
-        Ok(folder)
+            score,
+        };
+        let checkpoints = self.directory.checkpoints();
+        state::save(&checkpoints, &self.learner, &content, config.options.keep)?;
+        self.publish(step)?;
+        self.directory.draw_curves()
+    }
+
+    /// Puts the newest and the best weights under fixed names, for everything that only segments.
+    fn publish(&mut self, newest: u64) -> Result<()> {
+        let checkpoints = self.directory.checkpoints();
+        state::publish(&checkpoints, newest, &self.directory.newest_model())?;
+        let best = state::best(&checkpoints)?.map(|(step, _)| step);
+        if let Some(step) = best.filter(|_| best != self.published_best) {
+            state::publish(&checkpoints, step, &self.directory.best_model())?;
+        }
+        self.published_best = best;
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use factorseg_model::{ClassLabel, ModelConfig};
+use factorseg_model::{ClassLabel, ModelConfig, Precision, PrecisionError};
 use factorseg_watch::curves::svg;
 use factorseg_watch::events::EventWriter;
 use factorseg_watch::metrics::Metrics;
@@ -15,6 +15,8 @@ use super::monitor::MaskFigures;
 use crate::data::dataset::DataSet;
 use crate::recipe::Recipe;
 
+/// The averaged weights of the best checkpoint, in a run's folder.
+pub const BEST: &str = "best.safetensors";
 const CONFIG: &str = "config.json";
 const METRICS: &str = "metrics.jsonl";
 const CURVES: &str = "curves.svg";
@@ -25,8 +27,11 @@ const LOCK: &str = "run.lock";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunOptions {
-    /// Device, as in `--device`.
+    /// Device or devices, as in `--device`.
     pub device: String,
+    /// What passes compute in, as in `--precision`.
+    #[serde(default)]
+    pub precision: StoredPrecision,
     /// Threads of the CPU device; 0 leaves it to the system.
     pub threads: usize,
     /// Threads that read and decode.
@@ -43,8 +48,27 @@ pub struct RunOptions {
     pub sample_every: u64,
     /// Steps between checkpoints.
     pub save_every: u64,
-    /// Checkpoints kept.
+    /// Newest checkpoints kept; the best one stays beside them.
     pub keep: usize,
+}
+
+/// A [`Precision`] by its word; runs from before there was a choice have 32 bits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StoredPrecision(pub Precision);
+
+impl TryFrom<String> for StoredPrecision {
+    type Error = PrecisionError;
+
+    fn try_from(word: String) -> Result<Self, PrecisionError> {
+        word.parse().map(Self)
+    }
+}
+
+impl From<StoredPrecision> for String {
+    fn from(stored: StoredPrecision) -> Self {
+        stored.0.to_string()
+    }
 }
 
 /// The data of a run, and how to tell that it is still the same.
@@ -80,6 +104,35 @@ impl DataDescription {
                 .collect(),
             held_out,
         }
+    }
+}
+
+/// Names that say which part of a data set something is, not which data set.
+const PARTS: [&str; 11] = [
+    "train",
+    "training",
+    "trainval",
+    "val",
+    "valid",
+    "validation",
+    "test",
+    "dev",
+    "unlabeled",
+    "images",
+    "data",
+];
+
+/// What data at `path` is called in a checkpoint: its own name, behind that of its folder where it is only the name of a
+/// part, as in `animals/train`.
+pub fn data_name(path: &Path) -> String {
+    let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
+    let Some(name) = path.file_name().map(text) else {
+        return String::new();
+    };
+    let stem = path.file_stem().map(text).unwrap_or_default().to_lowercase();
+    match path.parent().and_then(Path::file_name) {
+        Some(folder) if PARTS.contains(&stem.as_str()) => format!("{}/{name}", text(folder)),
+        _ => name,
     }
 }
 
@@ -137,13 +190,24 @@ pub enum Metric {
         /// The figures.
         masks: MaskFigures,
     },
+    /// A checkpoint's score on the held-out images.
+    Checkpoint {
+        /// Finished steps.
+        step: u64,
+        /// The phase's loss.
+        loss: f64,
+        /// Whether the masks have collapsed.
+        collapsed: bool,
+        /// Whether it is the best so far.
+        best: bool,
+    },
 }
 
 impl Metric {
     /// Finished steps when it was written.
     pub fn step(&self) -> u64 {
         match self {
-            Self::Train { step, .. } | Self::HeldOut { step, .. } => *step,
+            Self::Train { step, .. } | Self::HeldOut { step, .. } | Self::Checkpoint { step, .. } => *step,
         }
     }
 }
@@ -235,6 +299,16 @@ impl RunDirectory {
         self.path.join("checkpoints")
     }
 
+    /// The averaged weights of the newest checkpoint.
+    pub fn newest_model(&self) -> PathBuf {
+        self.path.join("model.safetensors")
+    }
+
+    /// The averaged weights of the best checkpoint.
+    pub fn best_model(&self) -> PathBuf {
+        self.path.join(BEST)
+    }
+
     /// Picture of `step`.
     pub fn sample(&self, step: u64) -> PathBuf {
         self.path.join("samples").join(format!("step-{step:09}.png"))
@@ -293,5 +367,24 @@ impl RunDirectory {
             .open(&path)
             .with_context(|| format!("cannot open {}", path.display()))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_called_by_a_name_that_tells_it_apart() {
+        for (path, name) in [
+            ("/data/photos", "photos"),
+            ("/data/animals/train", "animals/train"),
+            ("/data/animals/Train.pack", "animals/Train.pack"),
+            ("/runs/footage/data.pack", "footage/data.pack"),
+            ("/train", "train"),
+            ("/", ""),
+        ] {
+            assert_eq!(data_name(Path::new(path)), name);
+        }
     }
 }

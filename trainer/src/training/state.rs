@@ -4,9 +4,10 @@
 //! A checkpoint is a folder `step-000001000` that holds
 //! - `model.safetensors`: the averaged weights, enough to segment;
 //! - `state.safetensors`: raw weights, averaged weights, Adam's moments, step and running sums;
-//! - `manifest.json`: size and checksum of both.
+//! - `manifest.json`: size and checksum of both, and how good the checkpoint is.
 //!
-//! It is written under another name, flushed to disk, and renamed last.
+//! It is written under another name, flushed to disk, and renamed last. Which one is best is read from the manifests that
+//! are there, so it needs no state of its own.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Network;
+use super::best::{Score, best as best_of};
 use super::step::{Learner, Moments, Snapshot};
 
 const MODEL: &str = "model.safetensors";
@@ -88,6 +90,8 @@ struct Manifest {
     format: u32,
     step: u64,
     files: Vec<FileEntry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    score: Option<Score>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -108,31 +112,33 @@ struct Progress {
     updates: Vec<Option<u64>>,
 }
 
-/// Writes the checkpoint of `step` finished steps below `folder` and removes all but the newest
-/// `keep`. Returns the checkpoint's folder.
-///
-/// `exported` is the network that `model.safetensors` holds.
+/// What a checkpoint holds beside the learner's state.
+#[derive(Debug)]
+pub struct Content<'a> {
+    /// Finished steps.
+    pub step: u64,
+    /// The network that `model.safetensors` holds.
+    pub exported: &'a Network,
+    /// Its configuration.
+    pub model: &'a ModelConfig,
+    /// What is said of it.
+    pub info: &'a CheckpointInfo,
+    /// Sums since the last line of the log.
+    pub running: RunningLoss,
+    /// How good it is; unset: no candidate for the best one.
+    pub score: Option<Score>,
+}
+
+/// Writes a checkpoint below `folder` and removes all but the newest `keep` and the best one. Returns the checkpoint's
+/// folder.
 ///
 /// # Errors
 /// If anything cannot be written; the partial folder is removed and older checkpoints stay.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call site; each is a different thing to store"
-)]
-pub fn save(
-    folder: &Path,
-    step: u64,
-    learner: &Learner,
-    exported: &Network,
-    model: &ModelConfig,
-    info: &CheckpointInfo,
-    running: RunningLoss,
-    keep: usize,
-) -> Result<PathBuf, StateError> {
-    let name = format!("{PREFIX}{step:09}");
+pub fn save(folder: &Path, learner: &Learner, content: &Content<'_>, keep: usize) -> Result<PathBuf, StateError> {
+    let name = format!("{PREFIX}{:09}", content.step);
     let partial = folder.join(format!("{PARTIAL}{name}"));
     let complete = folder.join(name);
-    let written = write(&partial, step, learner, exported, model, info, running).and_then(|()| {
+    let written = write(&partial, learner, content).and_then(|()| {
         if complete.exists() {
             fs::remove_dir_all(&complete).map_err(io("remove", &complete))?;
         }
@@ -143,29 +149,56 @@ pub fn save(
         let _ = fs::remove_dir_all(&partial);
         return Err(error);
     }
-    for (_, old) in list(folder)?.into_iter().rev().skip(keep.max(1)) {
-        fs::remove_dir_all(&old).map_err(io("remove", &old))?;
+    let best = best(folder)?.map(|(step, _)| step);
+    for (step, old) in list(folder)?.into_iter().rev().skip(keep.max(1)) {
+        if Some(step) != best {
+            fs::remove_dir_all(&old).map_err(io("remove", &old))?;
+        }
     }
     Ok(complete)
 }
 
-fn write(
-    partial: &Path,
-    step: u64,
-    learner: &Learner,
-    exported: &Network,
-    model: &ModelConfig,
-    info: &CheckpointInfo,
-    running: RunningLoss,
-) -> Result<(), StateError> {
+/// The step and the score of the best checkpoint below `folder`. One whose manifest cannot be read is none.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn best(folder: &Path) -> Result<Option<(u64, Score)>, StateError> {
+    let scored = list(folder)?.into_iter().filter_map(|(step, path)| {
+        let manifest = fs::read(path.join(MANIFEST)).ok()?;
+        let manifest: Manifest = serde_json::from_slice(&manifest).ok()?;
+        Some((step, manifest.score?))
+    });
+    Ok(best_of(scored))
+}
+
+/// Copies the averaged weights in the checkpoint of `step` below `folder` to `path`, unless they are there.
+///
+/// # Errors
+/// If they cannot be read or written.
+pub fn publish(folder: &Path, step: u64, path: &Path) -> Result<(), StateError> {
+    let source = folder.join(format!("{PREFIX}{step:09}")).join(MODEL);
+    let bytes = fs::read(&source).map_err(io("read back", &source))?;
+    if fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    checkpoint::write_atomically(path, &bytes).map_err(io("write", path))
+}
+
+fn write(partial: &Path, learner: &Learner, content: &Content<'_>) -> Result<(), StateError> {
     if partial.exists() {
         fs::remove_dir_all(partial).map_err(io("remove", partial))?;
     }
     fs::create_dir_all(partial).map_err(io("create", partial))?;
     let model_path = partial.join(MODEL);
-    checkpoint::save(&model_path, exported, model, info, WeightType::F32)?;
+    checkpoint::save(
+        &model_path,
+        content.exported,
+        content.model,
+        content.info,
+        WeightType::F32,
+    )?;
     let state_path = partial.join(STATE);
-    let state = encode(step, learner, running).map_err(|reason| StateError::Damaged {
+    let state = encode(content.step, learner, content.running).map_err(|reason| StateError::Damaged {
         path: partial.to_owned(),
         reason,
     })?;
@@ -173,8 +206,9 @@ fn write(
     let model_bytes = fs::read(&model_path).map_err(io("read back", &model_path))?;
     let manifest = Manifest {
         format: FORMAT,
-        step,
+        step: content.step,
         files: vec![entry(MODEL, &model_bytes), entry(STATE, &state)],
+        score: content.score,
     };
     let text = serde_json::to_vec_pretty(&manifest).map_err(|error| StateError::Damaged {
         path: partial.to_owned(),

@@ -1,9 +1,10 @@
 //! One optimizer step: predict the noise, compare, move the weights (Algorithm 1), on whatever computes it.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use burn::DispatchDevice;
-use factorseg_model::ModelConfig;
+use burn::tensor::FloatDType;
 use factorseg_model::parameters::{ParameterSpec, map_values, parameter_specs, visit_values};
+use factorseg_model::{ModelConfig, Precision};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -11,7 +12,7 @@ use super::monitor::MaskFigures;
 use super::native::NativeLearner;
 use super::tape::TapeLearner;
 use super::{Device, Network, Tensor};
-use crate::data::batch::{Batch, normal};
+use crate::data::batch::{Batch, MicroBatch, normal};
 use crate::recipe::{Phase, Recipe};
 
 /// Name prefix of the mask generator's parameters.
@@ -76,6 +77,8 @@ impl Loss {
 pub enum MaskBatch {
     /// Still on their device, `[images, K, height, width]`.
     Device(Tensor<4>),
+    /// What was found out about them elsewhere.
+    Figures(MaskFigures),
     /// At hand.
     Host {
         /// `[images, K, height, width]`, flat.
@@ -96,6 +99,7 @@ impl MaskBatch {
                 let values: Vec<f32> = masks.into_data().iter::<f32>().collect();
                 MaskFigures::of(&values, images, regions)
             }
+            Self::Figures(figures) => figures,
             Self::Host {
                 values,
                 images,
@@ -103,6 +107,17 @@ impl MaskBatch {
             } => MaskFigures::of(&values, images, regions),
         }
     }
+}
+
+/// Some micro-batches of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Slice<'a> {
+    /// 0-based step.
+    pub step: u64,
+    /// Index of the first of them within the batch.
+    pub first: usize,
+    /// The micro-batches.
+    pub parts: &'a [MicroBatch],
 }
 
 /// What one step leaves behind.
@@ -119,7 +134,7 @@ impl Learner {
     /// `threads` threads (0: one per core).
     ///
     /// # Errors
-    /// If the threads cannot be started.
+    /// If the threads cannot be started, or the device does not train in that precision.
     pub fn new(
         model: &ModelConfig,
         recipe: &Recipe,
@@ -127,20 +142,34 @@ impl Learner {
         network: Network,
         device: &Device,
         threads: usize,
+        precision: Precision,
     ) -> Result<Self> {
         if !matches!(device, DispatchDevice::Flex(_)) {
-            return Ok(Self::with_tape(model, recipe, seed, network, device));
+            return Ok(Self::with_tape(model, recipe, seed, network, device, precision));
         }
+        ensure!(
+            precision != Precision::Bf16,
+            "precision bf16 trains on CUDA; the CPU's kernels compute in 32 bits: use --precision f32"
+        );
         let specs = parameter_specs(&network);
-        let mut values = Vec::with_capacity(specs.len());
-        visit_values(&network, |_, _, value| values.push(value));
-        let learner = NativeLearner::new(model, recipe, seed, specs, &values, threads)?;
+        let learner = NativeLearner::new(model, recipe, seed, specs, &values_of(&network), threads)?;
         Ok(Self::Native(Box::new(learner)))
     }
 
     /// A learner with burn's gradient tape, whatever the device.
-    pub fn with_tape(model: &ModelConfig, recipe: &Recipe, seed: u64, network: Network, device: &Device) -> Self {
-        Self::Tape(Box::new(TapeLearner::new(model, recipe, seed, network, device)))
+    pub fn with_tape(
+        model: &ModelConfig,
+        recipe: &Recipe,
+        seed: u64,
+        network: Network,
+        device: &Device,
+        precision: Precision,
+    ) -> Self {
+        let dtype = match precision {
+            Precision::Auto | Precision::F32 => FloatDType::F32,
+            Precision::Bf16 => FloatDType::BF16,
+        };
+        Self::Tape(Box::new(TapeLearner::new(model, recipe, seed, network, device, dtype)))
     }
 
     /// Names and shapes of the parameters, in the network's order.
@@ -164,13 +193,75 @@ impl Learner {
     /// # Errors
     /// If the batch does not fit the network.
     pub fn step(&mut self, batch: &Batch, recipe: &Recipe, phase: &Phase, phase_step: u64) -> Result<StepOutcome> {
+        let slice = Slice {
+            step: batch.step,
+            first: 0,
+            parts: &batch.parts,
+        };
+        let outcome = self.accumulate(&slice, recipe, phase, phase_step)?;
+        self.apply(batch.step, recipe, phase, phase_step);
+        Ok(outcome)
+    }
+
+    /// The first half of a step: the gradient of some of its micro-batches, in the place of any from before. The loss is
+    /// their part of the batch's.
+    ///
+    /// # Errors
+    /// If they do not fit the network.
+    pub fn accumulate(
+        &mut self,
+        slice: &Slice<'_>,
+        recipe: &Recipe,
+        phase: &Phase,
+        phase_step: u64,
+    ) -> Result<StepOutcome> {
         match self {
-            Self::Native(learner) => Ok(learner.step(batch, recipe, phase, phase_step)?),
-            Self::Tape(learner) => Ok(learner.step(batch, recipe, phase, phase_step)),
+            Self::Native(learner) => Ok(learner.accumulate(slice, recipe, phase, phase_step)?),
+            Self::Tape(learner) => Ok(learner.accumulate(slice, recipe, phase, phase_step)),
         }
     }
 
-    /// Mask logits of noised images (`[images, 3, side, side]`, `classes` empty or one an image),
+    /// The second half: moves weights and average by the gradient.
+    pub fn apply(&mut self, step: u64, recipe: &Recipe, phase: &Phase, phase_step: u64) {
+        match self {
+            Self::Native(learner) => learner.apply(step, recipe, phase, phase_step),
+            Self::Tape(learner) => learner.apply(step, recipe, phase, phase_step),
+        }
+    }
+
+    /// The weights, flat, in the network's order.
+    pub fn parameters(&self) -> Vec<f32> {
+        match self {
+            Self::Native(learner) => learner.parameters().to_vec(),
+            Self::Tape(learner) => learner.parameters(),
+        }
+    }
+
+    /// Takes over weights in the order of [`Self::parameters`], which are as many.
+    pub fn set_parameters(&mut self, values: &[f32]) {
+        match self {
+            Self::Native(learner) => learner.set_parameters(values),
+            Self::Tape(learner) => learner.set_parameters(values),
+        }
+    }
+
+    /// The gradient of [`Self::accumulate`], in the order of [`Self::parameters`].
+    pub fn gradients(&self) -> Vec<f32> {
+        match self {
+            Self::Native(learner) => learner.gradients().to_vec(),
+            Self::Tape(learner) => learner.gradients(),
+        }
+    }
+
+    /// Adds a gradient in the order of [`Self::parameters`], which is as long.
+    pub fn add_gradients(&mut self, values: &[f32]) {
+        match self {
+            Self::Native(learner) => learner.add_gradients(values),
+            Self::Tape(learner) => learner.add_gradients(values),
+        }
+    }
+
+    /// Mask logits of noised images (`[images, 3, side, side]`, one timestep an image, `classes` empty or one an image),
     /// `[images, K, side, side]`, by another network of the same shape.
     ///
     /// # Errors
@@ -179,16 +270,31 @@ impl Learner {
         &mut self,
         network: &Network,
         noised: &[f32],
-        timestep: usize,
+        timesteps: &[i32],
         classes: &[i32],
     ) -> Result<Vec<f32>> {
         match self {
-            Self::Native(learner) => {
-                let mut values = Vec::new();
-                visit_values(network, |_, _, value| values.push(value));
-                Ok(learner.mask_logits(&values, noised, timestep, classes)?)
-            }
-            Self::Tape(learner) => Ok(learner.mask_logits(network, noised, timestep, classes)),
+            Self::Native(learner) => Ok(learner.mask_logits(&values_of(network), noised, timesteps, classes)?),
+            Self::Tape(learner) => Ok(learner.mask_logits(network, noised, timesteps, classes)),
+        }
+    }
+
+    /// The noise that another network of the same shape predicts under `masks` (`[images, K, side, side]`; uniform ones
+    /// if left out), `[images, 3, side, side]`.
+    ///
+    /// # Errors
+    /// If the images do not fit the network.
+    pub fn predict(
+        &mut self,
+        network: &Network,
+        noised: &[f32],
+        timesteps: &[i32],
+        classes: &[i32],
+        masks: Option<&[f32]>,
+    ) -> Result<Vec<f32>> {
+        match self {
+            Self::Native(learner) => Ok(learner.predict(&values_of(network), noised, timesteps, classes, masks)?),
+            Self::Tape(learner) => Ok(learner.predict(network, noised, timesteps, classes, masks)),
         }
     }
 
@@ -216,6 +322,13 @@ impl Learner {
         };
         on_device(model, device, values)
     }
+}
+
+/// The values of all parameters.
+fn values_of(network: &Network) -> Vec<Vec<f32>> {
+    let mut values = Vec::new();
+    visit_values(network, |_, _, value| values.push(value));
+    values
 }
 
 /// For each image, whether the decoder sees `h_mid` (1) or not (0).
@@ -292,12 +405,11 @@ pub(super) fn random_head(random: &mut ChaCha8Rng, std: Option<f64>, shape: &[us
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::batch::MicroBatch;
     use crate::data::order::{Stream, random};
-    use crate::recipe::{Competition, MaskHead, MaskShaping, Normalisation, Ramp};
+    use crate::recipe::{Competition, MaskHead, MaskShaping, NoiseWeighting, Normalisation, Ramp};
     use crate::training::masks::{statistics, zero_sum};
     use burn::tensor::{Int, TensorData};
-    use factorseg_model::{DeviceSpec, Preset, Runtime};
+    use factorseg_model::{DeviceSpec, NoiseSchedule, Preset, Runtime};
 
     fn config() -> ModelConfig {
         ModelConfig {
@@ -373,8 +485,8 @@ mod tests {
 
     fn both_of(config: &ModelConfig, recipe: &Recipe, network: &Network) -> [Learner; 2] {
         [
-            Learner::new(config, recipe, 1, network.clone(), &cpu(), 1).unwrap(),
-            Learner::with_tape(config, recipe, 1, network.clone(), &cpu()),
+            Learner::new(config, recipe, 1, network.clone(), &cpu(), 1, Precision::F32).unwrap(),
+            Learner::with_tape(config, recipe, 1, network.clone(), &cpu(), Precision::F32),
         ]
     }
 
@@ -452,6 +564,44 @@ mod tests {
         }
     }
 
+    /// The same of a loss that counts by the noise level.
+    #[test]
+    fn kernels_and_tape_weight_alike() {
+        for mask_head in [MaskHead::Uniform, MaskHead::Trained] {
+            let mut recipe = recipe(mask_head);
+            recipe.phases[0].noise_weighting = NoiseWeighting::MinSnr { gamma: 2.0 };
+            assert_learn_alike(&config(), recipe);
+        }
+    }
+
+    /// One image at a time, so that each has one weight: loss and gradients are the unweighted ones times it.
+    #[test]
+    fn the_noise_level_scales_loss_and_gradients() {
+        let network = scrambled(&config(), false);
+        let plain = recipe(MaskHead::Trained);
+        let mut weighted = plain.clone();
+        weighted.phases[0].noise_weighting = NoiseWeighting::MinSnr { gamma: 2.0 };
+        let schedule = NoiseSchedule::new(&config().schedule);
+        let mut part = batch(&[1]);
+        part.parts[0].timesteps = vec![40];
+        let weight = weighted.phases[0].noise_weighting.weight(&schedule, 40);
+        assert!(weight > 0.01 && weight < 0.5, "{weight}");
+        for (mut a, mut b) in both(&plain, &network).into_iter().zip(both(&weighted, &network)) {
+            let loss = |learner: &mut Learner, recipe: &Recipe| {
+                let outcome = learner.step(&part, recipe, &recipe.phases[0], 0).unwrap();
+                f64::from(outcome.loss.value())
+            };
+            let (one, other) = (loss(&mut a, &plain), loss(&mut b, &weighted));
+            assert!((one * weight - other).abs() < 1e-5 * one, "{one} {other} {weight}");
+            let (one, other) = (gradients(&a), gradients(&b));
+            let whole = whole(&other);
+            for ((name, a), (_, b)) in one.iter().zip(&other) {
+                let scaled: Vec<f32> = a.as_ref().unwrap().iter().map(|g| g * weight as f32).collect();
+                assert_same(name, &scaled, b.as_ref().unwrap(), 1e-3, whole);
+            }
+        }
+    }
+
     /// The same of regions that compete.
     #[test]
     fn kernels_and_tape_compete_alike() {
@@ -505,6 +655,71 @@ mod tests {
             let updates = |snapshot: &Snapshot| snapshot.moments[index].as_ref().map(|moments| moments.updates);
             assert_eq!(updates(&a), updates(&b), "{}", spec.name);
         }
+    }
+
+    /// What burn computes on CUDA in bfloat16, computed by burn on the CPU: norms, softmax and loss in 32 bits, weights kept in
+    /// 32 bits.
+    #[test]
+    fn bfloat16_learns_as_32_bits_but_for_rounding() {
+        let refused = Learner::new(
+            &config(),
+            &recipe(MaskHead::Trained),
+            1,
+            scrambled(&config(), false),
+            &cpu(),
+            1,
+            Precision::Bf16,
+        );
+        let message = refused.unwrap_err().to_string();
+        assert!(
+            message.contains("bf16") && message.contains("--precision f32"),
+            "{message}"
+        );
+        for mut recipe in [recipe(MaskHead::Uniform), recipe(MaskHead::Trained), competing()] {
+            recipe.adam.epsilon = 1e-4;
+            let competes = recipe.phases[0].competition.is_some();
+            let config = ModelConfig {
+                regions: if competes { 2 } else { 3 },
+                ..config()
+            };
+            let network = scrambled(&config, false);
+            let [mut exact, mut rounded] = [Precision::F32, Precision::Bf16]
+                .map(|precision| Learner::with_tape(&config, &recipe, 1, network.clone(), &cpu(), precision));
+            let before = rounded.snapshot();
+            let (a, b) = (
+                first_step(&mut exact, &recipe, &[3, 1]),
+                first_step(&mut rounded, &recipe, &[3, 1]),
+            );
+            assert!(a != b && (a - b).abs() < 0.02 * a, "{a} {b}");
+            let (one, other) = (gradients(&exact), gradients(&rounded));
+            let (mut along, mut norms) = (0.0, [0.0, 0.0]);
+            for ((name, a), (_, b)) in one.iter().zip(&other) {
+                assert_eq!(a.is_some(), b.is_some(), "{name}");
+                for (a, b) in a.iter().flatten().zip(b.iter().flatten()) {
+                    let (a, b) = (f64::from(*a), f64::from(*b));
+                    along += a * b;
+                    norms[0] += a * a;
+                    norms[1] += b * b;
+                }
+            }
+            let cosine = along / (norms[0] * norms[1]).sqrt();
+            // A pixel at the threshold of the foreground may be rounded to its other side.
+            let least = if competes { 0.9 } else { 0.99 };
+            assert!(cosine > least && cosine < 1.0, "cosine of the gradients: {cosine}");
+            // Steps that bfloat16 could not hold: a part in 256 of a weight.
+            let after = rounded.snapshot();
+            let finer = |before: &f32, after: &f32| before != after && (before - after).abs() < before.abs() / 512.0;
+            let weights = before.raw.iter().flatten().zip(after.raw.iter().flatten());
+            assert!(weights.filter(|(before, after)| finer(before, after)).count() > 1000);
+            let losses: Vec<f32> = (0..15).map(|_| first_step(&mut rounded, &recipe, &[4])).collect();
+            assert!(losses[14] < losses[0], "{losses:?}");
+        }
+    }
+
+    fn competing() -> Recipe {
+        let mut recipe = recipe(MaskHead::Trained);
+        recipe.phases[0].competition = Some(Competition::default());
+        recipe
     }
 
     /// What one kind saves, the other goes on with.
@@ -675,22 +890,29 @@ mod tests {
         }
     }
 
-    /// Another network's logits leave the learner as it was.
+    /// Another network's passes leave the learner as it was.
     #[test]
-    fn logits_of_another_network_are_the_same_by_both() {
+    fn passes_of_another_network_are_the_same_by_both() {
         let recipe = recipe(MaskHead::Trained);
         let network = scrambled(&config(), false);
         let noised = [batch(&[4]).parts[0].noised.clone(), batch(&[4]).parts[0].noised.clone()].concat();
         let classes: Vec<i32> = (0..8).map(|image| image % 3).collect();
+        let timesteps = [30, 1, 500, 60, 90, 1000, 7];
+        let mut masks = Vec::new();
+        normal(&mut random(5, Stream::Sample, 0), 7 * 3 * 64, &mut masks);
         let [a, b] = both(&recipe, &config().init(&cpu())).map(|mut learner| {
             let before = learner.snapshot();
             // More images than a batch of the learner, and no multiple of it.
-            let logits = learner
-                .mask_logits(&network, &noised[..7 * 192], 30, &classes[..7])
-                .unwrap();
+            let (noised, classes) = (&noised[..7 * 192], &classes[..7]);
+            let mut passes = learner.mask_logits(&network, noised, &timesteps, classes).unwrap();
+            assert_eq!(passes.len(), 7 * 3 * 64);
+            for masks in [None, Some(masks.as_slice())] {
+                let predicted = learner.predict(&network, noised, &timesteps, classes, masks).unwrap();
+                assert_eq!(predicted.len(), noised.len());
+                passes.extend(predicted);
+            }
             assert!(before == learner.snapshot());
-            assert_eq!(logits.len(), 7 * 3 * 64);
-            logits
+            passes
         });
         for (a, b) in a.iter().zip(&b) {
             assert!((a - b).abs() < 1e-4 * (1.0 + b.abs()), "{a} {b}");

@@ -1,7 +1,9 @@
 //! Learning with burn's gradient tape, on any device: what runs on a GPU.
 
-use burn::tensor::{Int, TensorData};
-use factorseg_model::parameters::{ParameterSpec, map_values, parameter_specs, visit_values};
+use std::ops::Range;
+
+use burn::tensor::{FloatDType, Int, TensorData};
+use factorseg_model::parameters::{ParameterSpec, cast_weights, map_values, parameter_specs, visit_values};
 use factorseg_model::{Features, ModelConfig, NoiseSchedule, Runtime};
 use rand_chacha::ChaCha8Rng;
 
@@ -12,14 +14,22 @@ use super::masks::{gumbel, shape_masks};
 use super::optimizer::{self, Adam};
 use super::random_masks::random_masks;
 use super::step::{
-    DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Snapshot, StepOutcome, kept_middles, on_device,
-    random_head,
+    DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Slice, Snapshot, StepOutcome, kept_middles,
+    on_device, random_head,
 };
 use super::timing::{self, Part};
 use super::{Device, Network, Tensor};
-use crate::data::batch::{Batch, MicroBatch};
-use crate::data::order::{Stream, random};
+use crate::data::batch::MicroBatch;
+use crate::data::order::{Stream, random, random_part};
 use crate::recipe::{Competition, MaskHead, Phase, Recipe};
+
+/// `network` with its weights cast to the type that passes compute in: gradients go through the cast.
+fn in_precision(network: &Network, dtype: FloatDType) -> Network {
+    match dtype {
+        FloatDType::F32 => network.clone(),
+        _ => cast_weights(network.clone(), dtype),
+    }
+}
 
 /// Images that go through the network at once where nothing is learned.
 const CHUNK: usize = 8;
@@ -32,6 +42,11 @@ pub struct TapeLearner {
     /// The device itself.
     plain: Device,
     network: Network,
+    /// The network in the type that passes compute in; the same weights, on the same tape.
+    working: Network,
+    dtype: FloatDType,
+    /// Of the step that is not applied yet.
+    gradients: Option<Gradients>,
     average: Average,
     adam: Adam,
     specs: Vec<ParameterSpec>,
@@ -40,8 +55,16 @@ pub struct TapeLearner {
 }
 
 impl TapeLearner {
-    /// A learner of `network` (on any device) on `device` (without a gradient tape).
-    pub fn new(model: &ModelConfig, recipe: &Recipe, seed: u64, network: Network, device: &Device) -> Self {
+    /// A learner of `network` (on any device) on `device` (without a gradient tape). With [`FloatDType::BF16`] passes
+    /// compute in bfloat16, but for norms, softmax, conditioning and loss; weights, gradients' sums and Adam stay in 32 bits.
+    pub fn new(
+        model: &ModelConfig,
+        recipe: &Recipe,
+        seed: u64,
+        network: Network,
+        device: &Device,
+        dtype: FloatDType,
+    ) -> Self {
         let specs = parameter_specs(&network);
         let tape = Device::autodiff(device.clone());
         let mut values = Vec::with_capacity(specs.len());
@@ -51,7 +74,10 @@ impl TapeLearner {
         Self {
             device: tape,
             plain: device.clone(),
+            working: network.clone(),
             network,
+            dtype,
+            gradients: None,
             average: Average::new(recipe.ema_rate, average),
             adam: Adam::new(recipe.adam, specs.len()),
             specs,
@@ -101,15 +127,16 @@ impl TapeLearner {
         }
     }
 
-    /// Trains on one batch, which is step `step` of all and `phase_step` of `phase`.
-    pub fn step(&mut self, batch: &Batch, recipe: &Recipe, phase: &Phase, phase_step: u64) -> StepOutcome {
+    /// The gradient of some micro-batches, in the place of any gradient from before.
+    pub fn accumulate(&mut self, slice: &Slice<'_>, recipe: &Recipe, phase: &Phase, phase_step: u64) -> StepOutcome {
         let temperature = phase.masks.temperature.at(phase_step, phase.steps);
         let total = recipe.batch_size as f64;
         let mut sums: Option<(Gradients, Tensor<1>)> = None;
         let mut masks = None;
-        let mut chance = random(self.seed, Stream::Masks, batch.step);
-        for part in &batch.parts {
+        for (index, part) in slice.parts.iter().enumerate() {
             timing::start();
+            let mut chance = random_part(self.seed, Stream::Masks, slice.step, slice.first + index);
+            self.working = in_precision(&self.network, self.dtype);
             let (loss, part_masks) = match &phase.competition {
                 Some(competition) => self.competition_loss(part, competition, temperature, &mut chance),
                 None => self.loss(part, phase, temperature, &mut chance),
@@ -128,12 +155,20 @@ impl TapeLearner {
                 }
             });
         }
-        let Some((mut gradients, loss)) = sums else {
-            return StepOutcome {
-                loss: Loss::Known(0.0),
-                masks: None,
-            };
+        let (gradients, loss) = sums.unzip();
+        self.gradients = gradients;
+        StepOutcome {
+            loss: loss.map_or(Loss::Known(0.0), Loss::Pending),
+            masks: masks.map(MaskBatch::Device),
+        }
+    }
+
+    /// Moves weights and average by the gradient, which ends step `step` of all and `phase_step` of `phase`.
+    pub fn apply(&mut self, step: u64, recipe: &Recipe, phase: &Phase, phase_step: u64) {
+        let Some(mut gradients) = self.gradients.take() else {
+            return;
         };
+        timing::start();
         if let Some(limit) = recipe.gradient_clip {
             gradients.clip(limit);
         }
@@ -151,11 +186,51 @@ impl TapeLearner {
             })
             .collect();
         self.network = self.adam.step(self.network.clone(), gradients, &rates);
-        self.average.update(&self.network, batch.step);
+        self.average.update(&self.network, step);
+        // Or the weights of before would stay in memory.
+        self.working = self.network.clone();
         timing::lap(Part::Optimizer);
-        StepOutcome {
-            loss: Loss::Pending(loss),
-            masks: masks.map(MaskBatch::Device),
+    }
+
+    /// The weights, flat, in the network's order.
+    pub fn parameters(&self) -> Vec<f32> {
+        let mut all = Vec::new();
+        visit_values(&self.network, |_, _, values| all.extend(values));
+        all
+    }
+
+    /// Takes over weights in the order of [`Self::parameters`].
+    pub fn set_parameters(&mut self, values: &[f32]) {
+        let mut rest = values;
+        let split = self.specs.iter().map(|spec| {
+            let (own, others) = rest.split_at(spec.shape.iter().product());
+            rest = others;
+            own.to_vec()
+        });
+        self.network = on_device(&self.model, &self.device, split.collect());
+    }
+
+    /// The gradient so far, in the order of [`Self::parameters`]; 0 where a parameter takes no part.
+    pub fn gradients(&self) -> Vec<f32> {
+        let mut all = Vec::new();
+        for (index, spec) in self.specs.iter().enumerate() {
+            match self.gradients.as_ref().and_then(|gradients| gradients.get(index)) {
+                Some(gradient) => all.extend(gradient.to_data().iter::<f32>()),
+                None => all.resize(all.len() + spec.shape.iter().product::<usize>(), 0.0),
+            }
+        }
+        all
+    }
+
+    /// Adds a gradient in the order of [`Self::parameters`] to that of the parameters that take part.
+    pub fn add_gradients(&mut self, values: &[f32]) {
+        let Some(gradients) = &mut self.gradients else { return };
+        let mut rest = values;
+        for (index, spec) in self.specs.iter().enumerate() {
+            let (own, others) = rest.split_at(spec.shape.iter().product());
+            rest = others;
+            let data = TensorData::new(own.to_vec(), [own.len()]);
+            gradients.add_to(index, Tensor::from_data(data, &self.plain));
         }
     }
 
@@ -168,7 +243,7 @@ impl TapeLearner {
         chance: &mut ChaCha8Rng,
     ) -> (Tensor<1>, Option<Tensor<4>>) {
         let side = (part.noise.len() / (3 * part.size)).isqrt();
-        let network = &self.network.mask_network;
+        let network = &self.working;
         let mut features = self.features(&part.noised, &part.timesteps, &part.classes);
         let masks = match phase.mask_head {
             MaskHead::Uniform => None,
@@ -177,7 +252,7 @@ impl TapeLearner {
                 Some(self.tensor(masks, [part.size, self.model.regions, side, side]))
             }
             MaskHead::Released { .. } | MaskHead::Trained => {
-                let logits = network.mask_logits(&features);
+                let logits = self.mask_logits_of(&features);
                 let shape = logits.dims();
                 let noise =
                     (phase.masks.gumbel > 0.0).then(|| self.tensor(gumbel(chance, shape.iter().product()), shape));
@@ -186,15 +261,22 @@ impl TapeLearner {
         };
         if phase.middle_dropout > 0.0 {
             let kept = kept_middles(chance, part.size, phase.middle_dropout);
-            features.middle = features.middle * self.tensor(kept, [part.size, 1, 1, 1]);
+            features.middle = features.middle * self.tensor(kept, [part.size, 1, 1, 1]).cast(self.dtype);
         }
         let predicted = match &masks {
-            Some(masks) => self.network.decode(&features, masks.clone()),
+            Some(masks) => network
+                .decode(&features, masks.clone().cast(self.dtype))
+                .cast(FloatDType::F32),
             // K equal branches, each on 1/K of the features, weighted by 1/K: one of them is the sum.
             None => self.decode_uniform(&features, part.size, side),
         };
         let noise = self.tensor(part.noise.clone(), [part.size, 3, side, side]);
-        let loss = (predicted - noise).square().mean();
+        let mut squares = (predicted - noise).square();
+        let schedule = NoiseSchedule::new(&self.model.schedule);
+        if let Some(weights) = phase.noise_weighting.weights(&schedule, &part.timesteps) {
+            squares = squares * self.tensor(weights, [part.size, 1, 1, 1]);
+        }
+        let loss = squares.mean();
         (loss, masks.filter(|_| phase.mask_head.is_learned()))
     }
 
@@ -211,7 +293,7 @@ impl TapeLearner {
         let side = pixels.isqrt();
         let host = |tensor: &Tensor<4>| tensor.to_data().iter::<f32>().collect::<Vec<_>>();
         let features = self.features(&part.noised, &part.timesteps, &part.classes);
-        let logits = self.network.mask_network.mask_logits(&features);
+        let logits = self.mask_logits_of(&features);
         let shares = competition::shares(competition, self.model.regions, chance);
         let schedule = NoiseSchedule::new(&self.model.schedule);
         let regions = competition::regions(part, &host(&logits), competition, &shares, temperature, &schedule);
@@ -240,18 +322,23 @@ impl TapeLearner {
         });
         let timesteps: Vec<f32> = timesteps.iter().map(|timestep| *timestep as f32).collect();
         let timesteps = Tensor::<1>::from_data(TensorData::new(timesteps, [images]), &self.device);
-        let network = &self.network.mask_network;
+        let network = &self.working.mask_network;
         network.features(
-            self.tensor(pictures.to_vec(), [images, 3, side, side]),
-            network.embed_float(timesteps, class),
+            self.tensor(pictures.to_vec(), [images, 3, side, side]).cast(self.dtype),
+            network.embed_float(timesteps, class).cast(self.dtype),
         )
     }
 
-    /// The noise that the decoder predicts under uniform masks.
+    /// The mask generator's output, in 32 bits.
+    fn mask_logits_of(&self, features: &Features<Runtime>) -> Tensor<4> {
+        self.working.mask_network.mask_logits(features).cast(FloatDType::F32)
+    }
+
+    /// The noise that the decoder predicts under uniform masks, in 32 bits.
     fn decode_uniform(&self, features: &Features<Runtime>, images: usize, side: usize) -> Tensor<4> {
         let regions = self.model.regions as f64;
-        let uniform = Tensor::full([images, 1, side, side], 1.0 / regions, &self.device);
-        self.network.decode(features, uniform) * regions
+        let uniform = Tensor::<4>::full([images, 1, side, side], 1.0 / regions, &self.device).cast(self.dtype);
+        self.working.decode(features, uniform).cast(FloatDType::F32) * regions
     }
 
     fn tensor(&self, values: Vec<f32>, shape: [usize; 4]) -> Tensor<4> {
@@ -260,22 +347,64 @@ impl TapeLearner {
 
     /// Mask logits of noised images, `[images, K, height, width]`, by another network on the same device without a
     /// gradient tape.
-    pub fn mask_logits(&self, network: &Network, noised: &[f32], timestep: usize, classes: &[i32]) -> Vec<f32> {
+    pub fn mask_logits(&self, network: &Network, noised: &[f32], timesteps: &[i32], classes: &[i32]) -> Vec<f32> {
+        self.in_chunks(network, noised, timesteps, classes, |features, _| {
+            network.mask_network.mask_logits(features)
+        })
+    }
+
+    /// The noise that another network on the same device predicts without a gradient tape, `[images, 3, height, width]`,
+    /// under `masks` (`[images, K, height, width]`; uniform ones if left out).
+    pub fn predict(
+        &self,
+        network: &Network,
+        noised: &[f32],
+        timesteps: &[i32],
+        classes: &[i32],
+        masks: Option<&[f32]>,
+    ) -> Vec<f32> {
+        let (regions, side) = (self.model.regions, self.model.image_size);
+        self.in_chunks(network, noised, timesteps, classes, |features, images| match masks {
+            Some(masks) => {
+                let image = regions * side * side;
+                let values = masks[images.start * image..images.end * image].to_vec();
+                let shape = [images.len(), regions, side, side];
+                network.decode(features, Tensor::from_data(TensorData::new(values, shape), &self.plain))
+            }
+            None => {
+                let uniform = Tensor::full([images.len(), 1, side, side], 1.0 / regions as f64, &self.plain);
+                network.decode(features, uniform) * regions as f64
+            }
+        })
+    }
+
+    /// The features of all images by `network`, a few at once, and what `pass` makes of the images whose indices it is
+    /// given, joined.
+    fn in_chunks(
+        &self,
+        network: &Network,
+        noised: &[f32],
+        timesteps: &[i32],
+        classes: &[i32],
+        pass: impl Fn(&Features<Runtime>, Range<usize>) -> Tensor<4>,
+    ) -> Vec<f32> {
         let side = self.model.image_size;
+        let image = 3 * side * side;
         let network = &network.mask_network;
-        let mut logits = Vec::new();
-        for (index, part) in noised.chunks(CHUNK * 3 * side * side).enumerate() {
-            let size = part.len() / (3 * side * side);
-            let x_t = Tensor::<4>::from_data(TensorData::new(part.to_vec(), [size, 3, side, side]), &self.plain);
-            let integers = |values: Vec<i32>| {
-                burn::tensor::Tensor::<Runtime, 1, Int>::from_data(TensorData::new(values, [size]), &self.plain)
+        let mut joined = Vec::new();
+        for (index, part) in timesteps.chunks(CHUNK).enumerate() {
+            let images = index * CHUNK..index * CHUNK + part.len();
+            let pictures = noised[images.start * image..images.end * image].to_vec();
+            let x_t = Tensor::<4>::from_data(TensorData::new(pictures, [part.len(), 3, side, side]), &self.plain);
+            let integers = |values: &[i32]| {
+                let data = TensorData::new(values.to_vec(), [part.len()]);
+                burn::tensor::Tensor::<Runtime, 1, Int>::from_data(data, &self.plain)
             };
-            let timestep = integers(vec![timestep as i32; size]);
-            let class = (!classes.is_empty()).then(|| integers(classes[index * CHUNK..][..size].to_vec()));
-            let features = network.features(x_t, network.embed(timestep, class));
-            logits.extend(network.mask_logits(&features).into_data().iter::<f32>());
+            let class = (!classes.is_empty()).then(|| integers(&classes[images.clone()]));
+            let features = network.features(x_t, network.embed(integers(part), class));
+            joined.extend(pass(&features, images).into_data().iter::<f32>());
         }
-        logits
+        joined
     }
 
     /// Everything that a checkpoint holds.

@@ -86,7 +86,10 @@ fn panels(metrics: &Metrics) -> Vec<Panel> {
     let all = vec![
         Panel {
             title: "loss",
-            curves: vec![curve("train/loss", "training", false)],
+            curves: vec![
+                curve("train/loss", "training", false),
+                curve("checkpoint/loss", "held out", true),
+            ],
             bounds: None,
         },
         Panel {

@@ -177,6 +177,7 @@ fn status(run: &Path) -> io::Result<Value> {
         "seconds_since_last_line": quiet,
         "train": metrics.last.get("train"),
         "held_out": metrics.last.get("held-out"),
+        "checkpoint": metrics.last.get("checkpoint"),
         "samples": samples,
     }))
 }
