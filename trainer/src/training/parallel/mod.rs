@@ -182,6 +182,7 @@ mod tests {
         recipe.micro_batch = Some(1);
         recipe.adam.epsilon = 1e-4;
         recipe.phases.remove(0);
+        (recipe.phases[0].warmup_steps, recipe.phases[0].learning_rate) = (0, 1e-3);
         let device = DeviceSpec::Cpu.resolve().unwrap();
         // A fresh network predicts 0, whatever its masks.
         let mut chance = random(11, Stream::Sample, 0);
