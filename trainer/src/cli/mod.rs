@@ -56,7 +56,10 @@ impl Command {
     /// Whether nothing is lost if it ends when nobody reads its output any more. Training goes on then, and a
     /// connection that is closed ends neither a server nor what reads from one.
     fn only_prints(&self) -> bool {
-        !matches!(self, Self::Train(_) | Self::Resume(_) | Self::Pack(_) | Self::Serve(_))
+        !matches!(
+            self,
+            Self::Train(_) | Self::Resume(_) | Self::Pack(_) | Self::Serve(_) | Self::Worker(_)
+        )
     }
 }
 
