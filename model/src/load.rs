@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use factorseg_kernels::InstructionSet;
+
 use crate::device::DeviceSpec;
 
 /// Choices that are made once, when a [`Segmenter`](crate::Segmenter) is loaded. A [`DeviceSpec`] alone stands for that
@@ -34,8 +36,16 @@ pub enum Precision {
     Auto,
     /// 32-bit floating point.
     F32,
-    /// bfloat16 weights and activations on CUDA. Normalisation, softmax and conditioning stay in 32 bits.
+    /// bfloat16 weights and inputs of convolutions and projections, on CUDA and on processors with AVX512-BF16.
+    /// Normalisation, softmax and conditioning stay in 32 bits.
     Bf16,
+}
+
+impl Precision {
+    /// Whether the CPU device computes in it: bf16 needs a processor with AVX512-BF16.
+    pub fn runs_on_this_processor(self) -> bool {
+        self != Self::Bf16 || InstructionSet::detect().computes_bf16()
+    }
 }
 
 /// A word that names no precision.

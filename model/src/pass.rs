@@ -7,7 +7,7 @@ use burn::DispatchDevice;
 use burn::tensor::activation::softmax;
 use burn::tensor::{FloatDType, Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
-use factorseg_kernels::{KernelError, PlanOptions, SegmentationPlan, Threads};
+use factorseg_kernels::{Arithmetic, KernelError, PlanOptions, SegmentationPlan, Threads};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::device::Runtime;
@@ -111,7 +111,11 @@ fn threads(count: usize) -> Result<Threads, KernelError> {
 }
 
 impl CpuPass {
-    pub(crate) fn load(checkpoint: &mut Checkpoint, thread_count: usize) -> Result<Self, CpuPassError> {
+    pub(crate) fn load(
+        checkpoint: &mut Checkpoint,
+        thread_count: usize,
+        precision: Precision,
+    ) -> Result<Self, CpuPassError> {
         let config = checkpoint.config().clone();
         let mut conditioning = Conditioning::new(&config, &FlexDevice);
         conditioning = checkpoint.fill(conditioning)?;
@@ -125,6 +129,10 @@ impl CpuPass {
         let embedding = vec![0.0; config.embedding_channels()];
         let options = PlanOptions {
             threads: threads(thread_count)?,
+            arithmetic: match precision {
+                Precision::Auto | Precision::F32 => Arithmetic::F32,
+                Precision::Bf16 => Arithmetic::Bf16,
+            },
             ..PlanOptions::new(config.image_size, config.image_size)
         };
         let plan = SegmentationPlan::compile(&config.architecture(), lookup(&weights), &embedding, options)?;
@@ -183,27 +191,58 @@ mod tests {
     use super::*;
     use crate::checkpoint::CheckpointSource;
     use crate::device::DeviceSpec;
+    use crate::load::LoadOptions;
+    use crate::segmenter::{Engine, SegmentError, Segmenter, SegmenterOptions};
+
+    /// Masks of the shipped checkpoint by the pass that `load` makes.
+    fn masks(load: impl Fn(&mut Checkpoint) -> Box<dyn MaskPass>) -> Vec<f32> {
+        let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path("")).unwrap();
+        let side = checkpoint.config().image_size;
+        let classes = checkpoint.config().no_class();
+        let mut pass = load(&mut checkpoint);
+        pass.condition(30, classes).unwrap();
+        let x_t = (0..3 * side * side).map(|i| (i as f32 * 0.013).sin()).collect();
+        pass.masks(x_t, [1, 3, side, side]).unwrap()
+    }
+
+    fn assert_rounded(exact: &[f32], rounded: &[f32]) {
+        assert!(rounded.iter().all(|value| value.is_finite()));
+        let differences = exact.iter().zip(rounded).map(|(a, b)| (a - b).abs());
+        let mean = differences.sum::<f32>() / exact.len() as f32;
+        println!("mean difference of probabilities in bfloat16: {mean:.5}");
+        // Rounded at all, and no more than 8 bits of mantissa explain.
+        assert!(mean > 1e-6 && mean < 0.02, "{mean}");
+    }
 
     /// What burn computes on CUDA in bfloat16, computed by burn on the CPU.
     #[test]
     fn masks_in_bfloat16_are_those_in_32_bits_but_for_rounding() {
         let device = DeviceSpec::Cpu.resolve().unwrap();
-        let source = CheckpointSource::from_path("");
-        let [exact, rounded] = [Precision::F32, Precision::Bf16].map(|precision| {
-            let mut checkpoint = Checkpoint::open(&source).unwrap();
-            let side = checkpoint.config().image_size;
-            let classes = checkpoint.config().no_class();
-            let mut pass = BurnPass::load(&mut checkpoint, &device, precision).unwrap();
-            pass.condition(30, classes).unwrap();
-            let x_t = (0..3 * side * side).map(|i| (i as f32 * 0.013).sin()).collect();
-            pass.masks(x_t, [1, 3, side, side]).unwrap()
-        });
-        assert!(rounded.iter().all(|value| value.is_finite()));
-        let differences = exact.iter().zip(&rounded).map(|(a, b)| (a - b).abs());
-        let mean = differences.sum::<f32>() / exact.len() as f32;
-        println!("mean difference of probabilities in bfloat16: {mean:.5}");
-        // Rounded at all, and no more than 8 bits of mantissa explain.
-        assert!(mean > 0.0 && mean < 0.02, "{mean}");
+        let [exact, rounded] = [Precision::F32, Precision::Bf16]
+            .map(|precision| masks(|checkpoint| Box::new(BurnPass::load(checkpoint, &device, precision).unwrap())));
+        assert_rounded(&exact, &rounded);
+    }
+
+    /// The same with our own kernels, or the error of a processor that has no bfloat16.
+    #[test]
+    fn the_cpu_computes_in_bfloat16_where_it_can() {
+        let load = |precision| {
+            let how = LoadOptions {
+                device: DeviceSpec::Cpu,
+                precision,
+                threads: 1,
+            };
+            Segmenter::load(&CheckpointSource::Embedded, how, &SegmenterOptions::default())
+        };
+        if !Precision::Bf16.runs_on_this_processor() {
+            let error = load(Precision::Bf16).err().unwrap();
+            assert!(matches!(error, SegmentError::Precision { .. }), "{error}");
+            return;
+        }
+        assert_eq!(load(Precision::Bf16).unwrap().info().precision, Precision::Bf16);
+        let [exact, rounded] = [Precision::F32, Precision::Bf16]
+            .map(|precision| masks(|checkpoint| Box::new(CpuPass::load(checkpoint, 1, precision).unwrap())));
+        assert_rounded(&exact, &rounded);
     }
 
     #[test]

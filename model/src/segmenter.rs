@@ -102,7 +102,9 @@ pub enum SegmentError {
     #[error(transparent)]
     Device(#[from] DeviceError),
     /// The device does not compute in this precision.
-    #[error("precision {precision} is available on CUDA only, and the device is {device}; use precision auto or f32")]
+    #[error(
+        "precision {precision} is available on CUDA and on processors with AVX512-BF16, and the device is {device}, without it; use precision auto or f32"
+    )]
     Precision {
         /// That was asked for.
         precision: Precision,
@@ -451,13 +453,13 @@ fn load_pass(
     if !is_cpu(device) {
         return Ok(Box::new(BurnPass::load(checkpoint, device, how.precision)?));
     }
-    if how.precision == Precision::Bf16 {
+    if !how.precision.runs_on_this_processor() {
         return Err(SegmentError::Precision {
             precision: how.precision,
             device: device_name(device),
         });
     }
-    match CpuPass::load(checkpoint, how.threads) {
+    match CpuPass::load(checkpoint, how.threads, how.precision) {
         Ok(pass) => Ok(Box::new(pass)),
         Err(CpuPassError::Checkpoint(error)) => Err(error.into()),
         Err(CpuPassError::Kernel(error)) => Err(SegmentError::Failed {

@@ -6,44 +6,17 @@
 //!
 //! The last line printed is `milliseconds <preset> <batch> <threads> <minimum> <median> <processor>`: milliseconds of
 //! wall clock of the fastest and of the median pass, and mean milliseconds of processor time of a pass (0 where the
-//! system does not tell), which other loads of the machine do not add to. `--steps` prints the time of each step, `--isa avx2` (or another of the names printed by `--help`) forces an instruction set, `--size WxH`
-//! another image size than the preset's.
+//! system does not tell), which other loads of the machine do not add to. `--steps` prints the time of each step,
+//! `--isa avx2` (or another of the names printed by `--help`) forces an instruction set, `--precision bf16` multiplies
+//! in bfloat16, `--size WxH` sets another image size than the preset's.
 
-use factorseg_kernels::{Architecture, InstructionSet, PlanOptions, SegmentationPlan, Threads};
+mod common;
+
+use common::{Options, measure, preset, random_values};
+use factorseg_kernels::{Architecture, Arithmetic, PlanOptions, SegmentationPlan, Threads};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-
-fn preset(name: &str) -> Option<(Architecture, usize)> {
-    let sizes = |base_channels, levels: usize, residual_blocks, attention: &[usize], attention_heads, norm_groups| {
-        Architecture {
-            base_channels,
-            channel_multipliers: (1..=levels).collect(),
-            residual_blocks,
-            attention_levels: (0..levels).map(|level| attention.contains(&level)).collect(),
-            attention_heads,
-            norm_groups,
-            regions: 3,
-        }
-    };
-    match name {
-        "tiny" => Some((sizes(16, 3, 1, &[2], 2, 8), 32)),
-        "small" => Some((sizes(32, 4, 1, &[3], 2, 8), 64)),
-        "paper-64" => Some((sizes(128, 4, 3, &[2, 3], 4, 32), 64)),
-        _ => None,
-    }
-}
-
-fn random_values(count: usize, scale: f32, state: &mut u64) -> Vec<f32> {
-    (0..count)
-        .map(|_| {
-            *state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
-            ((*state >> 40) as f32 / (1 << 23) as f32 - 1.0) * scale
-        })
-        .collect()
-}
 
 /// Random weights under their checkpoint names.
 struct RandomWeights {
@@ -154,44 +127,27 @@ impl RandomWeights {
     }
 }
 
-/// Processor time of this process so far, in milliseconds, where the system tells.
-fn processor_time() -> Option<f64> {
-    let mut nanoseconds = 0.0;
-    for task in std::fs::read_dir("/proc/self/task").ok()? {
-        let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        nanoseconds += text.split_whitespace().next()?.parse::<f64>().ok()?;
-    }
-    Some(nanoseconds / 1e6)
-}
-
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let option = |name: &str, default: &str| {
-        let place = arguments.iter().position(|argument| argument == name);
-        place
-            .and_then(|place| arguments.get(place + 1))
-            .map_or(default.to_owned(), Clone::clone)
-    };
-    let sets = InstructionSet::available();
-    if arguments.iter().any(|argument| argument == "--help") {
-        let names: Vec<&str> = sets.iter().map(|set| set.name()).collect();
+    let options = Options::new();
+    if options.flag("--help") {
         println!("bench [--preset tiny|small|paper-64] [--batch N] [--threads N] [--seconds S] [--size WxH] [--steps]");
-        println!("      [--isa {}]", names.join("|"));
+        println!("      [--precision f32|bf16] [--isa {}]", Options::instruction_names());
         return Ok(());
     }
-    let name = option("--preset", "small");
-    let (architecture, side) = preset(&name).ok_or("the preset is tiny, small or paper-64")?;
-    let batch: usize = option("--batch", "1").parse()?;
-    let thread_count: usize = option("--threads", "1").parse()?;
-    let seconds: f64 = option("--seconds", "5").parse()?;
-    let size = option("--size", &format!("{side}x{side}"));
+    let name = options.word("--preset", "small");
+    let (architecture, side) = preset(&name, 3)?;
+    let batch: usize = options.number("--batch", "1")?;
+    let thread_count: usize = options.number("--threads", "1")?;
+    let seconds: f64 = options.number("--seconds", "5")?;
+    let size = options.word("--size", &format!("{side}x{side}"));
     let (width, height) = size.split_once('x').ok_or("--size is WIDTHxHEIGHT")?;
     let (width, height): (usize, usize) = (width.parse()?, height.parse()?);
-    let isa = option("--isa", sets[0].name());
-    let instructions = *sets
-        .iter()
-        .find(|set| set.name() == isa)
-        .ok_or("this processor has no such instruction set")?;
+    let instructions = options.instructions()?;
+    let arithmetic = match options.word("--precision", "f32").as_str() {
+        "f32" => Arithmetic::F32,
+        "bf16" => Arithmetic::Bf16,
+        _ => return Err("--precision is f32 or bf16".into()),
+    };
 
     let weights = RandomWeights::new(&architecture);
     let lookup = |name: &str| {
@@ -203,13 +159,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let embedding = random_values(4 * architecture.base_channels, 1.0, &mut 5);
     let start = Instant::now();
     let threads = Threads::new(thread_count)?;
-    let options = PlanOptions {
+    let planned = PlanOptions {
         batch,
         threads,
         instructions,
+        arithmetic,
         ..PlanOptions::new(height, width)
     };
-    let mut plan = SegmentationPlan::compile(&architecture, lookup, &embedding, options)?;
+    let mut plan = SegmentationPlan::compile(&architecture, lookup, &embedding, planned)?;
     println!(
         "{name} {width}x{height}, {}: compiled in {:.2} s, weights {:.1} MB, activations {:.1} MB",
         instructions.name(),
@@ -222,7 +179,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..2 {
         plan.run(&input, &mut output)?;
     }
-    if arguments.iter().any(|argument| argument == "--steps") {
+    if options.flag("--steps") {
         // The least of several passes for each step: other loads of the machine only add.
         let least: RefCell<Vec<(String, Duration)>> = RefCell::default();
         for pass in 0..20 {
@@ -246,19 +203,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             least.iter().map(|step| step.1).sum::<Duration>().as_secs_f64() * 1e3
         );
     }
-    let mut times = Vec::new();
-    let busy = processor_time();
-    let start = Instant::now();
-    while start.elapsed().as_secs_f64() < seconds || times.len() < 3 {
-        let start = Instant::now();
-        plan.run(&input, &mut output)?;
-        times.push(start.elapsed().as_secs_f64() * 1e3);
-    }
-    let busy = busy
-        .zip(processor_time())
-        .map_or(0.0, |(before, after)| (after - before) / times.len() as f64);
-    times.sort_by(f64::total_cmp);
-    let (least, median) = (times[0], times[times.len() / 2]);
-    println!("milliseconds {name} {batch} {thread_count} {least:.3} {median:.3} {busy:.3}");
-    Ok(())
+    measure(&format!("{name} {batch} {thread_count}"), seconds, || {
+        Ok(plan.run(&input, &mut output)?)
+    })
 }

@@ -8,39 +8,10 @@
 //! logits and masks. The last line printed is `milliseconds <preset> <masks> <regions> <batch> <threads> <minimum>
 //! <median> <processor>`, as of the example `bench`.
 
-use factorseg_kernels::{Architecture, InstructionSet, Masks, Threads, TrainingNetwork, TrainingOptions};
-use std::time::Instant;
+mod common;
 
-fn preset(name: &str, regions: usize) -> Option<(Architecture, usize)> {
-    let sizes = |base_channels, levels: usize, residual_blocks, attention: &[usize], attention_heads, norm_groups| {
-        Architecture {
-            base_channels,
-            channel_multipliers: (1..=levels).collect(),
-            residual_blocks,
-            attention_levels: (0..levels).map(|level| attention.contains(&level)).collect(),
-            attention_heads,
-            norm_groups,
-            regions,
-        }
-    };
-    match name {
-        "tiny" => Some((sizes(16, 3, 1, &[2], 2, 8), 32)),
-        "small" => Some((sizes(32, 4, 1, &[3], 2, 8), 64)),
-        "paper-64" => Some((sizes(128, 4, 3, &[2, 3], 4, 32), 64)),
-        _ => None,
-    }
-}
-
-fn random_values(count: usize, scale: f32, state: &mut u64) -> Vec<f32> {
-    (0..count)
-        .map(|_| {
-            *state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
-            ((*state >> 40) as f32 / (1 << 23) as f32 - 1.0) * scale
-        })
-        .collect()
-}
+use common::{Options, measure, preset, random_values};
+use factorseg_kernels::{Masks, Threads, TrainingNetwork, TrainingOptions};
 
 /// Softmax over the regions of [batch, regions, pixels].
 fn softmax(values: &mut [f32], regions: usize, pixels: usize) {
@@ -75,49 +46,30 @@ fn softmax_gradient(masks: &[f32], slopes: &mut [f32], regions: usize, pixels: u
     }
 }
 
-/// Processor time of this process so far, in milliseconds, where the system tells.
-fn processor_time() -> Option<f64> {
-    let mut nanoseconds = 0.0;
-    for task in std::fs::read_dir("/proc/self/task").ok()? {
-        let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        nanoseconds += text.split_whitespace().next()?.parse::<f64>().ok()?;
-    }
-    Some(nanoseconds / 1e6)
-}
-
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().collect();
-    let option = |name: &str, default: &str| {
-        let place = arguments.iter().position(|argument| argument == name);
-        place
-            .and_then(|place| arguments.get(place + 1))
-            .map_or(default.to_owned(), Clone::clone)
-    };
-    let sets = InstructionSet::available();
-    if arguments.iter().any(|argument| argument == "--help") {
-        let names: Vec<&str> = sets.iter().map(|set| set.name()).collect();
+    let options = Options::new();
+    if options.flag("--help") {
         println!("bench_training [--preset tiny|small|paper-64] [--masks uniform|learned] [--regions K] [--batch N]");
-        println!("      [--threads N] [--seconds S] [--isa {}]", names.join("|"));
+        println!(
+            "      [--threads N] [--seconds S] [--isa {}]",
+            Options::instruction_names()
+        );
         return Ok(());
     }
-    let name = option("--preset", "tiny");
-    let regions: usize = option("--regions", "3").parse()?;
-    let (architecture, side) = preset(&name, regions).ok_or("the preset is tiny, small or paper-64")?;
-    let masks = option("--masks", "uniform");
+    let name = options.word("--preset", "tiny");
+    let regions: usize = options.number("--regions", "3")?;
+    let (architecture, side) = preset(&name, regions)?;
+    let masks = options.word("--masks", "uniform");
     let learned = match masks.as_str() {
         "uniform" => false,
         "learned" => true,
         _ => return Err("--masks is uniform or learned".into()),
     };
-    let batch: usize = option("--batch", "16").parse()?;
-    let thread_count: usize = option("--threads", "1").parse()?;
-    let seconds: f64 = option("--seconds", "5").parse()?;
-    let isa = option("--isa", sets[0].name());
-    let instructions = *sets
-        .iter()
-        .find(|set| set.name() == isa)
-        .ok_or("this processor has no such instruction set")?;
-    let options = TrainingOptions {
+    let batch: usize = options.number("--batch", "16")?;
+    let thread_count: usize = options.number("--threads", "1")?;
+    let seconds: f64 = options.number("--seconds", "5")?;
+    let instructions = options.instructions()?;
+    let planned = TrainingOptions {
         classes: 0,
         height: side,
         width: side,
@@ -125,7 +77,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         threads: Threads::new(thread_count)?,
         instructions,
     };
-    let mut network = TrainingNetwork::new(&architecture, options)?;
+    let mut network = TrainingNetwork::new(&architecture, planned)?;
     let mut state = 1;
     for parameter in network.list().to_vec() {
         let inputs: usize = match parameter.shape.as_slice() {
@@ -175,21 +127,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             return Err("the loss is not finite".into());
         }
     }
-    let mut times = Vec::new();
-    let busy = processor_time();
-    let start = Instant::now();
-    while start.elapsed().as_secs_f64() < seconds || times.len() < 3 {
-        let start = Instant::now();
-        pass()?;
-        times.push(start.elapsed().as_secs_f64() * 1e3);
-    }
-    let busy = busy
-        .zip(processor_time())
-        .map_or(0.0, |(before, after)| (after - before) / times.len() as f64);
-    times.sort_by(f64::total_cmp);
-    let (least, median) = (times[0], times[times.len() / 2]);
-    println!("milliseconds {name} {masks} {regions} {batch} {thread_count} {least:.3} {median:.3} {busy:.3}");
-    Ok(())
+    measure(
+        &format!("{name} {masks} {regions} {batch} {thread_count}"),
+        seconds,
+        || {
+            pass()?;
+            Ok(())
+        },
+    )
 }
 
 fn noise_count(batch: usize, pixels: usize) -> f32 {

@@ -5,14 +5,15 @@
 //! rows are multiplied with the packed weights, some output channels at a time; the products are transformed back and
 //! stored with bias and residual, and summed by channel for the next normalisation.
 
-use crate::matrix::{PackedMatrix, Rows, multiply};
+use crate::matrix::{PackedMatrix, Rows, multiply, multiply_pairs};
 use crate::memory::{Buffer, Shared};
-use crate::simd::{CHANNEL_BLOCK, InstructionSet, padded};
+use crate::simd::{Arithmetic, CHANNEL_BLOCK, InstructionSet, padded, pair, round_numbers};
 use crate::source::{Region, Source, load_region};
 use crate::threads::for_each;
 use crate::tiling::{Rectangle, Tiling};
 use crate::winograd::{
-    Finish, Tiles, finish_direct, finish_four, finish_two, transform_input_four, transform_input_two,
+    Finish, Tiles, finish_direct, finish_four, finish_two, transform_input_four, transform_input_four_rounded,
+    transform_input_two, transform_input_two_rounded,
 };
 
 /// How the outputs are computed.
@@ -57,9 +58,11 @@ impl Method {
     }
 }
 
-/// Weights of one convolution, packed for a method and an instruction set.
+/// Weights of one convolution, packed for a method, an instruction set and an arithmetic.
 pub(crate) struct Convolution {
     pub(crate) method: Method,
+    arithmetic: Arithmetic,
+    /// Rows are the inputs, times the taps where patches are gathered; in bf16 two of them make one row of words.
     weights: PackedMatrix,
     bias: Buffer,
 }
@@ -73,52 +76,86 @@ pub(crate) struct Kernel<'a> {
     pub(crate) bias: &'a dyn Fn(usize) -> f32,
 }
 
+impl Kernel<'_> {
+    /// The 3x3 kernels of one input for a block of outputs, by tap.
+    fn taps(&self, input: usize, block: usize) -> [[f32; CHANNEL_BLOCK]; 9] {
+        std::array::from_fn(|tap| {
+            std::array::from_fn(|lane| {
+                let output = block * CHANNEL_BLOCK + lane;
+                if output < self.outputs {
+                    (self.value)(output, input, tap / 3, tap % 3)
+                } else {
+                    0.0
+                }
+            })
+        })
+    }
+}
+
 impl Convolution {
-    pub(crate) fn pack(set: InstructionSet, method: Method, kernel: &Kernel<'_>) -> Self {
-        let weights = match method {
-            Method::Winograd(outputs) => {
-                let mut weights = PackedMatrix::zeroed(set, method.points(), kernel.inputs, kernel.outputs);
-                let mut taps = [[0.0; CHANNEL_BLOCK]; 9];
-                for input in 0..kernel.inputs {
+    /// Packs the weights. In bf16 the inputs are whole channel blocks and the set computes it.
+    pub(crate) fn pack(set: InstructionSet, arithmetic: Arithmetic, method: Method, kernel: &Kernel<'_>) -> Self {
+        let mut convolution = Self::zeroed(set, arithmetic, method, kernel.inputs, kernel.outputs);
+        let weights = &mut convolution.weights;
+        match method {
+            Method::Winograd(side) => {
+                for row in 0..weights.depth() {
                     for block in 0..weights.columns() / CHANNEL_BLOCK {
-                        for lane in 0..CHANNEL_BLOCK {
-                            let output = block * CHANNEL_BLOCK + lane;
-                            for (tap, taps) in taps.iter_mut().enumerate() {
-                                taps[lane] = if output < kernel.outputs {
-                                    (kernel.value)(output, input, tap / 3, tap % 3)
-                                } else {
-                                    0.0
-                                };
+                        match arithmetic {
+                            Arithmetic::F32 => {
+                                weights.set_kernels(set, side, row, block, &kernel.taps(row, block));
+                            }
+                            Arithmetic::Bf16 => {
+                                let taps = [2 * row, 2 * row + 1].map(|input| kernel.taps(input, block));
+                                weights.set_kernel_pairs(set, side, row, block, [&taps[0], &taps[1]]);
                             }
                         }
-                        weights.set_kernels(set, outputs, input, block, &taps);
                     }
                 }
-                weights
             }
             Method::Patches { kernel: side, .. } => {
-                PackedMatrix::pack(set, 1, side * side * kernel.inputs, kernel.outputs, |_, row, output| {
+                let value = |row: usize, output: usize| {
                     let tap = row / kernel.inputs;
                     (kernel.value)(output, row % kernel.inputs, tap / side, tap % side)
-                })
+                };
+                let depth = weights.depth();
+                *weights = PackedMatrix::pack(set, 1, depth, kernel.outputs, |_, row, output| match arithmetic {
+                    Arithmetic::F32 => value(row, output),
+                    Arithmetic::Bf16 => pair(value(2 * row, output), value(2 * row + 1, output)),
+                });
             }
-        };
-        let mut bias = Buffer::zeroed(weights.columns());
-        for (output, value) in bias.iter_mut().enumerate().take(kernel.outputs) {
+        }
+        for (output, value) in convolution.bias.iter_mut().enumerate().take(kernel.outputs) {
             *value = (kernel.bias)(output);
         }
-        Self { method, weights, bias }
+        convolution
     }
 
     /// Room for weights of padded `inputs` and `outputs`, all zero.
-    pub(crate) fn zeroed(set: InstructionSet, method: Method, inputs: usize, outputs: usize) -> Self {
-        let taps = match method {
-            Method::Winograd(_) => 1,
-            Method::Patches { kernel, .. } => kernel * kernel,
+    pub(crate) fn zeroed(
+        set: InstructionSet,
+        arithmetic: Arithmetic,
+        method: Method,
+        inputs: usize,
+        outputs: usize,
+    ) -> Self {
+        let rows = match method {
+            Method::Winograd(_) => inputs,
+            Method::Patches { kernel, .. } => kernel * kernel * inputs,
         };
-        let weights = PackedMatrix::zeroed(set, method.points(), taps * inputs, outputs);
+        assert!(
+            arithmetic == Arithmetic::F32 || set.computes_bf16() && inputs.is_multiple_of(CHANNEL_BLOCK),
+            "bf16 with {inputs} inputs on {}",
+            set.name()
+        );
+        let weights = PackedMatrix::zeroed(set, method.points(), rows / arithmetic.numbers(), outputs);
         let bias = Buffer::zeroed(weights.columns());
-        Self { method, weights, bias }
+        Self {
+            method,
+            arithmetic,
+            weights,
+            bias,
+        }
     }
 
     /// The packed weights and the bias, to write other ones.
@@ -126,7 +163,7 @@ impl Convolution {
         (&mut self.weights, &mut self.bias)
     }
 
-    /// Rows of the packed weights: inputs, times the taps where patches are gathered.
+    /// Rows of words of the packed weights: inputs, times the taps where patches are gathered.
     pub(crate) fn depth(&self) -> usize {
         self.weights.depth()
     }
@@ -142,13 +179,14 @@ impl Convolution {
     }
 
     fn inputs(&self) -> usize {
+        let rows = self.weights.depth() * self.arithmetic.numbers();
         match self.method {
-            Method::Winograd(_) => self.weights.depth(),
-            Method::Patches { kernel, .. } => self.weights.depth() / (kernel * kernel),
+            Method::Winograd(_) => rows,
+            Method::Patches { kernel, .. } => rows / (kernel * kernel),
         }
     }
 
-    /// Distance of the points in the left-hand side. The extra line spreads them over the sets of the cache.
+    /// Distance of the points in the left-hand side, in words. The extra line spreads them over the sets of the cache.
     pub(crate) fn left_point(&self, tiles: usize) -> usize {
         (tiles * self.weights.depth()).next_multiple_of(CHANNEL_BLOCK) + CHANNEL_BLOCK
     }
@@ -192,7 +230,14 @@ impl Convolution {
                     .max()
                     .unwrap_or(0)
             }
-            Method::Patches { .. } => 0,
+            // What a tap's row reads is loaded there before it is rounded.
+            Method::Patches { kernel, .. } => {
+                let (_, columns) = tiling.largest_rectangle();
+                match self.arithmetic {
+                    Arithmetic::F32 => 0,
+                    Arithmetic::Bf16 => columns.max(kernel) * self.inputs(),
+                }
+            }
         };
         Needs {
             left: self.method.points() * self.left_point(tiles),
@@ -459,7 +504,8 @@ impl Loading<'_> {
                     let y = (rectangle.row + part) * stride;
                     match self.input {
                         Input::Activations(ref source) => {
-                            self.prepare_patches(source, rectangle, (kernel, stride, padding), y, left, row);
+                            let kernel = (kernel, stride, padding);
+                            self.prepare_patches(source, rectangle, kernel, y, left, row, region);
                         }
                         Input::Planar(planar) => {
                             self.prepare_planar(planar, rectangle, (kernel, stride, padding), y, left, row);
@@ -504,20 +550,25 @@ impl Loading<'_> {
             columns: rectangle.columns,
             channels: count,
         };
-        let to = left.pointer(first_tile * depth + channels.0);
+        let numbers = self.convolution.arithmetic.numbers();
+        let to = left.pointer(first_tile * depth + channels.0 / numbers);
+        let (depth, point) = (numbers * depth, numbers * point);
+        let transform = match (self.convolution.arithmetic, side) {
+            (Arithmetic::F32, 4) => transform_input_four,
+            (Arithmetic::F32, _) => transform_input_two,
+            (Arithmetic::Bf16, 4) => transform_input_four_rounded,
+            (Arithmetic::Bf16, _) => transform_input_two_rounded,
+        };
         // SAFETY: the source was checked for the batch; the region and the left-hand side were measured above, and
         // no other task writes these tiles' rows in these channels.
         unsafe {
             load_region(self.set, source, place, region.as_mut_ptr());
-            if side == 4 {
-                transform_input_four(self.set, region.as_ptr(), tiles, to, depth, point);
-            } else {
-                transform_input_two(self.set, region.as_ptr(), tiles, to, depth, point);
-            }
+            transform(self.set, region.as_ptr(), tiles, to, depth, point);
         }
     }
 
     /// Patches of one row of outputs.
+    #[allow(clippy::too_many_arguments)]
     fn prepare_patches(
         &self,
         source: &Source<'_>,
@@ -526,8 +577,9 @@ impl Loading<'_> {
         y: usize,
         left: Shared<'_>,
         row: usize,
+        region: &mut [f32],
     ) {
-        let depth = self.convolution.weights.depth();
+        let (depth, arithmetic) = (self.convolution.weights.depth(), self.convolution.arithmetic);
         assert!((row + rectangle.columns) * depth <= left.len());
         let mut place = Region {
             item: rectangle.item,
@@ -537,21 +589,32 @@ impl Loading<'_> {
             columns: rectangle.columns,
             channels: (0, source.channels()),
         };
-        // SAFETY: the source was checked for the batch, the rows are inside the left-hand side, and no other task
-        // writes them.
-        unsafe {
-            if kernel == 1 && stride == 1 {
-                load_region(self.set, source, place, left.pointer(row * depth));
-                return;
-            }
-            place.columns = kernel;
-            for column in 0..rectangle.columns {
-                place.left = ((rectangle.column + column) * stride) as isize - padding as isize;
-                for ky in 0..kernel {
-                    place.top = (y + ky) as isize - padding as isize;
-                    let to = (row + column) * depth + ky * kernel * source.channels();
-                    load_region(self.set, source, place, left.pointer(to));
+        let mut load = |place: Region, to: *mut f32| {
+            // SAFETY: the source was checked for the batch, the rows are inside the left-hand side, and no other task
+            // writes them.
+            unsafe {
+                match arithmetic {
+                    Arithmetic::F32 => load_region(self.set, source, place, to),
+                    Arithmetic::Bf16 => {
+                        let count = place.columns * source.channels();
+                        let loaded = &mut region[..count];
+                        load_region(self.set, source, place, loaded.as_mut_ptr());
+                        round_numbers(self.set, loaded.as_ptr(), to, count);
+                    }
                 }
+            }
+        };
+        if kernel == 1 && stride == 1 {
+            load(place, left.pointer(row * depth));
+            return;
+        }
+        place.columns = kernel;
+        let words = kernel * source.channels() / arithmetic.numbers();
+        for column in 0..rectangle.columns {
+            place.left = ((rectangle.column + column) * stride) as isize - padding as isize;
+            for ky in 0..kernel {
+                place.top = (y + ky) as isize - padding as isize;
+                load(place, left.pointer((row + column) * depth + ky * words));
             }
         }
     }
@@ -615,6 +678,10 @@ impl Job<'_> {
             weights.points() * product_point <= product.len(),
             "workspace of products"
         );
+        let multiply = match convolution.arithmetic {
+            Arithmetic::F32 => multiply,
+            Arithmetic::Bf16 => multiply_pairs,
+        };
         // SAFETY: the left-hand side and the products were measured above; the rows are written already.
         unsafe {
             multiply(
@@ -732,13 +799,23 @@ mod tests {
             for set in InstructionSet::available() {
                 for round in 0..60 {
                     let method = methods[round % methods.len()];
-                    check(&mut random, &pool, set, method);
+                    check(&mut random, &pool, set, Arithmetic::F32, method);
+                    if set.computes_bf16() && round < 2 * methods.len() {
+                        check(&mut random, &pool, set, Arithmetic::Bf16, method);
+                    }
                 }
             }
         }
     }
 
-    fn check(random: &mut Random, pool: &Threads, set: InstructionSet, method: Method) {
+    fn check(random: &mut Random, pool: &Threads, set: InstructionSet, arithmetic: Arithmetic, method: Method) {
+        // Two roundings to 8 bits of each product, larger by what the points of a tile add up.
+        let tolerance = match (arithmetic, method) {
+            (Arithmetic::F32, _) => 2e-5,
+            (Arithmetic::Bf16, Method::Patches { .. }) => 2e-2,
+            (Arithmetic::Bf16, Method::Winograd(2)) => 3e-2,
+            (Arithmetic::Bf16, Method::Winograd(_)) => 8e-2,
+        };
         let (kernel, stride, padding) = match method {
             Method::Winograd(_) => (3, 1, 1),
             Method::Patches {
@@ -809,6 +886,7 @@ mod tests {
 
         let convolution = Convolution::pack(
             set,
+            arithmetic,
             method,
             &Kernel {
                 inputs: total,
@@ -919,13 +997,14 @@ mod tests {
                             0.0
                         };
                         assert!(
-                            (f64::from(out[index]) - expected).abs() < 2e-5,
-                            "{} {method:?}: {} for {expected} at item {item} y {y} x {x} channel {channel} of {batch}x{rows}x{columns}x{outputs}",
+                            (f64::from(out[index]) - expected).abs() < tolerance,
+                            "{} {arithmetic:?} {method:?}: {} for {expected} at item {item} y {y} x {x} channel {channel} of {batch}x{rows}x{columns}x{outputs}",
                             set.name(),
                             out[index],
                         );
-                        expected_sums[item * 2 * stored + channel] += expected;
-                        expected_sums[(item * 2 + 1) * stored + channel] += expected * expected;
+                        let found = f64::from(out[index]);
+                        expected_sums[item * 2 * stored + channel] += found;
+                        expected_sums[(item * 2 + 1) * stored + channel] += found * found;
                     }
                 }
             }
@@ -958,6 +1037,7 @@ mod tests {
             let weight = random.values(outputs * 27);
             let convolution = Convolution::pack(
                 set,
+                Arithmetic::F32,
                 method,
                 &Kernel {
                     inputs: 3,

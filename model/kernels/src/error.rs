@@ -31,6 +31,11 @@ pub enum KernelError {
         /// The number of values found.
         found: usize,
     },
+    /// The instructions do not multiply bfloat16.
+    Arithmetic {
+        /// Name of the instruction set.
+        instructions: &'static str,
+    },
     /// The threads could not be started.
     Threads(String),
 }
@@ -50,6 +55,10 @@ impl fmt::Display for KernelError {
             Self::Length { what, expected, found } => {
                 write!(formatter, "{what} holds {found} values, {expected} are needed")
             }
+            Self::Arithmetic { instructions } => write!(
+                formatter,
+                "bf16 needs a processor with AVX512-BF16; the instructions are {instructions}"
+            ),
             Self::Threads(reason) => write!(formatter, "cannot start the inference threads: {reason}"),
         }
     }

@@ -39,6 +39,8 @@ mod attention;
 mod convolution;
 mod error;
 mod matrix;
+#[doc(hidden)]
+pub mod measured;
 mod memory;
 mod normalisation;
 mod plan;
@@ -54,6 +56,6 @@ mod winograd;
 
 pub use error::KernelError;
 pub use plan::{Architecture, PlanOptions, SegmentationPlan};
-pub use simd::InstructionSet;
+pub use simd::{Arithmetic, InstructionSet};
 pub use threads::Threads;
-pub use training::{AdamUpdate, Masks, Parameter, TrainingNetwork, TrainingOptions, VectorMath};
+pub use training::{AdamUpdate, KeptPass, Masks, Parameter, TrainingNetwork, TrainingOptions, VectorMath};

@@ -1,10 +1,12 @@
 //! Matrix products with packed right-hand sides: the arithmetic of every convolution and projection.
 
 use crate::memory::Buffer;
-use crate::simd::{CHANNEL_BLOCK, InstructionSet, Vector, dispatch, padded};
+use crate::simd::{
+    CHANNEL_BLOCK, InstructionSet, Pair, Pairs, Single, Vector, Word, dispatch, dispatch_pairs, padded, pair,
+};
 use crate::winograd::{transform_kernel_four, transform_kernel_two};
 
-/// `points` matrices [depth, columns], stored in the order in which the kernels read them: by panels of
+/// `points` matrices [depth, columns] of words (numbers, or pairs of bfloat16), stored in the order in which the kernels read them: by panels of
 /// [`InstructionSet::panel_width`] columns, within a panel row by row. Columns are padded with zeros to whole channel
 /// blocks.
 pub(crate) struct PackedMatrix {
@@ -73,6 +75,36 @@ impl PackedMatrix {
                 transform_kernel_four(set, taps.as_ptr().cast(), to.as_mut_ptr(), point);
             } else {
                 transform_kernel_two(set, taps.as_ptr().cast(), to.as_mut_ptr(), point);
+            }
+        }
+    }
+
+    /// As [`Self::set_kernels`], in pairs of bfloat16: row `row` is made of the kernels of two inputs.
+    pub(crate) fn set_kernel_pairs(
+        &mut self,
+        set: InstructionSet,
+        side: usize,
+        row: usize,
+        block: usize,
+        taps: [&[[f32; CHANNEL_BLOCK]; 9]; 2],
+    ) {
+        assert_eq!(self.points, (side + 2) * (side + 2), "points of the matrix");
+        let mut points = [[[0.0; CHANNEL_BLOCK]; 36]; 2];
+        for (taps, points) in taps.iter().zip(&mut points) {
+            // SAFETY: the taps are nine blocks, and there is room for the points of the larger tile.
+            unsafe {
+                if side == 4 {
+                    transform_kernel_four(set, taps.as_ptr().cast(), points.as_mut_ptr().cast(), CHANNEL_BLOCK);
+                } else {
+                    transform_kernel_two(set, taps.as_ptr().cast(), points.as_mut_ptr().cast(), CHANNEL_BLOCK);
+                }
+            }
+        }
+        for point in 0..self.points {
+            let offset = self.block_offset(row, block) + point * self.point();
+            let to = &mut self.data[offset..offset + CHANNEL_BLOCK];
+            for (lane, word) in to.iter_mut().enumerate() {
+                *word = pair(points[0][point][lane], points[1][point][lane]);
             }
         }
     }
@@ -153,10 +185,34 @@ pub(crate) struct Rows<Pointer> {
     pub(crate) point: usize,
 }
 
+#[inline(always)]
+unsafe fn multiply_body<V: Vector>(
+    rows: usize,
+    left: Rows<*const f32>,
+    right: Right,
+    panels: (usize, usize),
+    out: Rows<*mut f32>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { multiply_words::<V, Single>(rows, left, right, panels, out) }
+}
+
+#[inline(always)]
+unsafe fn multiply_pairs_body<V: Pairs>(
+    rows: usize,
+    left: Rows<*const f32>,
+    right: Right,
+    panels: (usize, usize),
+    out: Rows<*mut f32>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { multiply_words::<V, Pair>(rows, left, right, panels, out) }
+}
+
 /// For every point: `out[row][column] = sum over k of left[row][k] right[k][column]`, for the columns of panels
 /// `panels.0..panels.1`; the first of them is column 0 of `out`.
 #[inline(always)]
-unsafe fn multiply_body<V: Vector>(
+unsafe fn multiply_words<V: Vector, W: Word<V>>(
     rows: usize,
     left: Rows<*const f32>,
     right: Right,
@@ -181,9 +237,25 @@ unsafe fn multiply_body<V: Vector>(
                     let left_rows = left_data.add(row * left.row);
                     let out_rows = out_data.add(row * out.row);
                     if width == 2 * V::LANES {
-                        rows_by_count::<V, 2>(count, right.depth, left_rows, left.row, panel_data, out_rows, out.row);
+                        rows_by_count::<V, W, 2>(
+                            count,
+                            right.depth,
+                            left_rows,
+                            left.row,
+                            panel_data,
+                            out_rows,
+                            out.row,
+                        );
                     } else {
-                        rows_by_count::<V, 1>(count, right.depth, left_rows, left.row, panel_data, out_rows, out.row);
+                        rows_by_count::<V, W, 1>(
+                            count,
+                            right.depth,
+                            left_rows,
+                            left.row,
+                            panel_data,
+                            out_rows,
+                            out.row,
+                        );
                     }
                 }
             }
@@ -192,7 +264,7 @@ unsafe fn multiply_body<V: Vector>(
 }
 
 dispatch!(
-    /// See `multiply_body`.
+    /// See `multiply_words`.
     ///
     /// # Safety
     /// `left` points to `right.points` matrices [rows, right.depth], `right` is a live [`PackedMatrix`] of a set with
@@ -207,9 +279,23 @@ dispatch!(
     )
 );
 
+dispatch_pairs!(
+    /// See `multiply_words`; words of `left` and `right` are pairs of bfloat16, those of `out` single numbers.
+    ///
+    /// # Safety
+    /// As for `multiply`.
+    pub(crate) unsafe fn multiply_pairs = multiply_pairs_body(
+        rows: usize,
+        left: Rows<*const f32>,
+        right: Right,
+        panels: (usize, usize),
+        out: Rows<*mut f32>,
+    )
+);
+
 /// Chooses the register block with `count` rows.
 #[inline(always)]
-unsafe fn rows_by_count<V: Vector, const COLUMNS: usize>(
+unsafe fn rows_by_count<V: Vector, W: Word<V>, const COLUMNS: usize>(
     count: usize,
     depth: usize,
     left: *const f32,
@@ -223,7 +309,7 @@ unsafe fn rows_by_count<V: Vector, const COLUMNS: usize>(
             match count {
                 // SAFETY: the caller's promise, with `count` rows.
                 $($rows if $rows <= V::ROWS => unsafe {
-                    register_block::<V, $rows, COLUMNS>(depth, left, left_row, right, out, out_row)
+                    register_block::<V, W, $rows, COLUMNS>(depth, left, left_row, right, out, out_row)
                 },)*
                 _ => unreachable!("groups have at most {} rows", V::ROWS),
             }
@@ -234,7 +320,7 @@ unsafe fn rows_by_count<V: Vector, const COLUMNS: usize>(
 
 /// `ROWS` rows by `COLUMNS` vectors, accumulated in registers over the whole depth.
 #[inline(always)]
-unsafe fn register_block<V: Vector, const ROWS: usize, const COLUMNS: usize>(
+unsafe fn register_block<V: Vector, W: Word<V>, const ROWS: usize, const COLUMNS: usize>(
     depth: usize,
     left: *const f32,
     left_row: usize,
@@ -254,7 +340,7 @@ unsafe fn register_block<V: Vector, const ROWS: usize, const COLUMNS: usize>(
             for (row, sums) in sums.iter_mut().enumerate() {
                 let value = V::splat(*left.add(row * left_row + k));
                 for (sum, factor) in sums.iter_mut().zip(factors) {
-                    *sum = value.mul_add(factor, *sum);
+                    *sum = W::multiply_add(value, factor, *sum);
                 }
             }
         }

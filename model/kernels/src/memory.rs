@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 struct Line([f32; 16]);
 
 /// Zero-initialised numbers that start at a cache line.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Buffer {
     lines: Vec<Line>,
     length: usize,

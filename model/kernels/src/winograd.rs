@@ -2,9 +2,11 @@
 //! mapped to points, multiplied point by point, and mapped back.
 //!
 //! A tile of m x m outputs takes (m + 2)^2 products for each pair of channels instead of 9 m^2: 2.25 times fewer for
-//! m = 2, 4 times fewer for m = 4. The points are 0, 1, -1, infinity, and for m = 4 also 2 and -2.
+//! m = 2, 4 times fewer for m = 4. The points are 0, 1, -1 and infinity for m = 2. For m = 4 they are 0, 5/8, -5/8, 3/2,
+//! -3/2 and infinity: rounding the transformed numbers errs half as much then as with the usual 1 and 2 (Barabasz et al.
+//! 2020 choose points so), in as many operations.
 
-use crate::simd::{CHANNEL_BLOCK, Vector, dispatch};
+use crate::simd::{CHANNEL_BLOCK, Pair, Pairs, Single, Vector, Word, dispatch, dispatch_pairs};
 use crate::tiling::Rectangle;
 
 /// One minimal filtering scheme: its one-dimensional maps, applied to columns and then rows.
@@ -108,6 +110,16 @@ impl Scheme for Two {
     }
 }
 
+/// The points of [`Four`] beside 0 and infinity are NEAR, -NEAR, FAR and -FAR; their powers are exact.
+const NEAR: f32 = 0.625;
+const FAR: f32 = 1.5;
+const NEAR_2: f32 = NEAR * NEAR;
+const FAR_2: f32 = FAR * FAR;
+/// Lagrange's denominators: of 0, of the near and of the far points.
+const AT_ZERO: f32 = 1.0 / (NEAR_2 * FAR_2);
+const AT_NEAR: f32 = 1.0 / (2.0 * NEAR_2 * (NEAR_2 - FAR_2));
+const AT_FAR: f32 = 1.0 / (2.0 * FAR_2 * (FAR_2 - NEAR_2));
+
 impl Scheme for Four {
     const OUTPUTS: usize = 4;
     const INPUTS: usize = 6;
@@ -116,18 +128,18 @@ impl Scheme for Four {
     unsafe fn input<V: Vector>(d: [V; 6]) -> [V; 6] {
         // SAFETY: the caller's promise.
         unsafe {
-            let (two, four, five) = (V::splat(2.0), V::splat(4.0), V::splat(5.0));
-            let even = d[2].mul_sub_from(four, d[4]);
-            let odd = d[1].mul_sub_from(four, d[3]);
-            let even_2 = d[4].sub(d[2]);
-            let odd_2 = d[3].sub(d[1]);
+            let (near, far) = (V::splat(NEAR), V::splat(FAR));
+            let (near_2, far_2) = (V::splat(NEAR_2), V::splat(FAR_2));
+            let (product, sum) = (V::splat(NEAR_2 * FAR_2), V::splat(NEAR_2 + FAR_2));
+            let (even, odd) = (d[2].mul_sub_from(far_2, d[4]), d[1].mul_sub_from(far_2, d[3]));
+            let (even_2, odd_2) = (d[2].mul_sub_from(near_2, d[4]), d[1].mul_sub_from(near_2, d[3]));
             [
-                d[2].mul_sub_from(five, d[0].mul_add(four, d[4])),
-                even.add(odd),
-                even.sub(odd),
-                odd_2.mul_add(two, even_2),
-                odd_2.mul_sub_from(two, even_2),
-                d[3].mul_sub_from(five, d[1].mul_add(four, d[5])),
+                d[2].mul_sub_from(sum, d[0].mul_add(product, d[4])),
+                odd.mul_add(near, even),
+                odd.mul_sub_from(near, even),
+                odd_2.mul_add(far, even_2),
+                odd_2.mul_sub_from(far, even_2),
+                d[3].mul_sub_from(sum, d[1].mul_add(product, d[5])),
             ]
         }
     }
@@ -140,9 +152,9 @@ impl Scheme for Four {
             let (even_2, odd_2) = (m[3].add(m[4]), m[3].sub(m[4]));
             [
                 m[0].add(even).add(even_2),
-                odd_2.mul_add(V::splat(2.0), odd),
-                even_2.mul_add(V::splat(4.0), even),
-                odd_2.mul_add(V::splat(8.0), odd.add(m[5])),
+                odd_2.mul_add(V::splat(FAR), odd.mul(V::splat(NEAR))),
+                even_2.mul_add(V::splat(FAR_2), even.mul(V::splat(NEAR_2))),
+                odd_2.mul_add(V::splat(FAR * FAR_2), odd.mul_add(V::splat(NEAR * NEAR_2), m[5])),
             ]
         }
     }
@@ -151,12 +163,12 @@ impl Scheme for Four {
     unsafe fn kernel<V: Vector>(g: [V; 3]) -> [V; 6] {
         // SAFETY: the caller's promise.
         unsafe {
-            let even = g[0].add(g[2]).mul(V::splat(-1.0 / 6.0));
-            let odd = g[1].mul(V::splat(-1.0 / 6.0));
-            let even_2 = g[2].mul_add(V::splat(1.0 / 6.0), g[0].mul(V::splat(1.0 / 24.0)));
-            let odd_2 = g[1].mul(V::splat(1.0 / 12.0));
+            let even = g[2].mul_add(V::splat(NEAR_2 * AT_NEAR), g[0].mul(V::splat(AT_NEAR)));
+            let odd = g[1].mul(V::splat(NEAR * AT_NEAR));
+            let even_2 = g[2].mul_add(V::splat(FAR_2 * AT_FAR), g[0].mul(V::splat(AT_FAR)));
+            let odd_2 = g[1].mul(V::splat(FAR * AT_FAR));
             [
-                g[0].mul(V::splat(0.25)),
+                g[0].mul(V::splat(AT_ZERO)),
                 even.add(odd),
                 even.sub(odd),
                 even_2.add(odd_2),
@@ -170,9 +182,10 @@ impl Scheme for Four {
     unsafe fn output_gradient<V: Vector>(d: [V; 4]) -> [V; 6] {
         // SAFETY: the caller's promise.
         unsafe {
-            let (even, odd) = (d[0].add(d[2]), d[1].add(d[3]));
-            let even_2 = d[2].mul_add(V::splat(4.0), d[0]);
-            let odd_2 = d[3].mul_add(V::splat(8.0), d[1].mul(V::splat(2.0)));
+            let even = d[2].mul_add(V::splat(NEAR_2), d[0]);
+            let odd = d[3].mul_add(V::splat(NEAR * NEAR_2), d[1].mul(V::splat(NEAR)));
+            let even_2 = d[2].mul_add(V::splat(FAR_2), d[0]);
+            let odd_2 = d[3].mul_add(V::splat(FAR * FAR_2), d[1].mul(V::splat(FAR)));
             [
                 d[0],
                 even.add(odd),
@@ -188,13 +201,14 @@ impl Scheme for Four {
     unsafe fn kernel_gradient<V: Vector>(m: [V; 6]) -> [V; 3] {
         // SAFETY: the caller's promise.
         unsafe {
-            let sixth = V::splat(1.0 / 6.0);
-            let (even, odd) = (m[1].add(m[2]).mul(sixth), m[1].sub(m[2]).mul(sixth));
-            let (even_2, odd_2) = (m[3].add(m[4]), m[3].sub(m[4]));
+            let near = V::splat(AT_NEAR);
+            let far = V::splat(AT_FAR);
+            let (even, odd) = (m[1].add(m[2]).mul(near), m[1].sub(m[2]).mul(near));
+            let (even_2, odd_2) = (m[3].add(m[4]).mul(far), m[3].sub(m[4]).mul(far));
             [
-                even_2.mul_add(V::splat(1.0 / 24.0), m[0].mul(V::splat(0.25)).sub(even)),
-                odd_2.mul_add(V::splat(1.0 / 12.0), V::zero().sub(odd)),
-                even_2.mul_add(sixth, m[5].sub(even)),
+                m[0].mul_add(V::splat(AT_ZERO), even.add(even_2)),
+                odd_2.mul_add(V::splat(FAR), odd.mul(V::splat(NEAR))),
+                even_2.mul_add(V::splat(FAR_2), even.mul_add(V::splat(NEAR_2), m[5])),
             ]
         }
     }
@@ -257,22 +271,45 @@ dispatch!(
     pub(crate) unsafe fn transform_input_two = transform_input_two_body(
         region: *const f32, tiles: Tiles, to: *mut f32, row: usize, point: usize)
 );
+dispatch_pairs!(
+    /// As `transform_input_four`, rounded to bfloat16: `row` and `point` count such numbers.
+    ///
+    /// # Safety
+    /// As for `transform_input_four`.
+    pub(crate) unsafe fn transform_input_four_rounded = transform_input_four_rounded_body(
+        region: *const f32, tiles: Tiles, to: *mut f32, row: usize, point: usize)
+);
+dispatch_pairs!(
+    /// As `transform_input_four_rounded`.
+    ///
+    /// # Safety
+    /// As for `transform_input_four`.
+    pub(crate) unsafe fn transform_input_two_rounded = transform_input_two_rounded_body(
+        region: *const f32, tiles: Tiles, to: *mut f32, row: usize, point: usize)
+);
 
-#[inline(always)]
-unsafe fn transform_input_four_body<V: Vector>(r: *const f32, tiles: Tiles, to: *mut f32, row: usize, point: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { transform_input::<V, Four>(r, tiles, to, row, point) }
+/// The bodies of the four.
+macro_rules! transform_input_bodies {
+    ($($name:ident: $vector:ident, $scheme:ident, $word:ident;)*) => {
+        $(
+            #[inline(always)]
+            unsafe fn $name<V: $vector>(region: *const f32, tiles: Tiles, to: *mut f32, row: usize, point: usize) {
+                // SAFETY: the caller's promise.
+                unsafe { transform_input::<V, $scheme, $word>(region, tiles, to, row, point) }
+            }
+        )*
+    };
 }
-
-#[inline(always)]
-unsafe fn transform_input_two_body<V: Vector>(r: *const f32, tiles: Tiles, to: *mut f32, row: usize, point: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { transform_input::<V, Two>(r, tiles, to, row, point) }
+transform_input_bodies! {
+    transform_input_four_body: Vector, Four, Single;
+    transform_input_two_body: Vector, Two, Single;
+    transform_input_four_rounded_body: Pairs, Four, Pair;
+    transform_input_two_rounded_body: Pairs, Two, Pair;
 }
 
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // the index is a column of `half` and a distance in memory
-unsafe fn transform_input<V: Vector, S: Scheme>(
+unsafe fn transform_input<V: Vector, S: Scheme, W: Word<V>>(
     region: *const f32,
     tiles: Tiles,
     to: *mut f32,
@@ -282,10 +319,10 @@ unsafe fn transform_input<V: Vector, S: Scheme>(
     let line = (S::OUTPUTS * tiles.columns + 2) * tiles.channels;
     for tile_row in 0..tiles.rows {
         for tile_column in 0..tiles.columns {
+            let place = (tile_row * tiles.columns + tile_column) * row;
             // SAFETY: the region holds OUTPUTS * rows + 2 lines; the tile's last input is inside it.
             unsafe {
                 let from = region.add(S::OUTPUTS * (tile_row * line + tile_column * tiles.channels));
-                let to = to.add((tile_row * tiles.columns + tile_column) * row);
                 let mut channel = 0;
                 while channel < tiles.channels {
                     let mut half = [[V::zero(); 6]; 6];
@@ -302,7 +339,7 @@ unsafe fn transform_input<V: Vector, S: Scheme>(
                     for (y, values) in half.iter().enumerate().take(S::INPUTS) {
                         let values = S::input(*values);
                         for (x, value) in values.iter().enumerate().take(S::INPUTS) {
-                            value.store(to.add((y * S::INPUTS + x) * point + channel));
+                            W::store(*value, to, place + (y * S::INPUTS + x) * point + channel);
                         }
                     }
                     channel += V::LANES;

@@ -1,6 +1,8 @@
 //! The plan against the PyTorch reference: the fixtures of `tests/reference`, computed there in float64.
 
-use factorseg_kernels::{Architecture, InstructionSet, KernelError, PlanOptions, SegmentationPlan, Threads};
+use factorseg_kernels::{
+    Architecture, Arithmetic, InstructionSet, KernelError, PlanOptions, SegmentationPlan, Threads,
+};
 use safetensors::SafeTensors;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,9 +15,11 @@ struct Fixture {
 }
 
 fn load(name: &str) -> Fixture {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/reference/fixtures")
-        .join(format!("{name}.safetensors"));
+    load_file(&format!("../../tests/reference/fixtures/{name}.safetensors"))
+}
+
+fn load_file(path: &str) -> Fixture {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
     let config = metadata.metadata().as_ref().unwrap()["factorseg.config"].clone();
@@ -88,8 +92,16 @@ impl Fixture {
 
     /// The embedding of one item of the fixture.
     fn embedding(&self, item: usize) -> Vec<f32> {
+        let class = self
+            .integers
+            .get("fixture.class")
+            .map_or(self.classes, |classes| classes[item] as usize);
+        self.embedding_of(self.integers["fixture.timestep"][item], class)
+    }
+
+    fn embedding_of(&self, timestep: i32, class: usize) -> Vec<f32> {
         let half = self.architecture.base_channels / 2;
-        let position = f64::from(self.integers["fixture.timestep"][item] - 1);
+        let position = f64::from(timestep - 1);
         let angles: Vec<f64> = (0..half)
             .map(|i| position * (-(10000f64.ln()) * i as f64 / half as f64).exp())
             .collect();
@@ -105,10 +117,6 @@ impl Fixture {
             .collect();
         let mut embedding = self.linear("time_embedding.linear_2", &hidden);
         if self.classes > 0 {
-            let class = self
-                .integers
-                .get("fixture.class")
-                .map_or(self.classes, |classes| classes[item] as usize);
             let (table, _) = &self.tensors["class_embedding.weight"];
             for (value, class) in embedding
                 .iter_mut()
@@ -183,6 +191,91 @@ fn plans_equal_the_reference() {
             }
         }
     }
+}
+
+/// Region probabilities in bf16 beside those in single precision: of the reference networks, whose random weights make
+/// them change from pixel to pixel, and of the shipped checkpoint.
+#[test]
+fn bf16_differs_by_rounding_alone() {
+    let cases = [
+        ("unconditional_64", load("unconditional_64"), 6e-3),
+        ("conditional_64", load("conditional_64"), 6e-3),
+        ("conditional_128", load("conditional_128"), 8e-3),
+        ("default", load_file("../checkpoints/default.safetensors"), 2.5e-3),
+    ];
+    for (name, fixture, allowed) in cases {
+        for instructions in InstructionSet::available() {
+            let (height, width) = if instructions.name() == "portable-16" {
+                (32, 32)
+            } else {
+                (64, 96)
+            };
+            let (regions, pixels) = (fixture.architecture.regions, height * width);
+            let input = disc(height, width);
+            let run = |threads, arithmetic| {
+                let options = PlanOptions {
+                    instructions,
+                    threads: Threads::new(threads).unwrap(),
+                    arithmetic,
+                    ..PlanOptions::new(height, width)
+                };
+                let embedding = fixture.embedding_of(30, fixture.classes);
+                let mut plan = SegmentationPlan::compile(&fixture.architecture, fixture.lookup(), &embedding, options)?;
+                let mut output = vec![f32::NAN; regions * pixels];
+                plan.run(&input, &mut output)?;
+                Ok((output, plan.weight_bytes()))
+            };
+            if !instructions.computes_bf16() {
+                let error = KernelError::Arithmetic {
+                    instructions: instructions.name(),
+                };
+                assert_eq!(run(1, Arithmetic::Bf16), Err(error));
+                continue;
+            }
+            let (exact, bytes) = run(1, Arithmetic::F32).unwrap();
+            for threads in [1, 3] {
+                let (rounded, rounded_bytes) = run(threads, Arithmetic::Bf16).unwrap();
+                let largest = largest_difference(&rounded, &exact);
+                let mean = exact.iter().zip(&rounded).map(|(a, b)| (a - b).abs()).sum::<f32>() / exact.len() as f32;
+                let label = |masks: &[f32], pixel: usize| {
+                    (0..regions).max_by(|&a, &b| masks[a * pixels + pixel].total_cmp(&masks[b * pixels + pixel]))
+                };
+                let agreeing = (0..pixels)
+                    .filter(|&pixel| label(&exact, pixel) == label(&rounded, pixel))
+                    .count();
+                let agreeing = agreeing as f32 / pixels as f32;
+                println!(
+                    "{name} {} bf16: largest difference {largest:.4}, mean {mean:.5}, same label {agreeing:.4}",
+                    instructions.name()
+                );
+                // Rounded at all, and no more than 8 bits of mantissa explain.
+                assert!(
+                    mean > 1e-5 && mean < allowed && largest < 30.0 * allowed,
+                    "{mean} {largest}"
+                );
+                assert!(agreeing > 0.97, "{agreeing}");
+                assert!(2 * rounded_bytes < bytes + bytes / 20, "{rounded_bytes} of {bytes}");
+            }
+        }
+    }
+}
+
+/// A disc on a gradient, with as much noise as timestep 30 has.
+fn disc(height: usize, width: usize) -> Vec<f32> {
+    let (pixels, side) = (height * width, height.min(width) as f32);
+    (0..3 * pixels)
+        .map(|i| {
+            let (channel, y, x) = (i / pixels, (i / width % height) as f32, (i % width) as f32);
+            let inside = (y - 0.5 * side).hypot(x - 0.6 * side) < 0.3 * side;
+            let noise = ((i * 7919 % 1013) as f32 / 1013.0 - 0.5) * 0.3;
+            noise
+                + if inside {
+                    0.5 - 0.3 * channel as f32
+                } else {
+                    x / width as f32 - 0.6
+                }
+        })
+        .collect()
 }
 
 #[test]

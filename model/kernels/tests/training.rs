@@ -243,6 +243,57 @@ fn results_do_not_depend_on_threads_or_on_what_ran_before() {
     }
 }
 
+/// A pass through the mask generator waits while another one goes through the decoder and back.
+#[test]
+fn passes_may_be_exchanged_before_they_are_backward() {
+    let fixture = load("training_conditional");
+    let pixels = fixture.size.0 * fixture.size.1;
+    let slopes: Vec<f32> = (0..fixture.architecture.regions * pixels)
+        .map(|i| (i as f32 * 0.7).sin())
+        .collect();
+    let encode = |network: &mut TrainingNetwork| {
+        let classes = fixture.classes.as_ref().map(|classes| &classes[1..2]);
+        let x_t = &fixture.tensors["fixture.x_t"][3 * pixels..6 * pixels];
+        network
+            .encode(x_t, &fixture.tensors["fixture.timestep"][1..2], classes)
+            .unwrap();
+        network.mask_logits().to_vec()
+    };
+    let mut network = fixture.network(2, 1, InstructionSet::detect());
+    fixture.pass(&mut network, "uniform", 0..2);
+    let logits = encode(&mut network);
+    network.backward_masks(&slopes).unwrap();
+    network.backward_encode();
+    let expected = network.gradients().to_vec();
+
+    network.zero_gradients();
+    let mut kept = network.kept_pass(1);
+    // Twice, so that what is left of the first time is found.
+    for _ in 0..2 {
+        network.zero_gradients();
+        network.exchange(&mut kept).unwrap();
+        assert_eq!(encode(&mut network), logits);
+        let two = fixture.tensors["fixture.x_t"][..6 * pixels].to_vec();
+        assert!(
+            network.encode(&two, &[3.0, 4.0], None).is_err(),
+            "there is room for one image"
+        );
+        network.exchange(&mut kept).unwrap();
+        fixture.pass(&mut network, "uniform", 0..2);
+        network.exchange(&mut kept).unwrap();
+        network.backward_masks(&slopes).unwrap();
+        network.backward_encode();
+        network.exchange(&mut kept).unwrap();
+        assert!(network.gradients() == expected);
+    }
+    let wider = Architecture {
+        base_channels: 2 * fixture.architecture.base_channels,
+        ..fixture.architecture.clone()
+    };
+    let mut wider = TrainingNetwork::new(&wider, network.options().clone()).unwrap();
+    assert!(matches!(wider.exchange(&mut kept), Err(KernelError::Size(_))));
+}
+
 #[test]
 fn parameters_that_change_are_taken_over() {
     let fixture = load("training_unconditional");

@@ -102,8 +102,8 @@ pub enum Precision {
     /// 32-bit floating point.
     #[enum_value(name = "32-bit floating point", nick = "f32")]
     F32,
-    /// bfloat16 weights and activations.
-    #[enum_value(name = "bfloat16 weights and activations, on CUDA only", nick = "bf16")]
+    /// bfloat16 weights and inputs of convolutions.
+    #[enum_value(name = "bfloat16, on CUDA and on processors with AVX512-BF16", nick = "bf16")]
     Bf16,
 }
 

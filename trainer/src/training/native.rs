@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use factorseg_kernels::{
-    AdamUpdate, InstructionSet, KernelError, Masks, Threads, TrainingNetwork, TrainingOptions, VectorMath,
+    AdamUpdate, InstructionSet, KeptPass, KernelError, Masks, Threads, TrainingNetwork, TrainingOptions, VectorMath,
 };
 use factorseg_model::parameters::ParameterSpec;
 use factorseg_model::{ModelConfig, NoiseSchedule};
@@ -26,6 +26,8 @@ use crate::recipe::{AdamConfig, Competition, MaskHead, Phase, Recipe};
 /// Weights, their average and Adam's moments as flat vectors, all in the network's order.
 pub struct NativeLearner {
     network: TrainingNetwork,
+    /// Where regions compete: the pass that makes the masks, while the branches' passes.
+    kept: Option<KeptPass>,
     math: VectorMath,
     average: Vec<f32>,
     average_rate: f64,
@@ -87,11 +89,14 @@ impl NativeLearner {
                 "the parameters of the kernels' network are not those of the model".to_owned(),
             ));
         }
+        let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
+        let kept = competes.then(|| network.kept_pass(network.options().batch / model.regions));
         let values = values.concat();
         network.parameters_mut().copy_from_slice(&values);
         let count = values.len();
         Ok(Self {
             network,
+            kept,
             math: VectorMath::new(threads, instructions),
             average: values,
             average_rate: recipe.ema_rate,
@@ -292,13 +297,18 @@ impl NativeLearner {
             let timesteps: Vec<f32> = timesteps.iter().map(|timestep| *timestep as f32).collect();
             network.encode(pictures, &timesteps, (!classes.is_empty()).then_some(classes))
         };
+        let kept = self
+            .kept
+            .get_or_insert_with(|| network.kept_pass(network.options().batch));
         timing::start();
+        network.exchange(kept)?;
         encode(network, &part.noised, &part.timesteps, &part.classes)?;
         let shares = competition::shares(competition, self.regions, chance);
         let logits = network.mask_logits();
         let regions = competition::regions(part, logits, competition, &shares, temperature, &self.schedule);
         let branches = Branches::new(part, &regions, competition, &self.schedule, chance);
-        // The masks' gradient comes from the branches, whose pass follows: the encoder's features are computed again.
+        // The masks' gradient comes from the branches: the masks' pass waits for them.
+        network.exchange(kept)?;
         encode(network, &branches.noised, &branches.timesteps, &branches.classes)?;
         let mut found = branches.compare(network.decode(Masks::Uniform, None)?, &regions, competition);
         let scale = |slopes: &mut [f32]| slopes.iter_mut().for_each(|slope| *slope *= weight as f32);
@@ -308,11 +318,10 @@ impl NativeLearner {
         network.backward_encode();
         timing::lap(Part::Backward);
         scale(&mut found.mask_slopes);
-        encode(network, &part.noised, &part.timesteps, &part.classes)?;
-        network.mask_logits();
-        timing::lap(Part::Forward);
+        network.exchange(kept)?;
         network.backward_masks(&regions.logit_slopes(found.mask_slopes))?;
         network.backward_encode();
+        network.exchange(kept)?;
         timing::lap(Part::Backward);
         *last_masks = Some(MaskBatch::Host {
             values: regions.masks().to_vec(),

@@ -9,7 +9,7 @@ pub use architecture::Architecture;
 use crate::convolution::{Input, Needs, Output, Planar, Residual, Workspaces, convolve};
 use crate::memory::Buffer;
 use crate::normalisation::{ChannelSums, GroupNorm};
-use crate::simd::InstructionSet;
+use crate::simd::{Arithmetic, InstructionSet};
 use crate::softmax::{probabilities, probabilities_scratch};
 use crate::source::{Affine, Part, Source};
 use crate::tiling::Tiling;
@@ -32,10 +32,13 @@ pub struct PlanOptions {
     pub threads: Threads,
     /// The instructions to use; [`InstructionSet::detect`] is the fastest.
     pub instructions: InstructionSet,
+    /// What convolutions multiply.
+    pub arithmetic: Arithmetic,
 }
 
 impl PlanOptions {
-    /// One image at a time of this size, on the calling thread, with the processor's fastest instructions.
+    /// One image at a time of this size, on the calling thread, with the processor's fastest instructions, in single
+    /// precision.
     pub fn new(height: usize, width: usize) -> Self {
         Self {
             height,
@@ -43,12 +46,13 @@ impl PlanOptions {
             batch: 1,
             threads: Threads::Single,
             instructions: InstructionSet::detect(),
+            arithmetic: Arithmetic::F32,
         }
     }
 }
 
 /// The segmentation pass of one network for one image size: encoder, middle block and mask generator (Eq. 2 to 4 of
-/// the paper) from noised images to region probabilities, in single precision.
+/// the paper) from noised images to region probabilities.
 ///
 /// Everything that does not depend on the image is computed when the plan is compiled; a run allocates nothing.
 pub struct SegmentationPlan {
@@ -83,8 +87,8 @@ impl SegmentationPlan {
     /// [`Self::set_embedding`].
     ///
     /// # Errors
-    /// [`KernelError::Size`] for an unusable architecture, image size or batch; [`KernelError::Length`] for an
-    /// embedding of another length; [`KernelError::MissingWeight`] and [`KernelError::WeightShape`] for weights that
+    /// [`KernelError::Size`] for an unusable architecture, image size or batch; [`KernelError::Arithmetic`] for bf16 with
+    /// instructions that do not compute it; [`KernelError::Length`] for an embedding of another length; [`KernelError::MissingWeight`] and [`KernelError::WeightShape`] for weights that
     /// do not fit.
     pub fn compile<'w>(
         architecture: &Architecture,
@@ -94,6 +98,11 @@ impl SegmentationPlan {
     ) -> Result<Self, KernelError> {
         architecture.validate()?;
         check_size(architecture, &options)?;
+        if options.arithmetic == Arithmetic::Bf16 && !options.instructions.computes_bf16() {
+            return Err(KernelError::Arithmetic {
+                instructions: options.instructions.name(),
+            });
+        }
         check_length("the embedding", 4 * architecture.base_channels, embedding.len())?;
         let extent = Extent {
             height: options.height,
@@ -101,7 +110,8 @@ impl SegmentationPlan {
             batch: options.batch,
         };
         let weights = Weights { lookup: &lookup };
-        let (program, norms) = program::compile(architecture, &weights, embedding, extent, options.instructions)?;
+        let (set, arithmetic) = (options.instructions, options.arithmetic);
+        let (program, norms) = program::compile(architecture, &weights, embedding, extent, set, arithmetic)?;
         let layout = Layout::new(&program, &options);
         Ok(Self {
             architecture: architecture.clone(),
@@ -112,14 +122,15 @@ impl SegmentationPlan {
         })
     }
 
-    /// A plan for another image size, batch or set of threads that shares this plan's packed weights. The
-    /// instruction set stays that of this plan.
+    /// A plan for another image size, batch or set of threads that shares this plan's packed weights. Instruction set
+    /// and arithmetic stay those of this plan.
     ///
     /// # Errors
     /// [`KernelError::Size`] for an unusable image size or batch.
     pub fn resized(&self, options: PlanOptions) -> Result<Self, KernelError> {
         let options = PlanOptions {
             instructions: self.options.instructions,
+            arithmetic: self.options.arithmetic,
             ..options
         };
         check_size(&self.architecture, &options)?;

@@ -6,7 +6,7 @@ use crate::KernelError;
 use crate::attention::Attention;
 use crate::convolution::{Convolution, Kernel, Method};
 use crate::normalisation::GroupNorm;
-use crate::simd::{InstructionSet, padded};
+use crate::simd::{Arithmetic, InstructionSet, padded};
 
 /// Index of an activation.
 pub(crate) type TensorId = usize;
@@ -125,6 +125,7 @@ struct Builder<'a, 'w, 'f> {
     weights: &'a Weights<'w, 'f>,
     embedding: &'a [f32],
     extent: Extent,
+    arithmetic: Arithmetic,
     program: Program,
     norms: Vec<GroupNorm>,
 }
@@ -136,6 +137,7 @@ pub(crate) fn compile(
     embedding: &[f32],
     extent: Extent,
     set: InstructionSet,
+    arithmetic: Arithmetic,
 ) -> Result<(Program, Vec<GroupNorm>), KernelError> {
     let program = Program {
         set,
@@ -148,6 +150,7 @@ pub(crate) fn compile(
         weights,
         embedding,
         extent,
+        arithmetic,
         program,
         norms: Vec::new(),
     };
@@ -334,6 +337,7 @@ impl Builder<'_, '_, '_> {
         let bias = self.weights.get(&format!("{name}.bias"), &[outputs])?;
         let convolution = Convolution::pack(
             self.program.set,
+            Arithmetic::F32,
             Method::Patches {
                 kernel: 3,
                 stride: 1,
@@ -381,7 +385,7 @@ impl Builder<'_, '_, '_> {
             },
             bias: &|output| bias[output],
         };
-        Ok(Convolution::pack(self.program.set, method, &kernel))
+        Ok(Convolution::pack(self.program.set, self.arithmetic, method, &kernel))
     }
 
     /// A 3x3 convolution at the input's size.
@@ -537,6 +541,7 @@ impl Builder<'_, '_, '_> {
         };
         let qkv = Convolution::pack(
             self.program.set,
+            self.arithmetic,
             linear,
             &Kernel {
                 inputs: width,
@@ -576,6 +581,7 @@ impl Builder<'_, '_, '_> {
         let bias = self.weights.get(&format!("{name}.project.bias"), &[channels])?;
         let project = Convolution::pack(
             self.program.set,
+            self.arithmetic,
             linear,
             &Kernel {
                 inputs: attention.channels(),

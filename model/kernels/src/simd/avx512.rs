@@ -1,6 +1,6 @@
-//! AVX-512 (foundation instructions only): 16 lanes, 32 registers.
+//! AVX-512 (foundation instructions, and bfloat16 where there is): 16 lanes, 32 registers.
 
-use super::Vector;
+use super::{Pairs, Vector};
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -97,6 +97,26 @@ unsafe impl Vector for Avx512 {
                 guess,
                 _mm512_fnmadd_ps(self.0, guess, _mm512_set1_ps(2.0)),
             ))
+        }
+    }
+}
+
+// SAFETY: each method is the intrinsic of the same meaning; callers promise AVX512-BF16.
+unsafe impl Pairs for Avx512 {
+    #[inline(always)]
+    unsafe fn dot_pairs(self, factor: Self, term: Self) -> Self {
+        // SAFETY: see the impl; all bit patterns are valid in both types.
+        unsafe {
+            let [value, factor]: [__m512bh; 2] = std::mem::transmute([self.0, factor.0]);
+            Self(_mm512_dpbf16_ps(term.0, value, factor))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_rounded(self, to: *mut u16) {
+        // SAFETY: see the trait.
+        unsafe {
+            let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(self.0));
+            _mm256_storeu_si256(to.cast(), rounded);
         }
     }
 }

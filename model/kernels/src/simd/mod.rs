@@ -37,7 +37,11 @@ pub(crate) enum Level {
 
 /// A set of vector instructions that this processor is known to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InstructionSet(Level);
+pub struct InstructionSet {
+    level: Level,
+    /// Whether [`Pairs`] of the level's vector may be used.
+    bf16: bool,
+}
 
 impl InstructionSet {
     /// The fastest set of this processor.
@@ -48,26 +52,27 @@ impl InstructionSet {
     /// All sets of this processor that there are kernels for, fastest first. The last ones are portable code that the
     /// compiler vectorises for the target's base instructions (SSE2, NEON).
     pub fn available() -> Vec<Self> {
+        let set = |level, bf16| Self { level, bf16 };
         let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             if avx2 && is_x86_feature_detected!("avx512f") {
-                sets.push(Self(Level::Avx512));
+                sets.push(set(Level::Avx512, is_x86_feature_detected!("avx512bf16")));
             }
             if avx2 {
-                sets.push(Self(Level::Avx2));
+                sets.push(set(Level::Avx2, false));
             }
         }
-        sets.push(Self(Level::Portable8));
-        sets.push(Self(Level::Portable16));
+        sets.push(set(Level::Portable8, false));
+        sets.push(set(Level::Portable16, true));
         sets
     }
 
     /// `avx512`, `avx2`, `portable` (vectors of 8) or `portable-16` (the shapes of the AVX-512 kernels in portable
     /// code: slower, and what checks those shapes on processors without AVX-512).
     pub fn name(self) -> &'static str {
-        match self.0 {
+        match self.level {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
@@ -77,19 +82,47 @@ impl InstructionSet {
         }
     }
 
+    /// Whether plans can compute in [`Arithmetic::Bf16`](crate::Arithmetic::Bf16) with this set: where the processor
+    /// multiplies pairs of bfloat16, and with `portable-16`, which emulates that slowly to check it anywhere.
+    pub fn computes_bf16(self) -> bool {
+        self.bf16
+    }
+
     pub(crate) fn level(self) -> Level {
-        self.0
+        self.level
     }
 
     /// Columns of a full panel of packed weights: two vectors.
     pub(crate) fn panel_width(self) -> usize {
-        match self.0 {
+        match self.level {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => 32,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => 16,
             Level::Portable8 => 16,
             Level::Portable16 => 32,
+        }
+    }
+}
+
+/// What a plan's convolutions and projections multiply. Sums, normalisation, attention and softmax are in single
+/// precision always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// Single-precision inputs and weights.
+    #[default]
+    F32,
+    /// Inputs and weights rounded to bfloat16: twice the products in a time and half the weights, for an
+    /// [`InstructionSet`] that [computes it](InstructionSet::computes_bf16).
+    Bf16,
+}
+
+impl Arithmetic {
+    /// Numbers in a word of a packed matrix.
+    pub(crate) fn numbers(self) -> usize {
+        match self {
+            Self::F32 => 1,
+            Self::Bf16 => 2,
         }
     }
 }
@@ -161,6 +194,82 @@ pub(crate) unsafe trait Vector: Copy {
         // SAFETY: the array has room for LANES <= CHANNEL_BLOCK numbers.
         unsafe { self.store(lanes.as_mut_ptr()) };
         lanes[..Self::LANES].iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+}
+
+/// A vector that also multiplies pairs of bfloat16 numbers: a lane then holds two of them, the first in its low half.
+///
+/// # Safety
+/// As for [`Vector`], where the [`InstructionSet`] says that it [computes bf16](InstructionSet::computes_bf16).
+pub(crate) unsafe trait Pairs: Vector {
+    /// In each lane `term` plus the products of both numbers of `self` and `factor`, summed in single precision.
+    unsafe fn dot_pairs(self, factor: Self, term: Self) -> Self;
+    /// Rounds to nearest, ties to even, and writes `LANES` numbers of two bytes.
+    unsafe fn store_rounded(self, to: *mut u16);
+}
+
+/// The nearest bfloat16, ties to even; NaN stays NaN.
+pub(crate) fn round_to_bf16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    if value.is_nan() {
+        return (bits >> 16) as u16 | 0x40;
+    }
+    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
+}
+
+/// Two bfloat16 numbers as one word of a packed matrix.
+pub(crate) fn pair(first: f32, second: f32) -> f32 {
+    f32::from_bits(u32::from(round_to_bf16(first)) | u32::from(round_to_bf16(second)) << 16)
+}
+
+/// The number that a bfloat16 stands for.
+pub(crate) fn bf16_value(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
+/// What the products of a convolution are computed in, and so what a word of its left-hand side and its weights holds.
+pub(crate) trait Word<V: Vector> {
+    /// `term` plus the products of the words' numbers.
+    ///
+    /// # Safety
+    /// The processor has `V`'s instructions.
+    unsafe fn multiply_add(value: V, factor: V, term: V) -> V;
+
+    /// Writes the numbers of a vector, from number `index` of the words at `to` on.
+    ///
+    /// # Safety
+    /// The processor has `V`'s instructions, and there is room.
+    unsafe fn store(value: V, to: *mut f32, index: usize);
+}
+
+/// One single-precision number.
+pub(crate) struct Single;
+/// Two bfloat16 numbers.
+pub(crate) struct Pair;
+
+impl<V: Vector> Word<V> for Single {
+    #[inline(always)]
+    unsafe fn multiply_add(value: V, factor: V, term: V) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { value.mul_add(factor, term) }
+    }
+    #[inline(always)]
+    unsafe fn store(value: V, to: *mut f32, index: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { value.store(to.add(index)) }
+    }
+}
+
+impl<V: Pairs> Word<V> for Pair {
+    #[inline(always)]
+    unsafe fn multiply_add(value: V, factor: V, term: V) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { value.dot_pairs(factor, term) }
+    }
+    #[inline(always)]
+    unsafe fn store(value: V, to: *mut f32, index: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { value.store_rounded(to.cast::<u16>().add(index)) }
     }
 }
 
@@ -248,6 +357,48 @@ macro_rules! dispatch {
 }
 pub(crate) use dispatch;
 
+/// As `dispatch!`, for bodies that need [`Pairs`]. Panics with a set that does not compute bf16.
+macro_rules! dispatch_pairs {
+    ($(#[$attribute:meta])* $visibility:vis unsafe fn $name:ident = $body:ident ($($argument:ident: $type:ty),* $(,)?)) => {
+        $(#[$attribute])*
+        $visibility unsafe fn $name(set: $crate::simd::InstructionSet, $($argument: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
+            unsafe fn avx512($($argument: $type),*) {
+                // SAFETY: the features are enabled here; the rest is the caller's promise.
+                unsafe { $body::<$crate::simd::Avx512>($($argument),*) }
+            }
+            assert!(set.computes_bf16(), "{} does not compute bf16", set.name());
+            // SAFETY: an `InstructionSet` that computes bf16 exists only where the processor does; the rest is the
+            // caller's promise.
+            unsafe {
+                match set.level() {
+                    #[cfg(target_arch = "x86_64")]
+                    $crate::simd::Level::Avx512 => avx512($($argument),*),
+                    _ => $body::<$crate::simd::Portable<16>>($($argument),*),
+                }
+            }
+        }
+    };
+}
+pub(crate) use dispatch_pairs;
+
+dispatch_pairs!(
+    /// Writes `count` numbers, whole channel blocks, as bfloat16.
+    ///
+    /// # Safety
+    /// `from` holds the numbers and `to` has room for them; nothing else uses what is written meanwhile.
+    pub(crate) unsafe fn round_numbers = round_numbers_body(from: *const f32, to: *mut f32, count: usize)
+);
+
+#[inline(always)]
+unsafe fn round_numbers_body<V: Pairs>(from: *const f32, to: *mut f32, count: usize) {
+    for index in (0..count).step_by(V::LANES) {
+        // SAFETY: the caller's promise.
+        unsafe { Pair::store(V::load(from.add(index)), to, index) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,6 +436,45 @@ mod tests {
                 assert!(
                     error <= 4e-7 * expected.abs() + 1e-30,
                     "{}: silu({x}) is off by {error:e}",
+                    set.name()
+                );
+            }
+        }
+    }
+
+    /// Ties, carries into the exponent, infinities, numbers that round to infinity, and NaN.
+    #[test]
+    fn rounding_to_bfloat16_is_to_nearest_and_even() {
+        let mut values: Vec<f32> = [
+            (0x3f80_0000u32, 0x3f80u16),
+            (0x3f80_8000, 0x3f80),
+            (0x3f81_8000, 0x3f82),
+            (0x3f80_8001, 0x3f81),
+            (0xbfff_ffff, 0xc000),
+            (0x7f80_0000, 0x7f80),
+            (0x7f7f_ffff, 0x7f80),
+            (0x8000_0000, 0x8000),
+        ]
+        .iter()
+        .map(|&(bits, rounded)| {
+            assert_eq!(round_to_bf16(f32::from_bits(bits)), rounded, "{bits:x}");
+            f32::from_bits(bits)
+        })
+        .collect();
+        assert!(bf16_value(round_to_bf16(f32::from_bits(0x7f80_0001))).is_nan());
+        values.extend((0..1016).map(|i| (i as f32 * 0.37).sin() * (i as f32 * 0.11).exp()));
+        for set in InstructionSet::available()
+            .into_iter()
+            .filter(|set| set.computes_bf16())
+        {
+            let mut words = vec![0.0f32; values.len() / 2];
+            // SAFETY: as many numbers as two for each word.
+            unsafe { round_numbers(set, values.as_ptr(), words.as_mut_ptr(), values.len()) };
+            for (word, values) in words.iter().zip(values.chunks_exact(2)) {
+                assert_eq!(
+                    word.to_bits(),
+                    pair(values[0], values[1]).to_bits(),
+                    "{}: {values:?}",
                     set.name()
                 );
             }

@@ -1,6 +1,6 @@
 //! Arrays that the compiler vectorises for the target's base instructions (SSE2, NEON).
 
-use super::Vector;
+use super::{Pairs, Vector, bf16_value, round_to_bf16};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Portable<const LANES: usize>([f32; LANES]);
@@ -103,5 +103,24 @@ unsafe impl<const N: usize> Vector for Portable<N> {
             let whole = (a + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits());
             f32::from_bits(whole.wrapping_add(127) << 23)
         })
+    }
+}
+
+// SAFETY: no special instructions are used; `store_rounded` writes LANES numbers.
+unsafe impl<const N: usize> Pairs for Portable<N> {
+    #[inline(always)]
+    unsafe fn dot_pairs(self, factor: Self, term: Self) -> Self {
+        let mut result = term.0;
+        for ((value, factor), sum) in self.0.iter().zip(factor.0).zip(&mut result) {
+            let (value, factor) = (value.to_bits(), factor.to_bits());
+            *sum += bf16_value((value >> 16) as u16) * bf16_value((factor >> 16) as u16);
+            *sum += bf16_value(value as u16) * bf16_value(factor as u16);
+        }
+        Self(result)
+    }
+    #[inline(always)]
+    unsafe fn store_rounded(self, to: *mut u16) {
+        // SAFETY: see the trait.
+        unsafe { to.cast::<[u16; N]>().write_unaligned(self.0.map(round_to_bf16)) }
     }
 }

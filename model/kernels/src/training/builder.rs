@@ -10,7 +10,7 @@ use super::step::{Adds, Backward, ConvolutionStep, Reads, Step};
 use super::weight_gradient::{self, SpaceNeeds};
 use crate::convolution::{Convolution, Method, Needs};
 use crate::matrix::PackedMatrix;
-use crate::simd::{InstructionSet, padded};
+use crate::simd::{Arithmetic, InstructionSet, padded};
 use crate::tiling::Tiling;
 use crate::{Architecture, KernelError};
 
@@ -445,7 +445,7 @@ impl<'a> Builder<'a> {
         } = wanted;
         let (inputs, outputs, items) = (layout.inputs.len(), layout.outputs.len(), self.items);
         let (height, width) = self.size(self.tensors[output].level);
-        let convolution = Convolution::zeroed(self.set, method, inputs, outputs);
+        let convolution = Convolution::zeroed(self.set, Arithmetic::F32, method, inputs, outputs);
         // One thread's blocks, whatever the number of threads: the sums' order must not depend on it.
         let plan = |items: usize| {
             let most = if method.side() == 1 { 96 } else { 32 };
@@ -471,7 +471,9 @@ impl<'a> Builder<'a> {
                     let parts = [Some(first), second]
                         .into_iter()
                         .flatten()
-                        .map(|tensor| Convolution::zeroed(self.set, method, outputs, self.tensors[tensor].width))
+                        .map(|tensor| {
+                            Convolution::zeroed(self.set, Arithmetic::F32, method, outputs, self.tensors[tensor].width)
+                        })
                         .collect::<Vec<_>>();
                     for part in &parts {
                         self.needs = self.needs.join(part.needs(&tiling));
@@ -479,7 +481,7 @@ impl<'a> Builder<'a> {
                     Backward::Parts(parts, tiling.clone())
                 }
                 _ => {
-                    let turned = Convolution::zeroed(self.set, method, outputs, inputs);
+                    let turned = Convolution::zeroed(self.set, Arithmetic::F32, method, outputs, inputs);
                     let item = height * width * inputs;
                     let chunk = (CACHED / item).max(self.threads).min(items);
                     let tiling = plan(chunk);

@@ -88,7 +88,7 @@ fn silu_slope(x: f32) -> f32 {
 }
 
 /// The embedding of timesteps and classes, with what its gradient needs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Embedding {
     linear_1: Linear,
     linear_2: Linear,

@@ -1,9 +1,11 @@
 //! The network in training, stage by stage.
 
 use super::builder::{Builder, Parts};
+use super::embedding::Embedding;
+use super::normalisation::Norm;
 use super::parameters::Parameter;
 use super::pixels::{Masked, average_pool, average_pool_gradient, mask_feature, mask_gradient, scale_into};
-use super::state::State;
+use super::state::{Modulation, State};
 use crate::convolution::Workspaces;
 use crate::memory::{Buffer, Shared};
 use crate::normalisation::ChannelSums;
@@ -53,6 +55,8 @@ pub struct TrainingNetwork {
     /// Whether the packed weights of each [`Part`] are older than the parameters.
     stale: [bool; 3],
     uniform: bool,
+    /// The most images of a pass: those of the options, or of the [`KeptPass`] that is taken up.
+    room: usize,
     /// The masks and their averages at each level, [K, batch, height >> level, width >> level], and their gradients.
     pooled: Vec<Vec<f32>>,
     pooled_gradients: Vec<Vec<f32>>,
@@ -60,6 +64,19 @@ pub struct TrainingNetwork {
     logits: Vec<f32>,
     prediction: Vec<f32>,
     mask_gradients: Vec<f32>,
+}
+
+/// A pass that waits: see [`TrainingNetwork::exchange`].
+pub struct KeptPass {
+    values: Vec<Buffer>,
+    sums: Vec<ChannelSums>,
+    written: Vec<bool>,
+    norms: Vec<Norm>,
+    embedding: Embedding,
+    modulations: Vec<Modulation>,
+    images: usize,
+    image: Vec<f32>,
+    room: usize,
 }
 
 /// Parts of the network whose weights are packed together.
@@ -147,6 +164,7 @@ impl TrainingNetwork {
             state,
             stale: [true; 3],
             uniform: false,
+            room: options.batch,
             pooled: levels(),
             pooled_gradients: levels(),
             middle_scale: vec![1.0; images],
@@ -202,17 +220,14 @@ impl TrainingNetwork {
     /// class that the network does not have.
     pub fn encode(&mut self, x_t: &[f32], timesteps: &[f32], classes: Option<&[i32]>) -> Result<(), KernelError> {
         let images = timesteps.len();
-        if images == 0 || images > self.options.batch {
+        if images == 0 || images > self.room {
             return Err(KernelError::Size(format!(
-                "a batch of {images} images; the network was built for 1 to {}",
-                self.options.batch
+                "a batch of {images} images; there is room for 1 to {}",
+                self.room
             )));
         }
-        check(
-            "the images",
-            images * self.state.image.len() / self.options.batch,
-            x_t.len(),
-        )?;
+        let pixels = self.options.height * self.options.width;
+        check("the images", images * 3 * pixels, x_t.len())?;
         let rows = self.state.embedding.table_rows();
         let classes = classes.filter(|_| rows > 0);
         if let Some(classes) = classes {
@@ -261,6 +276,55 @@ impl TrainingNetwork {
                 }
             });
         }
+    }
+
+    /// Room for a pass of [`Self::encode`] and [`Self::mask_logits`] over up to `images` images: see [`Self::exchange`].
+    pub fn kept_pass(&self, images: usize) -> KeptPass {
+        let state = &self.state;
+        let images = images.min(self.options.batch);
+        let tensors = 0..self.parts.first_tensors.1;
+        KeptPass {
+            values: tensors
+                .clone()
+                .map(|tensor| Buffer::zeroed(images * state.item(tensor)))
+                .collect(),
+            sums: state.sums[tensors].to_vec(),
+            written: state.written.clone(),
+            norms: state.norms.clone(),
+            embedding: state.embedding.clone(),
+            modulations: state.modulations.clone(),
+            images: 0,
+            image: vec![0.0; images * 3 * self.options.height * self.options.width],
+            room: images,
+        }
+    }
+
+    /// Puts the pass of [`Self::encode`] and [`Self::mask_logits`] under way aside and takes up the one in `kept`, which a
+    /// later call exchanges back: two passes can be forward before the first is backward. Copies nothing; gradients of
+    /// parameters add up over both. The parameters must not change in between, and a pass must fit the room of the
+    /// [`Self::kept_pass`] that it happens in.
+    ///
+    /// # Errors
+    /// [`KernelError::Size`] if `kept` is of another network.
+    pub fn exchange(&mut self, kept: &mut KeptPass) -> Result<(), KernelError> {
+        let (state, tensors) = (&mut self.state, self.parts.first_tensors.1);
+        let fits = |values: &[Buffer], images: usize| {
+            let lengths = values.iter().map(|values| values.len());
+            lengths.eq((0..tensors).map(|tensor| images * state.item(tensor)))
+        };
+        if !fits(&kept.values, kept.room) || kept.norms.len() != state.norms.len() {
+            return Err(KernelError::Size("a kept pass of another network".to_owned()));
+        }
+        state.values[..tensors].swap_with_slice(&mut kept.values);
+        state.sums[..tensors].swap_with_slice(&mut kept.sums);
+        std::mem::swap(&mut state.written, &mut kept.written);
+        std::mem::swap(&mut state.norms, &mut kept.norms);
+        std::mem::swap(&mut state.embedding, &mut kept.embedding);
+        std::mem::swap(&mut state.modulations, &mut kept.modulations);
+        std::mem::swap(&mut state.images, &mut kept.images);
+        std::mem::swap(&mut state.image, &mut kept.image);
+        std::mem::swap(&mut self.room, &mut kept.room);
+        Ok(())
     }
 
     /// The mask generator's output before the softmax (Eq. 4), [batch, K, height, width].

@@ -14,6 +14,7 @@ use crate::threads::for_each;
 const EPSILON: f64 = 1e-5;
 
 /// One normalisation of one or two joined activations, with what a pass leaves for its gradient.
+#[derive(Clone)]
 pub(crate) struct Norm {
     pub(crate) gamma: usize,
     pub(crate) beta: usize,

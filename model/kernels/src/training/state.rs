@@ -25,6 +25,7 @@ pub(crate) struct Tensor {
 }
 
 /// Scales and shifts of a block, [images, 2 channels], with their gradient.
+#[derive(Clone)]
 pub(crate) struct Modulation {
     pub(crate) linear: Linear,
     pub(crate) output: Vec<f32>,

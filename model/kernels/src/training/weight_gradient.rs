@@ -187,7 +187,7 @@ pub(crate) fn weight_gradient(
 mod tests {
     use super::*;
     use crate::convolution::{Input, Output, Planar, Residual, convolve};
-    use crate::simd::{InstructionSet, padded};
+    use crate::simd::{Arithmetic, InstructionSet, padded};
     use crate::source::{Part, Source};
     use crate::testing::Random;
     use crate::training::layout::{Direction, Layout, NONE};
@@ -363,7 +363,7 @@ mod tests {
                     expected[weight] += slope * case.value(item, input, y, x);
                 });
                 let (inputs, outputs) = (layout.inputs.len(), layout.outputs.len());
-                let convolution = Convolution::zeroed(set, case.method, inputs, outputs);
+                let convolution = Convolution::zeroed(set, Arithmetic::F32, case.method, inputs, outputs);
                 let (rows, columns) = (
                     case.method.output_size(case.height),
                     case.method.output_size(case.width),
@@ -408,7 +408,7 @@ mod tests {
                     let pixel = (item * case.height + y) * case.width + x;
                     expected[pixel * width + position] += slope * f64::from(case.weights[weight]);
                 });
-                let mut turned = Convolution::zeroed(set, case.method, layout.outputs.len(), width);
+                let mut turned = Convolution::zeroed(set, Arithmetic::F32, case.method, layout.outputs.len(), width);
                 layout.pack(set, &parameters, Direction::Backward { from: 0 }, &mut turned);
                 let tiles = Tiling::new(case.batch, case.height, case.width, case.method.side(), 20);
                 let mut workspaces = Workspaces::new(1, turned.needs(&tiles));
@@ -457,7 +457,7 @@ mod tests {
             let slope: Vec<f32> = (0..batch * height * width * 16)
                 .map(|i| if i % 16 < outputs { random.value() } else { 0.0 })
                 .collect();
-            let convolution = Convolution::zeroed(set, method, 3, 16);
+            let convolution = Convolution::zeroed(set, Arithmetic::F32, method, 3, 16);
             let tiles = tiling(&convolution, batch, height, width);
             let mut workspaces = Workspaces::new(1, convolution.needs(&tiles));
             let mut space = SpaceNeeds::of(&convolution, &tiles).space();

@@ -10,7 +10,7 @@ use factorseg_model::checkpoint::{self, WeightType};
 use factorseg_model::parameters::map_values;
 use factorseg_model::{
     CheckpointInfo, CheckpointSource, DeviceSpec, Engine, InputImage, LoadOptions, ModelConfig, Precision, Preset,
-    Runtime, Segmenter, SegmenterOptions,
+    RegionMap, Runtime, Segmenter, SegmenterOptions,
 };
 use serde_json::json;
 
@@ -97,14 +97,17 @@ impl SegmentBench {
                 ..LoadOptions::default()
             };
             let mut reference = Segmenter::load(&source, reference, &SegmenterOptions::default())?;
-            let difference = largest_difference(&mut segmenter, &mut reference, side)?;
+            let Differences { largest, mean, labels } = Differences::between(&mut segmenter, &mut reference, side)?;
             ensure!(
-                difference <= allowed,
-                "{name}: probabilities on {} in {} differ from the CPU's by {difference:e}; {allowed:e} is allowed",
+                largest <= allowed,
+                "{name}: probabilities on {} in {} differ from the CPU's by {largest:e}; {allowed:e} is allowed",
                 segmenter.info().device,
                 segmenter.info().precision
             );
-            eprintln!("{name}: largest difference from the CPU in f32 {difference:e}");
+            eprintln!(
+                "{name}: largest difference from the CPU in f32 {largest:e}, mean {mean:e}, same label in {:.2} % of pixels",
+                100.0 * labels
+            );
         }
         for batch in self.batch {
             let image = InputImage {
@@ -152,24 +155,53 @@ impl SegmentBench {
     }
 }
 
-/// Between the probabilities of two segmenters of the same network, on pictures that are wide and high.
-fn largest_difference(one: &mut Segmenter, other: &mut Segmenter, side: usize) -> Result<f32> {
-    let mut largest = 0.0f32;
-    for (width, height) in [(side, side), (2 * side, side), (side, 2 * side)] {
-        let image = InputImage {
-            width,
-            height,
-            data: (0..3 * width * height)
-                .map(|i| (i % width) as f32 / width as f32 - (i % 17) as f32 / 17.0)
-                .collect(),
-        };
-        let images = [image];
-        let (a, b) = (one.segment(&images)?, other.segment(&images)?);
-        for (a, b) in a[0].probabilities.iter().zip(&b[0].probabilities) {
-            // `max` would let a NaN pass.
-            let difference = (a - b).abs();
-            largest = if difference <= largest { largest } else { difference };
+/// How the probabilities of two segmenters of the same network differ.
+struct Differences {
+    largest: f32,
+    mean: f64,
+    /// Share of the pixels whose most probable region is the same.
+    labels: f64,
+}
+
+impl Differences {
+    /// On pictures that are square, wide and high.
+    fn between(one: &mut Segmenter, other: &mut Segmenter, side: usize) -> Result<Self> {
+        let (mut largest, mut sum, mut count) = (0.0f32, 0.0, 0);
+        let (mut same, mut pixels) = (0, 0);
+        for (width, height) in [(side, side), (2 * side, side), (side, 2 * side)] {
+            let image = InputImage {
+                width,
+                height,
+                data: (0..3 * width * height)
+                    .map(|i| (i % width) as f32 / width as f32 - (i % 17) as f32 / 17.0)
+                    .collect(),
+            };
+            let images = [image];
+            let [a, b] = [&mut *one, &mut *other].map(|segmenter| segmenter.segment(&images));
+            let (a, b) = (a?, b?);
+            for (a, b) in a[0].probabilities.iter().zip(&b[0].probabilities) {
+                // `max` would let a NaN pass.
+                let difference = (a - b).abs();
+                largest = if difference <= largest { largest } else { difference };
+                sum += f64::from(difference);
+                count += 1;
+            }
+            same += (0..width * height)
+                .filter(|&pixel| label(&a[0], pixel) == label(&b[0], pixel))
+                .count();
+            pixels += width * height;
         }
+        Ok(Self {
+            largest,
+            mean: sum / count as f64,
+            labels: same as f64 / pixels as f64,
+        })
     }
-    Ok(largest)
+}
+
+/// The most probable region of a pixel.
+fn label(map: &RegionMap, pixel: usize) -> Option<usize> {
+    let pixels = map.width * map.height;
+    let at = |region: usize| map.probabilities[region * pixels + pixel];
+    (0..map.regions).max_by(|&a, &b| at(a).total_cmp(&at(b)))
 }
