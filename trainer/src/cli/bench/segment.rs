@@ -50,6 +50,9 @@ pub struct SegmentBench {
     /// First compare the probabilities with those of the CPU in f32; the largest difference may be this
     #[arg(long, value_name = "DIFFERENCE")]
     parity: Option<f32>,
+    /// Judge pixels again by the picture's colours, as the element does; left out, the network alone is measured
+    #[arg(long)]
+    color_model: bool,
     /// Print JSON lines
     #[arg(long)]
     json: bool,
@@ -86,8 +89,12 @@ impl SegmentBench {
             precision: self.precision,
             threads: self.threads,
         };
+        let options = SegmenterOptions {
+            color_model: self.color_model,
+            ..SegmenterOptions::default()
+        };
         let loading = Instant::now();
-        let mut segmenter = Segmenter::load(&source, how, &SegmenterOptions::default())?;
+        let mut segmenter = Segmenter::load(&source, how, &options)?;
         let loaded = loading.elapsed().as_secs_f64();
         let side = segmenter.config().image_size;
         if let Some(allowed) = self.parity {
@@ -96,7 +103,7 @@ impl SegmentBench {
                 threads: self.threads,
                 ..LoadOptions::default()
             };
-            let mut reference = Segmenter::load(&source, reference, &SegmenterOptions::default())?;
+            let mut reference = Segmenter::load(&source, reference, &options)?;
             let Differences { largest, mean, labels } = Differences::between(&mut segmenter, &mut reference, side)?;
             ensure!(
                 largest <= allowed,
