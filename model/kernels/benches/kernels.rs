@@ -7,6 +7,9 @@
 //!
 //! The 3x3 convolutions also say how many multiplications of a direct convolution a second is worth.
 
+// The function that `criterion_group!` makes is public and has no documentation.
+#![allow(missing_docs)]
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use factorseg_kernels::measured::{MeasuredAttention, MeasuredConvolution, MeasuredSoftmax};
 use factorseg_kernels::{Arithmetic, InstructionSet};
