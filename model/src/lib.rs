@@ -30,6 +30,7 @@ mod pass;
 pub mod sampler;
 pub mod schedule;
 pub mod segmenter;
+pub mod temporal;
 pub mod upstack;
 
 pub use checkpoint::{CheckpointError, CheckpointInfo, CheckpointSource, WeightKind};

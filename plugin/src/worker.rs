@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use factorseg_model::temporal::smooth;
 use factorseg_model::{Engine, EngineInfo, InputImage, RegionMap, SegmentError, SegmenterOptions};
 use gstreamer as gst;
 
@@ -485,7 +486,7 @@ impl Segmenting {
         let mut map = mask::check(maps, self.regions, width, height)?;
         if job.smoothing > 0.0 {
             if let (true, Some(previous)) = (job.continues, &self.previous) {
-                mask::smooth(&mut map, previous, job.smoothing);
+                smooth(&mut map, previous, job.smoothing);
             }
             self.previous = Some(map.clone());
         } else {

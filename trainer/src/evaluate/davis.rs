@@ -9,7 +9,8 @@ mod tally;
 use std::time::Instant;
 
 use anyhow::Result;
-use factorseg_model::Engine;
+use factorseg_model::temporal::smooth;
+use factorseg_model::{Engine, RegionMap};
 use image::RgbImage;
 use serde::Serialize;
 
@@ -175,7 +176,8 @@ pub struct DavisReport {
     pub sequences: Vec<SequenceReport>,
 }
 
-/// Scores every frame after the first of each sequence; `progress` hears which sequence is done.
+/// Scores every frame after the first of each sequence, its probabilities blended with those of the frame before by
+/// `smoothing` ([`smooth`], at the frame's resolution; 0 for each frame on its own); `progress` hears which sequence is done.
 ///
 /// # Errors
 /// If a file cannot be read or the engine fails.
@@ -184,6 +186,7 @@ pub fn score(
     passes: &Passes,
     sequences: &[Sequence],
     fitted: &Fitted,
+    smoothing: f32,
     mut progress: impl FnMut(&SequenceReport),
 ) -> Result<DavisReport> {
     let regions = engine.info().regions;
@@ -193,17 +196,22 @@ pub fn score(
     let mut fixed = FixedMasks::default();
     for sequence in sequences {
         let mut tally = Tally::new(fitted, regions);
+        let mut previous: Option<RegionMap> = None;
         for batch in sequence.frames.get(1..).unwrap_or_default().chunks(BATCH) {
             let frames = batch.iter().map(Frame::read).collect::<Result<Vec<Frame>>>()?;
             let pictures: Vec<RgbImage> = frames.iter().map(|frame| frame.picture.clone()).collect();
             let start = Instant::now();
             let maps = segment(engine, &pictures, passes)?;
             seconds += start.elapsed().as_secs_f64();
-            for (frame, map) in frames.iter().zip(maps) {
+            for (frame, mut map) in frames.iter().zip(maps) {
+                if let Some(previous) = &previous {
+                    smooth(&mut map, previous, smoothing);
+                }
                 common.add(&map.probabilities, map.width, map.height);
                 fixed.fit(frame.size(), fitted);
                 tally.add(frame, &labels(&map.probabilities, regions), fitted, &fixed);
                 scored_frames += 1;
+                previous = (smoothing > 0.0).then_some(map);
             }
         }
         let report = tally.report(&sequence.name);
@@ -242,11 +250,15 @@ mod tests {
     use crate::evaluate::testing::{ByColour, davis_layout};
 
     fn evaluate(root: &Path, every: usize, foreground: &str) -> DavisReport {
+        smoothed(root, every, foreground, 0.0)
+    }
+
+    fn smoothed(root: &Path, every: usize, foreground: &str, smoothing: f32) -> DavisReport {
         let (mut engine, passes) = (ByColour::new(), Passes::single());
         let sequences = read_layout(root, every).unwrap();
         let fitted = fit(&mut engine, &passes, &sequences, &foreground.parse().unwrap()).unwrap();
         assert_eq!(fitted.first_frames.len(), 2);
-        score(&mut engine, &passes, &sequences, &fitted, |_| {}).unwrap()
+        score(&mut engine, &passes, &sequences, &fitted, smoothing, |_| {}).unwrap()
     }
 
     #[test]
@@ -269,6 +281,8 @@ mod tests {
         // Half of the box stays: the union is one and a half boxes.
         assert!((report.annotation_flicker - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!(report.flicker, report.annotation_flicker);
+        // Masks that are sure of a change follow it, whatever the smoothing.
+        assert_eq!(smoothed(root.path(), 1, "fit", 0.9).model, report.model);
         assert!((report.baselines[0].scores.j.mean - 64.0 / 1536.0).abs() < 1e-12);
         assert_eq!(report.baselines[0].scores.f.mean, 0.0);
         assert!(report.baselines[2].scores.j.mean < 0.5, "{:?}", report.baselines[2]);

@@ -34,6 +34,9 @@ pub struct Davis {
     /// Score only one frame in so many
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     every: u16,
+    /// Blend each frame's masks with those of the frame before, as the element's `smoothing`: 0 to 0.99
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = share)]
+    smoothing: f32,
     /// Write a picture: the first frame of each sequence beside its foreground
     #[arg(long, value_name = "PICTURE")]
     sheet: Option<PathBuf>,
@@ -56,7 +59,7 @@ impl Davis {
                 .save(path)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let report = davis::score(&mut engine, &passes, &sequences, &fitted, |sequence| {
+        let report = davis::score(&mut engine, &passes, &sequences, &fitted, self.smoothing, |sequence| {
             eprintln!("{}: J {:.3}", sequence.name, sequence.model.j.mean);
         })
         .with_context(|| format!("cannot evaluate {}", self.root.display()))?;
@@ -68,6 +71,15 @@ impl Davis {
             print(&report, self.every);
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    let value: f32 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if (0.0..=0.99).contains(&value) {
+        Ok(value)
+    } else {
+        Err("expected 0 to 0.99".to_owned())
     }
 }
 
