@@ -4,7 +4,7 @@ mod common;
 
 use std::os::unix::process::ExitStatusExt;
 
-use common::{Scratch, expect, program};
+use common::{Scratch, expect, inspect, program};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 
 fn trained() -> (Scratch, String) {
@@ -17,8 +17,7 @@ fn trained() -> (Scratch, String) {
 #[test]
 fn a_trained_checkpoint_is_inspected_and_segments_alone() {
     let (scratch, model) = trained();
-    let output = program().args(["inspect", "--json", &model]).output().unwrap();
-    let description: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let description = inspect(&model);
     assert_eq!(description["info"]["step"], 10);
     assert_eq!(description["info"]["classes"][1]["wordnet_id"], "n00000001");
     assert_eq!(description["config"]["image_size"], 16);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Scratch, checkpoints, expect, metrics, state};
+use common::{Scratch, checkpoints, expect, inspect, metrics, state};
 
 fn assert_same_run(a: &Path, b: &Path, step: u64) {
     let (left, right) = (state(a, step), state(b, step));
@@ -52,16 +52,7 @@ fn resuming_anywhere_gives_the_same_bits() {
     // Within a phase, at the borders of phases, and one step before the end.
     for from in [1u64, 2, 3, 4, 6, 8, 9] {
         let name = format!("from-{from}");
-        let part = scratch.path(&name);
-        assert!(
-            Command::new("cp")
-                .arg("-r")
-                .arg(&whole)
-                .arg(&part)
-                .status()
-                .unwrap()
-                .success()
-        );
+        let part = scratch.copy("whole", &name);
         for step in from + 1..=10 {
             std::fs::remove_dir_all(part.join(format!("checkpoints/step-{step:09}"))).unwrap();
         }
@@ -159,27 +150,12 @@ fn a_competition_resumes_with_the_same_bits_and_names_its_foreground() {
 
     let more = ["--regions", "2", "--save-every", "1", "--keep", "99"];
     expect(&mut scratch.train("whole", &more), 0);
-    let (whole, part) = (scratch.path("whole"), scratch.path("part"));
-    assert!(
-        Command::new("cp")
-            .arg("-r")
-            .arg(&whole)
-            .arg(&part)
-            .status()
-            .unwrap()
-            .success()
-    );
+    let (whole, part) = (scratch.path("whole"), scratch.copy("whole", "part"));
     std::fs::remove_dir_all(part.join("checkpoints/step-000000010")).unwrap();
     expect(&mut scratch.resume("part"), 0);
     assert_same_run(&whole, &part, 10);
 
-    let model = whole.join("model.safetensors");
-    let output = common::program()
-        .args(["inspect", "--json"])
-        .arg(model)
-        .output()
-        .unwrap();
-    let description: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let description = inspect(whole.join("model.safetensors"));
     assert_eq!(description["info"]["foreground_regions"], serde_json::json!([1]));
 }
 
@@ -190,25 +166,26 @@ fn ranked(run: &Path) -> Vec<u64> {
     best.map(|line| line["step"].as_u64().unwrap()).collect()
 }
 
-/// A recipe of one phase whose loss on pictures it has never seen falls first, then rises: the second half of the steps is
-/// far too fast.
-const OVERSHOOTING: &str = r#"
-name = "overshooting"
-batch_size = 4
-ema_rate = 0.0
-[[phases]]
-name = "only"
-steps = 12
-timesteps = [1, 1000]
-learning_rate = 2e-3
-final_learning_rate = 0.9
-mask_head = "uniform"
-"#;
+/// One phase of the test recipe whose loss on pictures it has never seen falls first, then rises: the second half of the
+/// steps is far too fast.
+fn overshooting() -> String {
+    let mut recipe: toml::Table = common::RECIPE.parse().unwrap();
+    recipe.remove("gradient_clip");
+    recipe["ema_rate"] = 0.0.into();
+    let phases = recipe["phases"].as_array_mut().unwrap();
+    phases.truncate(1);
+    phases[0]["steps"] = 12.into();
+    phases[0]
+        .as_table_mut()
+        .unwrap()
+        .insert("final_learning_rate".into(), 0.9.into());
+    recipe.to_string()
+}
 
 #[test]
 fn the_best_checkpoint_is_kept_beside_the_newest_and_survives_kill_9() {
     let scratch = Scratch::new();
-    scratch.write("recipe.toml", OVERSHOOTING);
+    scratch.write("recipe.toml", overshooting());
     let options = ["--save-every", "1", "--keep", "1"];
     let messages = expect(&mut scratch.train("whole", &options), 0);
     let whole = scratch.path("whole");
@@ -262,13 +239,7 @@ fn the_best_checkpoint_is_kept_beside_the_newest_and_survives_kill_9() {
         expect(&mut command, code)
     };
     export("whole", 0);
-    let output = common::program()
-        .args(["inspect", "--json"])
-        .arg(scratch.path("out.safetensors"))
-        .output()
-        .unwrap();
-    let description: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(description["info"]["step"], best);
+    assert_eq!(inspect(scratch.path("out.safetensors"))["info"]["step"], best);
     assert!(export("data", 1).contains("no best.safetensors"));
 }
 

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{Scratch, checkpoints, expect, metrics, program, state};
+use common::{Scratch, checkpoints, expect, inspect, metrics, program, state};
 
 fn packed(scratch: &Scratch, size: &str) -> std::path::PathBuf {
     let out = scratch.path("data.pack");
@@ -260,8 +260,7 @@ fn a_public_network_is_imported_and_trained_on() {
     assert!(import(&["--noise-schedule", "cosine", "--diffusion-steps", "1500"], 1).contains("multiple of 1000"));
     assert!(import(&["--heads", "5"], 1).contains("--heads"));
     assert!(import(&["--noise-schedule", "cosine"], 0).contains("noise of the paper's t = 30"));
-    let output = program().args(["inspect", "--json"]).arg(&out).output().unwrap();
-    let description: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let description = inspect(&out);
     assert_eq!(
         (
             &description["config"]["regions"],

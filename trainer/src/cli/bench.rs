@@ -9,15 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use burn::tensor::backend::Backend;
 use clap::{Args, Subcommand};
-use factorseg_model::{DeviceSpec, ModelConfig, NoiseSchedule, Precision, Preset, Runtime, ScheduleConfig};
+use factorseg_model::{DeviceSpec, ModelConfig, NoiseSchedule, Preset, Runtime, ScheduleConfig};
 use serde_json::json;
 
-use super::pack::threads;
+use super::arguments::{BatchArguments, ComputeArguments, InputArguments};
 use super::set_threads;
 use crate::data::batch::BatchMaker;
-use crate::data::cache::ImageCache;
 use crate::data::dataset::DataSet;
-use crate::data::loader::{Loader, LoaderOptions};
+use crate::data::loader::Loader;
 use crate::data::source::Source;
 use crate::data::testing::{SparsePack, anonymous_memory, peak_memory};
 use crate::recipe::Recipe;
@@ -71,21 +70,13 @@ struct LoaderBench {
     /// Side of the training images in pixels
     #[arg(long, default_value_t = 64, value_name = "PIXELS")]
     image_size: usize,
-    /// Images per step, instead of the recipe's
-    #[arg(long, value_name = "N")]
-    batch_size: Option<usize>,
-    /// Threads that read, decode and noise; 0: one per core
-    #[arg(long, default_value_t = 2, value_name = "N")]
-    input_threads: usize,
-    /// Memory for decoded images
-    #[arg(long, default_value_t = 2048, value_name = "MIB")]
-    cache_mib: usize,
+    #[command(flatten)]
+    batch: BatchArguments,
+    #[command(flatten)]
+    input: InputArguments,
     /// Time to measure
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     seconds: u64,
-    /// Broken images that are skipped
-    #[arg(long, default_value_t = 100, value_name = "N")]
-    max_broken: usize,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -94,10 +85,7 @@ struct LoaderBench {
 impl LoaderBench {
     fn run(self) -> Result<ExitCode> {
         let mut recipe = Recipe::load(&self.recipe)?;
-        if let Some(batch_size) = self.batch_size {
-            recipe.batch_size = batch_size;
-            recipe.micro_batch = recipe.micro_batch.filter(|size| *size <= batch_size);
-        }
+        self.batch.change(&mut recipe);
         recipe.validate()?;
         let side = BatchMaker::cached_side(self.image_size, &recipe.augmentation);
         let scratch = tempfile::tempdir()?;
@@ -114,7 +102,7 @@ impl LoaderBench {
         }
         let (count, classes) = (images.len(), images.classes().len());
         let batch_size = recipe.batch_size;
-        let cache = Arc::new(ImageCache::new(images, side, self.cache_mib << 20, self.max_broken));
+        let cache = Arc::new(self.input.cache(images, side));
         let maker = BatchMaker {
             seed: 0,
             side: self.image_size,
@@ -122,11 +110,7 @@ impl LoaderBench {
             schedule: NoiseSchedule::new(&ScheduleConfig::default()),
             recipe,
         };
-        let options = LoaderOptions {
-            threads: threads(self.input_threads),
-            prefetch: 4,
-        };
-        let mut loader = Loader::start(Arc::new(maker), cache.clone(), 0, u64::MAX, options)?;
+        let mut loader = Loader::start(Arc::new(maker), cache.clone(), 0, u64::MAX, self.input.loader())?;
         // The first batch waits for the threads and the first permutation.
         loader.next_batch()?;
         let (start, before) = (Instant::now(), anonymous_memory());
@@ -148,7 +132,7 @@ impl LoaderBench {
             let line = json!({
                 "images": count, "batch_size": batch_size, "image_size": self.image_size, "seconds": seconds,
                 "batches": batches, "images_per_second": rate, "slowest_batch_seconds": slowest.as_secs_f64(),
-                "input_threads": options.threads, "broken": broken, "memory_growth_bytes": grown,
+                "input_threads": self.input.threads(), "broken": broken, "memory_growth_bytes": grown,
                 "peak_memory_bytes": peak_memory(),
             });
             println!("{line}");
@@ -156,7 +140,7 @@ impl LoaderBench {
             println!(
                 "{rate:.0} images/s ({batches} batches of {batch_size} in {seconds:.1} s, {} threads); slowest batch {:.0} ms; \
                  memory grew by {:.1} MiB to a peak of {:.0} MiB; {broken} broken",
-                options.threads,
+                self.input.threads(),
                 slowest.as_secs_f64() * 1e3,
                 grown as f64 / 1048576.0,
                 peak_memory() as f64 / 1048576.0
@@ -187,12 +171,8 @@ struct TrainBench {
     /// Phase of the recipe, counted from 0 [default: the last]
     #[arg(long, value_name = "N")]
     phase: Option<usize>,
-    /// Images per step, instead of the recipe's
-    #[arg(long, value_name = "N")]
-    batch_size: Option<usize>,
-    /// Images per pass
-    #[arg(long, value_name = "N")]
-    micro_batch: Option<usize>,
+    #[command(flatten)]
+    batch: BatchArguments,
     /// Steps that are measured
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
@@ -202,15 +182,10 @@ struct TrainBench {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
-    /// f32, or bf16 on CUDA
-    #[arg(long, default_value = "f32")]
-    precision: Precision,
-    /// Threads of the CPU device; 0: one per core
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    threads: usize,
-    /// Threads that read, decode and noise
-    #[arg(long, default_value_t = 2, value_name = "N")]
-    input_threads: usize,
+    #[command(flatten)]
+    compute: ComputeArguments,
+    #[command(flatten)]
+    input: InputArguments,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -218,13 +193,9 @@ struct TrainBench {
 
 impl TrainBench {
     fn run(self) -> Result<ExitCode> {
-        set_threads(self.threads)?;
+        set_threads(self.compute.threads)?;
         let mut recipe = Recipe::load(&self.recipe)?;
-        if let Some(batch_size) = self.batch_size {
-            recipe.batch_size = batch_size;
-            recipe.micro_batch = recipe.micro_batch.filter(|size| *size <= batch_size);
-        }
-        recipe.micro_batch = self.micro_batch.or(recipe.micro_batch);
+        self.batch.change(&mut recipe);
         let number = self.phase.unwrap_or(recipe.phases.len() - 1);
         ensure!(
             number < recipe.phases.len(),
@@ -257,7 +228,15 @@ impl TrainBench {
         let device = self.device.resolve()?;
         Runtime::seed(&device, 0);
         let network = model.init(&device);
-        let mut learner = Learner::new(&model, &recipe, 0, network, &device, self.threads, self.precision)?;
+        let mut learner = Learner::new(
+            &model,
+            &recipe,
+            0,
+            network,
+            &device,
+            self.compute.threads,
+            self.compute.precision,
+        )?;
         learner.enter(0, &phase);
         let maker = BatchMaker {
             seed: 0,
@@ -266,12 +245,8 @@ impl TrainBench {
             schedule: NoiseSchedule::new(&model.schedule),
             recipe: recipe.clone(),
         };
-        let options = LoaderOptions {
-            threads: threads(self.input_threads),
-            prefetch: 4,
-        };
-        let cache = Arc::new(ImageCache::new(images, cached_side, 2048 << 20, 100));
-        let mut loader = Loader::start(Arc::new(maker), cache, 0, phase.steps, options)?;
+        let cache = Arc::new(self.input.cache(images, cached_side));
+        let mut loader = Loader::start(Arc::new(maker), cache, 0, phase.steps, self.input.loader())?;
         let (mut start, mut waited) = (Instant::now(), Duration::ZERO);
         let mut loss = f32::NAN;
         for step in 0..phase.steps {
@@ -294,7 +269,7 @@ impl TrainBench {
         if self.json {
             let line = json!({
                 "preset": self.preset.to_string(), "recipe": recipe.name, "phase": phase.name,
-                "device": self.device.to_string(), "precision": self.precision.to_string(), "threads": self.threads,
+                "device": self.device.to_string(), "precision": self.compute.precision.to_string(), "threads": self.compute.threads,
                 "batch_size": recipe.batch_size,
                 "regions": model.regions, "steps": self.steps, "seconds": seconds, "images_per_second": rate,
                 "input_wait": wait, "forward": forward, "backward": backward, "optimizer": optimizer,

@@ -1,5 +1,6 @@
 //! The program's commands.
 
+mod arguments;
 mod bench;
 mod evaluate;
 mod export;

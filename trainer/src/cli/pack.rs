@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
+use super::arguments::threads;
 use super::packing::{FrameArguments, pack_with_progress};
 use crate::data::packing::PackOptions;
 use crate::data::source::Source;
@@ -92,13 +93,5 @@ impl Pack {
             );
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// As many threads as asked for; one per core for 0.
-pub fn threads(asked: usize) -> usize {
-    match asked {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        asked => asked,
     }
 }

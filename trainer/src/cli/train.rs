@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use factorseg_model::checkpoint::Checkpoint;
-use factorseg_model::{CheckpointSource, ModelConfig, Precision, Preset};
+use factorseg_model::{CheckpointSource, ModelConfig, Preset};
 
-use super::pack::threads;
+use super::arguments::{BatchArguments, ComputeArguments, InputArguments};
 use super::packing::{FrameArguments, pack_with_progress};
 use super::{exit_code, set_threads};
 use crate::data::batch::BatchMaker;
@@ -73,12 +73,8 @@ pub struct Train {
     /// Sides of the levels with self-attention
     #[arg(long, value_name = "SIDE,..", value_delimiter = ',')]
     attention_resolutions: Option<Vec<usize>>,
-    /// Images per step, instead of the recipe's
-    #[arg(long, value_name = "N")]
-    batch_size: Option<usize>,
-    /// Images per pass; a batch is accumulated from them
-    #[arg(long, value_name = "N")]
-    micro_batch: Option<usize>,
+    #[command(flatten)]
+    batch: BatchArguments,
     /// Steps of the whole run; the recipe's phases are scaled alike
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
@@ -103,24 +99,10 @@ struct Options {
     /// auto, cpu, cuda, cuda:N or remote:HOST:PORT (a `factorseg worker`); of several, each takes its share of every batch
     #[arg(long, default_value = "auto", value_name = "DEVICE,..")]
     device: DeviceList,
-    /// f32, or bf16 on CUDA: bfloat16 passes with norms, softmax, loss and weights in 32 bits
-    #[arg(long, default_value = "f32")]
-    precision: Precision,
-    /// Threads of the CPU device; 0: one per core
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    threads: usize,
-    /// Threads that read and decode images
-    #[arg(long, default_value_t = 2, value_name = "N")]
-    input_threads: usize,
-    /// Batches kept ready
-    #[arg(long, default_value_t = 4, value_name = "N")]
-    prefetch: usize,
-    /// Memory for decoded images
-    #[arg(long, default_value_t = 2048, value_name = "MIB")]
-    cache_mib: usize,
-    /// Broken images that are skipped before the run stops
-    #[arg(long, default_value_t = 100, value_name = "N")]
-    max_broken: usize,
+    #[command(flatten)]
+    compute: ComputeArguments,
+    #[command(flatten)]
+    input: InputArguments,
     /// Steps between lines of the log
     #[arg(long, default_value_t = 20, value_name = "STEPS")]
     log_every: u64,
@@ -138,7 +120,7 @@ struct Options {
 impl Train {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
-        set_threads(self.options.threads)?;
+        set_threads(self.options.compute.threads)?;
         let source = Source::parse(&self.data)?;
         let recipe = self.recipe()?;
         let mut images = self.images(&source, &recipe)?;
@@ -196,12 +178,12 @@ impl Train {
             recipe,
             options: RunOptions {
                 device: options.device.to_string(),
-                precision: StoredPrecision(options.precision),
-                threads: options.threads,
-                input_threads: options.input_threads,
-                prefetch: options.prefetch,
-                cache_mib: options.cache_mib,
-                max_broken: options.max_broken,
+                precision: StoredPrecision(options.compute.precision),
+                threads: options.compute.threads,
+                input_threads: options.input.threads(),
+                prefetch: options.input.prefetch,
+                cache_mib: options.input.cache_mib,
+                max_broken: options.input.max_broken,
                 log_every: options.log_every,
                 sample_every: options.sample_every,
                 save_every: options.save_every,
@@ -229,8 +211,8 @@ impl Train {
             side: BatchMaker::cached_side(side, &recipe.augmentation),
             square: false,
             unconditional: self.unconditional,
-            threads: threads(self.options.input_threads),
-            max_broken: self.options.max_broken,
+            threads: self.options.input.threads(),
+            max_broken: self.options.input.max_broken,
             frames: self.frames.options(),
             store: Vec::new(),
         };
@@ -240,13 +222,7 @@ impl Train {
 
     fn recipe(&self) -> Result<Recipe> {
         let mut recipe = Recipe::load(&self.recipe)?;
-        if let Some(batch_size) = self.batch_size {
-            recipe.batch_size = batch_size;
-            recipe.micro_batch = recipe.micro_batch.filter(|size| *size <= batch_size);
-        }
-        if self.micro_batch.is_some() {
-            recipe.micro_batch = self.micro_batch;
-        }
+        self.batch.change(&mut recipe);
         if let Some(steps) = self.steps {
             recipe.scale_to(steps);
         }

@@ -10,6 +10,7 @@ pub mod boundary;
 mod common_grid;
 pub mod davis;
 pub mod metrics;
+mod pairs;
 pub mod parts;
 pub mod picture_baselines;
 pub mod segment;

@@ -8,15 +8,16 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use factorseg_model::Engine;
 use image::RgbImage;
 use serde::Serialize;
 
 use super::assignment::labels;
 use super::common_grid::CommonGrid;
+use super::pairs::{Pair, read_pairs};
 use super::segment::{Passes, segment};
-use super::still::{FIT_EVERY, files};
+use super::still::FIT_EVERY;
 use crate::training::monitor::MaskFigures;
 
 /// Images that are segmented at once.
@@ -69,24 +70,9 @@ pub struct PartedImage {
 /// # Errors
 /// If a folder is missing or empty, an image has no map, or the sizes differ.
 pub fn read_data_set(folder: &Path, maps: &str, parts: &[PartClass], limit: Option<usize>) -> Result<Vec<PartedImage>> {
-    let (images, maps) = (files(&folder.join("images"))?, files(&folder.join(maps))?);
-    images
-        .into_iter()
-        .take(limit.unwrap_or(usize::MAX))
-        .map(|(name, path)| {
-            let map_path = maps
-                .get(&name)
-                .with_context(|| format!("no map for {}", path.display()))?;
-            let open = |path: &Path| image::open(path).with_context(|| format!("cannot decode {}", path.display()));
-            let (picture, map) = (open(&path)?.into_rgb8(), open(map_path)?.into_luma8());
-            if picture.dimensions() != map.dimensions() {
-                bail!(
-                    "{} is {:?} and its map is {:?}; they must have the same size",
-                    path.display(),
-                    picture.dimensions(),
-                    map.dimensions()
-                );
-            }
+    read_pairs(folder, maps, limit)?
+        .map(|pair| {
+            let Pair { picture, map, .. } = pair?;
             let class = |value: &u8| {
                 let found = parts
                     .iter()

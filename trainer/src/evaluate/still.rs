@@ -4,11 +4,9 @@
 //! fifth image (in the order of names) is used to fit: which regions are the object, and the
 //! baselines. All scores are of the other images.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use factorseg_model::Engine;
 use image::RgbImage;
 use serde::Serialize;
@@ -17,6 +15,7 @@ use super::assignment::{Assignment, Foreground, labels};
 use super::baselines::{FixedMask, TruthMask};
 use super::common_grid::CommonGrid;
 use super::metrics::{Scores, Truth};
+use super::pairs::{Pair, read_pairs};
 use super::picture_baselines::Ranks;
 use super::segment::{Passes, segment};
 use crate::training::monitor::MaskFigures;
@@ -44,31 +43,10 @@ pub struct LabelledImage {
 /// # Errors
 /// If a folder is missing or empty, an image has no mask, or the sizes differ.
 pub fn read_data_set(folder: &Path, limit: Option<usize>) -> Result<Vec<LabelledImage>> {
-    let (images, masks) = (files(&folder.join("images"))?, files(&folder.join("masks"))?);
-    if images.is_empty() {
-        bail!(
-            "no files in {}; expected images/NAME.jpg and masks/NAME.png",
-            folder.join("images").display()
-        );
-    }
-    images
-        .into_iter()
-        .take(limit.unwrap_or(usize::MAX))
-        .map(|(name, path)| {
-            let mask_path = masks
-                .get(&name)
-                .with_context(|| format!("no mask for {} in {}", path.display(), folder.join("masks").display()))?;
-            let open = |path: &Path| image::open(path).with_context(|| format!("cannot decode {}", path.display()));
-            let (picture, mask) = (open(&path)?.into_rgb8(), open(mask_path)?.into_luma8());
-            if picture.dimensions() != mask.dimensions() {
-                bail!(
-                    "{} is {:?} and its mask is {:?}; they must have the same size",
-                    path.display(),
-                    picture.dimensions(),
-                    mask.dimensions()
-                );
-            }
-            let truth = mask
+    read_pairs(folder, "masks", limit)?
+        .map(|pair| {
+            let Pair { name, picture, map } = pair?;
+            let truth = map
                 .into_raw()
                 .into_iter()
                 .map(|value| match value {
@@ -80,23 +58,6 @@ pub fn read_data_set(folder: &Path, limit: Option<usize>) -> Result<Vec<Labelled
             Ok(LabelledImage { name, picture, truth })
         })
         .collect()
-}
-
-/// The files of a folder by name without ending.
-pub(super) fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder)
-        .with_context(|| format!("cannot read {}; a data set holds images/ and masks/", folder.display()))?
-    {
-        let path = entry?.path();
-        if let (true, Some(stem)) = (path.is_file(), path.file_stem()) {
-            let name = stem.to_string_lossy().into_owned();
-            if !name.starts_with('.') {
-                found.insert(name, path);
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// A line of the result.
@@ -271,7 +232,7 @@ mod tests {
     fn data_set(count: u32) -> tempfile::TempDir {
         let data = tempfile::tempdir().unwrap();
         for part in ["images", "masks"] {
-            fs::create_dir(data.path().join(part)).unwrap();
+            std::fs::create_dir(data.path().join(part)).unwrap();
         }
         for i in 0..count {
             // A green and red object that moves, on black.
@@ -328,26 +289,5 @@ mod tests {
         assert!(report.baselines[4].scores.iou > 0.4, "{:?}", report.baselines[4]);
         assert!(report.model_mean_mask.mean_iou < 0.8);
         assert!(report.masks.positional.unwrap() < 0.8);
-    }
-
-    #[test]
-    fn data_sets_are_checked() {
-        let data = data_set(3);
-        fs::remove_file(data.path().join("masks/01.png")).unwrap();
-        let error = read_data_set(data.path(), None).unwrap_err().to_string();
-        assert!(error.contains("01.png"), "{error}");
-        GrayImage::new(8, 16).save(data.path().join("masks/01.png")).unwrap();
-        assert!(
-            read_data_set(data.path(), None)
-                .unwrap_err()
-                .to_string()
-                .contains("same size")
-        );
-        assert!(
-            read_data_set(&data.path().join("images"), None)
-                .unwrap_err()
-                .to_string()
-                .contains("images/ and masks/")
-        );
     }
 }

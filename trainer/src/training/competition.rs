@@ -292,13 +292,8 @@ fn smooth(plane: &mut [f32], side: usize, deviation: f64) {
 mod tests {
     use super::*;
     use crate::data::order::{Stream, random};
+    use crate::training::testing::noise;
     use factorseg_model::ScheduleConfig;
-
-    fn noise(seed: u64, count: usize) -> Vec<f32> {
-        let mut values = Vec::new();
-        normal(&mut random(seed, Stream::Sample, 0), count, &mut values);
-        values
-    }
 
     #[test]
     fn shares_add_up() {

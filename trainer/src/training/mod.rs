@@ -21,6 +21,8 @@ pub mod signals;
 pub mod state;
 pub mod step;
 pub mod tape;
+#[cfg(test)]
+mod testing;
 pub mod timing;
 
 /// The network on the backend that is chosen at run time.

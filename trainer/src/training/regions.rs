@@ -308,14 +308,7 @@ fn solve_grounded(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::batch::normal;
-    use crate::data::order::{Stream, random};
-
-    fn noise(seed: u64, count: usize) -> Vec<f32> {
-        let mut values = Vec::new();
-        normal(&mut random(seed, Stream::Sample, 0), count, &mut values);
-        values
-    }
+    use crate::training::testing::noise;
 
     fn share(regions: &Regions, region: usize) -> f64 {
         let all = regions.ranks.len();

@@ -124,6 +124,16 @@ impl Scratch {
         command
     }
 
+    /// A copy of a run under another name.
+    pub fn copy(&self, run: &str, name: &str) -> PathBuf {
+        let copied = Command::new("cp")
+            .arg("-r")
+            .args([self.path(run), self.path(name)])
+            .status();
+        assert!(copied.unwrap().success());
+        self.path(name)
+    }
+
     pub fn resume(&self, run: &str) -> Command {
         let mut command = program();
         command.arg("resume").arg(self.path(run));
@@ -147,6 +157,16 @@ pub fn expect(command: &mut Command, code: i32) -> String {
     );
     assert!(!stderr.contains("panicked"), "{stderr}");
     stderr
+}
+
+/// What `factorseg inspect` says of a checkpoint.
+pub fn inspect(model: impl AsRef<Path>) -> serde_json::Value {
+    let output = program()
+        .args(["inspect", "--json"])
+        .arg(model.as_ref())
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Values of all tensors of a state file.

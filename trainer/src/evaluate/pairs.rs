@@ -1,0 +1,112 @@
+//! Pictures and their maps (masks, parts), in two folders with files of the same names.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use image::{GrayImage, RgbImage};
+
+/// A picture and its map, of the same size.
+#[derive(Debug)]
+pub struct Pair {
+    /// File name without ending.
+    pub name: String,
+    /// The picture.
+    pub picture: RgbImage,
+    /// The map.
+    pub map: GrayImage,
+}
+
+/// Reads the pictures in `folder/images` and their maps in `folder/maps`, in the order of names, one at a time; the first
+/// `limit` of them if given.
+///
+/// # Errors
+/// If a folder is missing or there are no pictures; of a pair, if a picture has no map, a file cannot be decoded, or the
+/// sizes differ.
+pub fn read_pairs(
+    folder: &Path,
+    maps: &str,
+    limit: Option<usize>,
+) -> Result<impl Iterator<Item = Result<Pair>> + use<>> {
+    let map_folder = folder.join(maps);
+    let list = |folder: &Path| {
+        files(folder).with_context(|| format!("cannot read {}; a data set holds images/ and {maps}/", folder.display()))
+    };
+    let (images, maps) = (list(&folder.join("images"))?, list(&map_folder)?);
+    ensure!(
+        !images.is_empty(),
+        "no files in {}; each needs one of the same name in {}",
+        folder.join("images").display(),
+        map_folder.display()
+    );
+    Ok(images
+        .into_iter()
+        .take(limit.unwrap_or(usize::MAX))
+        .map(move |(name, path)| {
+            let map = maps
+                .get(&name)
+                .with_context(|| format!("no file in {} for {}", map_folder.display(), path.display()))?;
+            let open = |path: &Path| image::open(path).with_context(|| format!("cannot decode {}", path.display()));
+            let (picture, map) = (open(&path)?.into_rgb8(), open(map)?.into_luma8());
+            ensure!(
+                picture.dimensions() == map.dimensions(),
+                "{} is {:?} and its map {:?}; they must have the same size",
+                path.display(),
+                picture.dimensions(),
+                map.dimensions()
+            );
+            Ok(Pair { name, picture, map })
+        }))
+}
+
+/// The files of a folder by name without ending, but for hidden ones.
+fn files(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if let (true, Some(stem)) = (path.is_file(), path.file_stem()) {
+            let name = stem.to_string_lossy().into_owned();
+            if !name.starts_with('.') {
+                found.insert(name, path);
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_pair_by_name_and_size() {
+        let data = tempfile::tempdir().unwrap();
+        let read = |limit| read_pairs(data.path(), "maps", limit)?.collect::<Result<Vec<_>>>();
+        let error = |limit| read(limit).unwrap_err().to_string();
+        fs::create_dir(data.path().join("images")).unwrap();
+        assert!(error(None).contains("images/ and maps/"));
+        fs::create_dir(data.path().join("maps")).unwrap();
+        assert!(error(None).contains("no files in"));
+        for (name, side) in [("b", 3), ("a", 2), ("c", 4)] {
+            RgbImage::new(side, 2)
+                .save(data.path().join(format!("images/{name}.png")))
+                .unwrap();
+            GrayImage::new(side, 2)
+                .save(data.path().join(format!("maps/{name}.bmp")))
+                .unwrap();
+        }
+        fs::write(data.path().join("images/.hidden"), "").unwrap();
+        let names = |limit| -> Vec<String> { read(limit).unwrap().into_iter().map(|pair| pair.name).collect() };
+        assert_eq!(
+            (names(None), names(Some(2))),
+            (vec!["a".into(), "b".into(), "c".into()], vec!["a".into(), "b".into()])
+        );
+        GrayImage::new(3, 3).save(data.path().join("maps/c.bmp")).unwrap();
+        assert!(error(None).contains("same size") && read(Some(2)).is_ok());
+        fs::remove_file(data.path().join("maps/b.bmp")).unwrap();
+        assert!(error(None).contains("b.png") && read(Some(1)).is_ok());
+        fs::write(data.path().join("maps/a.bmp"), "no picture").unwrap();
+        assert!(error(None).contains("a.bmp"));
+    }
+}
