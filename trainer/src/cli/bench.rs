@@ -20,7 +20,7 @@ use crate::data::loader::Loader;
 use crate::data::source::Source;
 use crate::data::testing::{SparsePack, anonymous_memory, peak_memory};
 use crate::recipe::Recipe;
-use crate::training::step::Learner;
+use crate::training::learner::Learner;
 use crate::training::{competition, timing};
 
 /// Measure how fast a part of training is.

@@ -4,9 +4,9 @@ use anyhow::Result;
 use factorseg_model::NoiseSchedule;
 
 use super::Network;
+use super::learner::Learner;
 use super::regions;
 use super::shaping::{Shaping, Softmax, Volume, ZeroSum};
-use super::step::Learner;
 use crate::data::batch::{centre_square, normal};
 use crate::data::cache::ImageCache;
 use crate::data::order::{Stream, random};

@@ -3,11 +3,12 @@
 pub mod best;
 pub mod competition;
 pub mod ema;
+pub mod export;
 pub mod gradients;
 pub mod held_out;
+pub mod learner;
 pub mod masks;
 pub mod monitor;
-pub mod native;
 pub mod optimizer;
 pub mod parallel;
 pub mod pictures;
@@ -19,8 +20,6 @@ pub mod run_directory;
 pub mod shaping;
 pub mod signals;
 pub mod state;
-pub mod step;
-pub mod tape;
 #[cfg(test)]
 mod testing;
 pub mod timing;

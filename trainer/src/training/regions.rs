@@ -171,7 +171,7 @@ impl Regions {
 }
 
 /// Mean and deviation of each region's zero-sum logits that put the offsets of `shares` and the scale of all logits
-/// `[images, K, pixels]` into a head: what [`super::step::export`] takes.
+/// `[images, K, pixels]` into a head: what [`super::export::export`] takes.
 pub fn head_statistics(logits: &[f32], pixels: usize, shares: &[f64]) -> Vec<(f64, f64)> {
     let (offsets, scale) = offsets_and_scale(&zero_sum(logits, shares.len(), pixels), pixels, shares);
     offsets

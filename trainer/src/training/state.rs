@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use super::Network;
 use super::best::{Score, best as best_of};
-use super::step::{Learner, Moments, Snapshot};
+use super::learner::{Learner, Moments, Snapshot};
 
 const MODEL: &str = "model.safetensors";
 const STATE: &str = "state.safetensors";

@@ -26,7 +26,7 @@ use anyhow::{Context, Result};
 use factorseg_model::parameters::parameter_count;
 use factorseg_model::{DeviceSpec, ModelConfig, Precision};
 
-use super::step::{Learner, Loss, MaskBatch, Slice, StepOutcome};
+use super::learner::{Learner, Loss, MaskBatch, Slice, StepOutcome};
 use crate::data::batch::Batch;
 use crate::recipe::Recipe;
 use devices::Member;
@@ -163,34 +163,22 @@ mod tests {
     use super::*;
     use crate::data::batch::{MicroBatch, normal};
     use crate::data::order::{Stream, random};
+    use crate::training::testing::{config, cpu, scrambled};
     use factorseg_model::Preset;
-    use factorseg_model::parameters::map_values;
 
     /// Three devices of each kind: the weights that one learner reaches alone.
     #[test]
     fn replicas_and_lead_learn_as_one_learner_does() {
-        let model = ModelConfig {
-            image_size: 8,
-            base_channels: 8,
-            channel_multipliers: vec![1, 2],
-            residual_blocks: 1,
-            attention_resolutions: vec![4],
-            ..ModelConfig::preset(Preset::Tiny)
-        };
+        let model = ModelConfig { classes: 0, ..config() };
         let mut recipe = Recipe::load("two-phase").unwrap();
         recipe.batch_size = 4;
         recipe.micro_batch = Some(1);
         recipe.adam.epsilon = 1e-4;
         recipe.phases.remove(0);
         (recipe.phases[0].warmup_steps, recipe.phases[0].learning_rate) = (0, 1e-3);
-        let device = DeviceSpec::Cpu.resolve().unwrap();
+        let device = cpu();
         // A fresh network predicts 0, whatever its masks.
-        let mut chance = random(11, Stream::Sample, 0);
-        let network = map_values(model.init(&device), |_, shape| {
-            let mut values = Vec::new();
-            normal(&mut chance, shape.iter().product(), &mut values);
-            Some(values.into_iter().map(|value| 0.1 * value).collect())
-        });
+        let network = scrambled(&model, false);
         let learner = |tape: bool| match tape {
             true => Learner::with_tape(&model, &recipe, 1, network.clone(), &device, Precision::F32),
             false => Learner::new(&model, &recipe, 1, network.clone(), &device, 1, Precision::F32).unwrap(),
@@ -265,7 +253,7 @@ mod tests {
         };
         let mut recipe = Recipe::load("two-phase").unwrap();
         (recipe.batch_size, recipe.micro_batch) = (4, Some(1));
-        let device = DeviceSpec::Cpu.resolve().unwrap();
+        let device = cpu();
         let mut lead = Learner::new(&model, &recipe, 1, model.init(&device), &device, 1, Precision::F32).unwrap();
         let before = lead.snapshot();
         let failing: [fn(Job) -> Result<Share, String>; 2] = [|_| Err("no power".into()), |_| panic!("a test's panic")];

@@ -10,8 +10,8 @@ use thiserror::Error;
 
 use crate::data::batch::MicroBatch;
 use crate::recipe::Recipe;
+use crate::training::learner::{Learner, MaskBatch, Slice};
 use crate::training::monitor::MaskFigures;
-use crate::training::step::{Learner, MaskBatch, Slice};
 
 /// Some micro-batches of a step, and the weights to compute their gradient at.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,33 +1,31 @@
 //! A training run from its first step, or from its newest checkpoint, to its end.
 
+mod checkpoints;
+mod progress;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use burn::tensor::backend::Backend;
 use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::parameters::{map_values, visit_values};
-use factorseg_model::{CheckpointInfo, CheckpointSource, ModelConfig, NoiseSchedule, Runtime, WeightKind};
+use factorseg_model::{CheckpointSource, ModelConfig, NoiseSchedule, Runtime};
 
-use super::best::{self, Score};
-use super::competition;
 use super::held_out::HeldOut;
-use super::monitor::MaskFigures;
+use super::learner::{Learner, Loss, MaskBatch};
 use super::parallel::{Common, DataParallel, DeviceList, ReplicaError};
-use super::pictures::mask_grid;
 use super::report::Reporter;
-use super::run_directory::{DataDescription, Metric, RunConfig, RunDirectory, data_name};
+use super::run_directory::{DataDescription, RunConfig, RunDirectory};
 use super::signals::Signals;
-use super::state::{self, Content, RunningLoss};
-use super::step::{Learner, Loss, MaskBatch, export};
+use super::state::{self, RunningLoss};
 use super::{Device, Network};
 use crate::data::batch::BatchMaker;
 use crate::data::cache::ImageCache;
 use crate::data::dataset::DataSet;
 use crate::data::loader::{Loader, LoaderOptions};
-use crate::recipe::{MaskHead, Normalisation, Phase};
+use progress::{Clock, describe, fetch};
 
 /// Noise level at which held-out images are segmented; the paper's for real images.
 pub const SEGMENTATION_TIMESTEP: usize = 30;
@@ -313,248 +311,5 @@ impl Run {
             eprintln!("best: {} of step {best}", self.directory.best_model().display());
         }
         Ok(Ending::Done)
-    }
-
-    /// The averaged network with the phase's mask shaping at a temperature put into its head.
-    fn exported(&mut self, phase: &Phase, temperature: f64) -> Result<Network> {
-        let average = self.learner.average(&self.config.model, &self.device);
-        if !phase.mask_head.is_learned() {
-            return Ok(average);
-        }
-        let statistics = match phase.masks.normalise {
-            Normalisation::None => match &phase.competition {
-                Some(competition) => {
-                    let shares = competition::exported_shares(competition, self.config.model.regions);
-                    self.held_out.share_statistics(&mut self.learner, &average, &shares)?
-                }
-                None => None,
-            },
-            Normalisation::Batch => self.held_out.statistics(&mut self.learner, &average)?,
-            Normalisation::BatchCentre => self
-                .held_out
-                .statistics(&mut self.learner, &average)?
-                .map(|all| all.into_iter().map(|(mean, _)| (mean, 1.0)).collect()),
-        };
-        Ok(export(average, temperature, statistics.as_deref()))
-    }
-
-    /// Scores the averaged network on the held-out images, and logs it.
-    fn score(
-        &mut self,
-        phase_index: usize,
-        phase: &Phase,
-        step: u64,
-        total: u64,
-        reporter: &mut Reporter,
-    ) -> Result<Option<Score>> {
-        if self.held_out.count == 0 {
-            return Ok(None);
-        }
-        let network = self.exported(phase, phase.masks.temperature.to)?;
-        let masks = match phase.mask_head.is_learned() {
-            true => Some(self.held_out.masks(&mut self.learner, &network)?),
-            false => None,
-        };
-        let score = best::score(
-            &self.held_out,
-            &mut self.learner,
-            &network,
-            &self.config.model,
-            (phase_index, phase),
-            masks.as_deref(),
-            self.config.seed,
-        )?;
-        if let Some(score) = score {
-            let before = state::best(&self.directory.checkpoints())?;
-            let metric = Metric::Checkpoint {
-                step,
-                loss: score.loss,
-                collapsed: score.collapsed,
-                best: before.is_none_or(|(_, best)| score.rank(&best).is_ge()),
-            };
-            self.directory.log(&metric)?;
-            reporter.metric(&metric, total);
-        }
-        Ok(score)
-    }
-
-    fn sample(&mut self, phase: &Phase, phase_step: u64, step: u64, total: u64, reporter: &mut Reporter) -> Result<()> {
-        if self.held_out.count == 0 || !phase.mask_head.is_learned() {
-            return Ok(());
-        }
-        let network = self.exported(phase, phase.masks.temperature.at(phase_step, phase.steps))?;
-        let masks = self.held_out.masks(&mut self.learner, &network)?;
-        let metric = Metric::HeldOut {
-            step,
-            masks: MaskFigures::of(&masks, self.held_out.count, self.config.model.regions),
-        };
-        self.directory.log(&metric)?;
-        reporter.metric(&metric, total);
-        let side = self.held_out.side;
-        let shown = PICTURED.min(self.held_out.count);
-        let regions = self.config.model.regions;
-        let grid = mask_grid(
-            &self.held_out.images[..shown * 3 * side * side],
-            &masks[..shown * regions * side * side],
-            side,
-            regions,
-            (128 / side as u32).max(1),
-        );
-        let path = self.directory.sample(step);
-        grid.save(&path)
-            .with_context(|| format!("cannot write {}", path.display()))
-    }
-
-    fn save(
-        &mut self,
-        phase: &Phase,
-        phase_step: u64,
-        step: u64,
-        running: RunningLoss,
-        score: Option<Score>,
-    ) -> Result<()> {
-        let exported = self.exported(phase, phase.masks.temperature.at(phase_step, phase.steps))?;
-        let config = &self.config;
-        let info = CheckpointInfo {
-            classes: if config.model.classes > 0 {
-                config.data.classes.clone()
-            } else {
-                Vec::new()
-            },
-            step,
-            dataset: data_name(&config.data.path),
-            weights: WeightKind::Ema,
-            // Regions that compete have their parts from the start.
-            foreground_regions: match phase.competition {
-                Some(_) => competition::foreground_regions(config.model.regions),
-                None => Vec::new(),
-            },
-        };
-        let content = Content {
-            step,
-            exported: &exported,
-            model: &config.model,
-            info: &info,
-            running,
-            score,
-        };
-        let checkpoints = self.directory.checkpoints();
-        state::save(&checkpoints, &self.learner, &content, config.options.keep)?;
-        self.publish(step)?;
-        self.directory.draw_curves()
-    }
-
-    /// Puts the newest and the best weights under fixed names, for everything that only segments.
-    fn publish(&mut self, newest: u64) -> Result<()> {
-        let checkpoints = self.directory.checkpoints();
-        state::publish(&checkpoints, newest, &self.directory.newest_model())?;
-        let best = state::best(&checkpoints)?.map(|(step, _)| step);
-        if let Some(step) = best.filter(|_| best != self.published_best) {
-            state::publish(&checkpoints, step, &self.directory.best_model())?;
-        }
-        self.published_best = best;
-        Ok(())
-    }
-}
-
-fn describe(phase: &Phase, index: usize, phases: usize) -> String {
-    let masks = match phase.mask_head {
-        MaskHead::Uniform => "masks uniform",
-        MaskHead::RandomPartition { .. } => "masks are random partitions",
-        MaskHead::Released { .. } => "masks released",
-        MaskHead::Trained => "masks trained",
-    };
-    let (first, last) = phase.timesteps;
-    format!(
-        "phase {}/{phases} {}: {} steps, t {first}..={last}, {masks}",
-        index + 1,
-        phase.name,
-        phase.steps
-    )
-}
-
-/// Adds the losses that are still on the device to the sums.
-fn fetch(pending: &mut Vec<Loss>, running: &mut RunningLoss, step: u64) -> Result<()> {
-    for loss in pending.drain(..) {
-        let value = loss.value();
-        if !value.is_finite() {
-            bail!(
-                "the loss is {value} at or shortly before step {step}; lower the learning rate or set gradient_clip in the recipe. \
-                 The checkpoint before is intact"
-            );
-        }
-        running.sum += f64::from(value);
-        running.count += 1;
-    }
-    Ok(())
-}
-
-/// Measures the rate between two lines of the log.
-struct Clock {
-    since: Instant,
-    waited: Duration,
-    images: u64,
-}
-
-impl Clock {
-    fn new(loader: &Loader) -> Self {
-        Self {
-            since: Instant::now(),
-            waited: loader.waited(),
-            images: 0,
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "each is a field of the line")]
-    fn metric(
-        &mut self,
-        loader: &Loader,
-        step: u64,
-        phase: &Phase,
-        phase_step: u64,
-        running: &RunningLoss,
-        broken_images: usize,
-        masks: Option<MaskFigures>,
-    ) -> Metric {
-        let elapsed = self.since.elapsed().as_secs_f64().max(1e-9);
-        let waited = (loader.waited() - self.waited).as_secs_f64();
-        let metric = Metric::Train {
-            step,
-            phase: phase.name.clone(),
-            loss: running.sum / running.count.max(1) as f64,
-            learning_rate: phase.learning_rate_at(phase_step),
-            temperature: phase.masks.temperature.at(phase_step, phase.steps),
-            images_per_second: self.images as f64 / elapsed,
-            input_wait: waited / elapsed,
-            broken_images,
-            masks,
-        };
-        *self = Self {
-            since: Instant::now(),
-            waited: loader.waited(),
-            images: 0,
-        };
-        metric
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn losses_are_summed_and_must_be_finite() {
-        let mut running = RunningLoss::default();
-        fetch(&mut vec![Loss::Known(0.5), Loss::Known(0.25)], &mut running, 2).unwrap();
-        assert_eq!(running, RunningLoss { sum: 0.75, count: 2 });
-        for wild in [f32::NAN, f32::INFINITY] {
-            let error = fetch(&mut vec![Loss::Known(1.0), Loss::Known(wild)], &mut running, 7)
-                .unwrap_err()
-                .to_string();
-            assert!(
-                error.contains("step 7") && error.contains("lower the learning rate"),
-                "{error}"
-            );
-        }
     }
 }

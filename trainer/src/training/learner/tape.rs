@@ -7,21 +7,19 @@ use factorseg_model::parameters::{ParameterSpec, cast_weights, map_values, param
 use factorseg_model::{Features, ModelConfig, NoiseSchedule, Runtime};
 use rand_chacha::ChaCha8Rng;
 
-use super::competition::{self, Branches};
-use super::ema::Average;
-use super::gradients::Gradients;
-use super::masks::{gumbel, shape_masks};
-use super::optimizer::{self, Adam};
-use super::random_masks::random_masks;
-use super::step::{
-    DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Slice, Snapshot, StepOutcome, kept_middles,
-    on_device, random_head,
-};
-use super::timing::{self, Part};
-use super::{Device, Network, Tensor};
+use super::chance::{kept_middles, random_head};
+use super::{DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Slice, Snapshot, StepOutcome, on_device};
 use crate::data::batch::MicroBatch;
 use crate::data::order::{Stream, random, random_part};
 use crate::recipe::{Competition, MaskHead, Phase, Recipe};
+use crate::training::competition::{self, Branches};
+use crate::training::ema::Average;
+use crate::training::gradients::Gradients;
+use crate::training::masks::{gumbel, shape_masks};
+use crate::training::optimizer::{self, Adam};
+use crate::training::random_masks::random_masks;
+use crate::training::timing::{self, Part};
+use crate::training::{Device, Network, Tensor};
 
 /// `network` with its weights cast to the type that passes compute in: gradients go through the cast.
 fn in_precision(network: &Network, dtype: FloatDType) -> Network {

@@ -1,0 +1,165 @@
+//! What a run writes as it goes: scores, pictures and checkpoints.
+
+use anyhow::{Context, Result};
+use factorseg_model::{CheckpointInfo, WeightKind};
+
+use super::{PICTURED, Run};
+use crate::recipe::{Normalisation, Phase};
+use crate::training::best::{self, Score};
+use crate::training::export::export;
+use crate::training::monitor::MaskFigures;
+use crate::training::pictures::mask_grid;
+use crate::training::report::Reporter;
+use crate::training::run_directory::{Metric, data_name};
+use crate::training::state::{self, Content, RunningLoss};
+use crate::training::{Network, competition};
+
+impl Run {
+    /// The averaged network with the phase's mask shaping at a temperature put into its head.
+    fn exported(&mut self, phase: &Phase, temperature: f64) -> Result<Network> {
+        let average = self.learner.average(&self.config.model, &self.device);
+        if !phase.mask_head.is_learned() {
+            return Ok(average);
+        }
+        let statistics = match phase.masks.normalise {
+            Normalisation::None => match &phase.competition {
+                Some(competition) => {
+                    let shares = competition::exported_shares(competition, self.config.model.regions);
+                    self.held_out.share_statistics(&mut self.learner, &average, &shares)?
+                }
+                None => None,
+            },
+            Normalisation::Batch => self.held_out.statistics(&mut self.learner, &average)?,
+            Normalisation::BatchCentre => self
+                .held_out
+                .statistics(&mut self.learner, &average)?
+                .map(|all| all.into_iter().map(|(mean, _)| (mean, 1.0)).collect()),
+        };
+        Ok(export(average, temperature, statistics.as_deref()))
+    }
+
+    /// Scores the averaged network on the held-out images, and logs it.
+    pub(super) fn score(
+        &mut self,
+        phase_index: usize,
+        phase: &Phase,
+        step: u64,
+        total: u64,
+        reporter: &mut Reporter,
+    ) -> Result<Option<Score>> {
+        if self.held_out.count == 0 {
+            return Ok(None);
+        }
+        let network = self.exported(phase, phase.masks.temperature.to)?;
+        let masks = match phase.mask_head.is_learned() {
+            true => Some(self.held_out.masks(&mut self.learner, &network)?),
+            false => None,
+        };
+        let score = best::score(
+            &self.held_out,
+            &mut self.learner,
+            &network,
+            &self.config.model,
+            (phase_index, phase),
+            masks.as_deref(),
+            self.config.seed,
+        )?;
+        if let Some(score) = score {
+            let before = state::best(&self.directory.checkpoints())?;
+            let metric = Metric::Checkpoint {
+                step,
+                loss: score.loss,
+                collapsed: score.collapsed,
+                best: before.is_none_or(|(_, best)| score.rank(&best).is_ge()),
+            };
+            self.directory.log(&metric)?;
+            reporter.metric(&metric, total);
+        }
+        Ok(score)
+    }
+
+    pub(super) fn sample(
+        &mut self,
+        phase: &Phase,
+        phase_step: u64,
+        step: u64,
+        total: u64,
+        reporter: &mut Reporter,
+    ) -> Result<()> {
+        if self.held_out.count == 0 || !phase.mask_head.is_learned() {
+            return Ok(());
+        }
+        let network = self.exported(phase, phase.masks.temperature.at(phase_step, phase.steps))?;
+        let masks = self.held_out.masks(&mut self.learner, &network)?;
+        let metric = Metric::HeldOut {
+            step,
+            masks: MaskFigures::of(&masks, self.held_out.count, self.config.model.regions),
+        };
+        self.directory.log(&metric)?;
+        reporter.metric(&metric, total);
+        let side = self.held_out.side;
+        let shown = PICTURED.min(self.held_out.count);
+        let regions = self.config.model.regions;
+        let grid = mask_grid(
+            &self.held_out.images[..shown * 3 * side * side],
+            &masks[..shown * regions * side * side],
+            side,
+            regions,
+            (128 / side as u32).max(1),
+        );
+        let path = self.directory.sample(step);
+        grid.save(&path)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    pub(super) fn save(
+        &mut self,
+        phase: &Phase,
+        phase_step: u64,
+        step: u64,
+        running: RunningLoss,
+        score: Option<Score>,
+    ) -> Result<()> {
+        let exported = self.exported(phase, phase.masks.temperature.at(phase_step, phase.steps))?;
+        let config = &self.config;
+        let info = CheckpointInfo {
+            classes: if config.model.classes > 0 {
+                config.data.classes.clone()
+            } else {
+                Vec::new()
+            },
+            step,
+            dataset: data_name(&config.data.path),
+            weights: WeightKind::Ema,
+            // Regions that compete have their parts from the start.
+            foreground_regions: match phase.competition {
+                Some(_) => competition::foreground_regions(config.model.regions),
+                None => Vec::new(),
+            },
+        };
+        let content = Content {
+            step,
+            exported: &exported,
+            model: &config.model,
+            info: &info,
+            running,
+            score,
+        };
+        let checkpoints = self.directory.checkpoints();
+        state::save(&checkpoints, &self.learner, &content, config.options.keep)?;
+        self.publish(step)?;
+        self.directory.draw_curves()
+    }
+
+    /// Puts the newest and the best weights under fixed names, for everything that only segments.
+    pub(super) fn publish(&mut self, newest: u64) -> Result<()> {
+        let checkpoints = self.directory.checkpoints();
+        state::publish(&checkpoints, newest, &self.directory.newest_model())?;
+        let best = state::best(&checkpoints)?.map(|(step, _)| step);
+        if let Some(step) = best.filter(|_| best != self.published_best) {
+            state::publish(&checkpoints, step, &self.directory.best_model())?;
+        }
+        self.published_best = best;
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! What a run tells of itself: its phases, its loss, its speed.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::data::loader::Loader;
+use crate::recipe::{MaskHead, Phase};
+use crate::training::learner::Loss;
+use crate::training::monitor::MaskFigures;
+use crate::training::run_directory::Metric;
+use crate::training::state::RunningLoss;
+
+/// The phase in words.
+pub(super) fn describe(phase: &Phase, index: usize, phases: usize) -> String {
+    let masks = match phase.mask_head {
+        MaskHead::Uniform => "masks uniform",
+        MaskHead::RandomPartition { .. } => "masks are random partitions",
+        MaskHead::Released { .. } => "masks released",
+        MaskHead::Trained => "masks trained",
+    };
+    let (first, last) = phase.timesteps;
+    format!(
+        "phase {}/{phases} {}: {} steps, t {first}..={last}, {masks}",
+        index + 1,
+        phase.name,
+        phase.steps
+    )
+}
+
+/// Adds the losses that are still on the device to the sums.
+pub(super) fn fetch(pending: &mut Vec<Loss>, running: &mut RunningLoss, step: u64) -> Result<()> {
+    for loss in pending.drain(..) {
+        let value = loss.value();
+        if !value.is_finite() {
+            bail!(
+                "the loss is {value} at or shortly before step {step}; lower the learning rate or set gradient_clip in the recipe. \
+                 The checkpoint before is intact"
+            );
+        }
+        running.sum += f64::from(value);
+        running.count += 1;
+    }
+    Ok(())
+}
+
+/// Measures the rate between two lines of the log.
+pub(super) struct Clock {
+    since: Instant,
+    waited: Duration,
+    pub(super) images: u64,
+}
+
+impl Clock {
+    pub(super) fn new(loader: &Loader) -> Self {
+        Self {
+            since: Instant::now(),
+            waited: loader.waited(),
+            images: 0,
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a field of the line")]
+    pub(super) fn metric(
+        &mut self,
+        loader: &Loader,
+        step: u64,
+        phase: &Phase,
+        phase_step: u64,
+        running: &RunningLoss,
+        broken_images: usize,
+        masks: Option<MaskFigures>,
+    ) -> Metric {
+        let elapsed = self.since.elapsed().as_secs_f64().max(1e-9);
+        let waited = (loader.waited() - self.waited).as_secs_f64();
+        let metric = Metric::Train {
+            step,
+            phase: phase.name.clone(),
+            loss: running.sum / running.count.max(1) as f64,
+            learning_rate: phase.learning_rate_at(phase_step),
+            temperature: phase.masks.temperature.at(phase_step, phase.steps),
+            images_per_second: self.images as f64 / elapsed,
+            input_wait: waited / elapsed,
+            broken_images,
+            masks,
+        };
+        *self = Self {
+            since: Instant::now(),
+            waited: loader.waited(),
+            images: 0,
+        };
+        metric
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_summed_and_must_be_finite() {
+        let mut running = RunningLoss::default();
+        fetch(&mut vec![Loss::Known(0.5), Loss::Known(0.25)], &mut running, 2).unwrap();
+        assert_eq!(running, RunningLoss { sum: 0.75, count: 2 });
+        for wild in [f32::NAN, f32::INFINITY] {
+            let error = fetch(&mut vec![Loss::Known(1.0), Loss::Known(wild)], &mut running, 7)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("step 7") && error.contains("lower the learning rate"),
+                "{error}"
+            );
+        }
+    }
+}
