@@ -58,4 +58,4 @@ pub use error::KernelError;
 pub use plan::{Architecture, PlanOptions, SegmentationPlan};
 pub use simd::{Arithmetic, InstructionSet};
 pub use threads::Threads;
-pub use training::{AdamUpdate, KeptPass, Masks, Parameter, TrainingNetwork, TrainingOptions, VectorMath};
+pub use training::{AdamUpdate, KeptPass, Learned, Masks, Parameter, TrainingNetwork, TrainingOptions, VectorMath};

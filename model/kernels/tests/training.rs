@@ -1,7 +1,9 @@
 //! The training network against PyTorch: losses and gradients of the fixtures that
 //! `tests/reference/make_training_fixture.py` computes in float64.
 
-use factorseg_kernels::{Architecture, InstructionSet, KernelError, Masks, Threads, TrainingNetwork, TrainingOptions};
+use factorseg_kernels::{
+    Architecture, InstructionSet, KernelError, Learned, Masks, Threads, TrainingNetwork, TrainingOptions,
+};
 use safetensors::SafeTensors;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -245,7 +247,7 @@ fn results_do_not_depend_on_threads_or_on_what_ran_before() {
 
 /// A pass through the mask generator waits while another one goes through the decoder and back.
 #[test]
-fn passes_may_be_exchanged_before_they_are_backward() {
+fn a_pass_may_wait_for_another_before_it_is_backward() {
     let fixture = load("training_conditional");
     let pixels = fixture.size.0 * fixture.size.1;
     let slopes: Vec<f32> = (0..fixture.architecture.regions * pixels)
@@ -271,27 +273,69 @@ fn passes_may_be_exchanged_before_they_are_backward() {
     // Twice, so that what is left of the first time is found.
     for _ in 0..2 {
         network.zero_gradients();
-        network.exchange(&mut kept).unwrap();
-        assert_eq!(encode(&mut network), logits);
-        let two = fixture.tensors["fixture.x_t"][..6 * pixels].to_vec();
-        assert!(
-            network.encode(&two, &[3.0, 4.0], None).is_err(),
-            "there is room for one image"
-        );
-        network.exchange(&mut kept).unwrap();
+        network
+            .within(&mut kept, |network| {
+                assert_eq!(encode(network), logits);
+                Ok(())
+            })
+            .unwrap();
         fixture.pass(&mut network, "uniform", 0..2);
-        network.exchange(&mut kept).unwrap();
-        network.backward_masks(&slopes).unwrap();
-        network.backward_encode();
-        network.exchange(&mut kept).unwrap();
+        network
+            .within(&mut kept, |network| {
+                network.backward_masks(&slopes)?;
+                network.backward_encode();
+                Ok(())
+            })
+            .unwrap();
         assert!(network.gradients() == expected);
     }
+    // There is room for one image in there, and for two again where that fails.
+    let two = &fixture.tensors["fixture.x_t"][..6 * pixels];
+    let pair = |network: &mut TrainingNetwork| network.encode(two, &[3.0, 4.0], None);
+    assert!(network.within(&mut kept, pair).is_err());
+    pair(&mut network).unwrap();
     let wider = Architecture {
         base_channels: 2 * fixture.architecture.base_channels,
         ..fixture.architecture.clone()
     };
     let mut wider = TrainingNetwork::new(&wider, network.options().clone()).unwrap();
-    assert!(matches!(wider.exchange(&mut kept), Err(KernelError::Size(_))));
+    let other = wider.within(&mut kept, |_| Ok(()));
+    assert!(matches!(other, Err(KernelError::Size(_))));
+}
+
+/// A part that learns alone has the gradients that it has with the other, to the bit, and the other has none.
+#[test]
+fn a_part_that_does_not_learn_has_no_gradient() {
+    for (name, kind) in [
+        ("training_conditional", "softmax"),
+        ("training_conditional", "uniform"),
+        ("training_unconditional", "softmax"),
+    ] {
+        let fixture = load(name);
+        let mut network = fixture.network(fixture.images(), 1, InstructionSet::detect());
+        fixture.pass(&mut network, kind, 0..fixture.images());
+        let whole = network.gradients().to_vec();
+        for (mask_generator, denoiser) in [(true, false), (false, true), (false, false), (true, true)] {
+            network.learn(Learned {
+                mask_generator,
+                denoiser,
+            });
+            network.zero_gradients();
+            fixture.pass(&mut network, kind, 0..fixture.images());
+            for parameter in network.list() {
+                let range = parameter.range();
+                let learns = match parameter.name.starts_with("mask_generator.") {
+                    true => mask_generator,
+                    false => denoiser,
+                };
+                let found = &network.gradients()[range.clone()];
+                match learns {
+                    true => assert!(*found == whole[range], "{}", parameter.name),
+                    false => assert!(found.iter().all(|value| *value == 0.0), "{}", parameter.name),
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -403,6 +403,7 @@ mod tests {
                 .to_string()
         };
         assert!(message(&|r| r.batch_size = 0).contains("batch_size is 0"));
+        assert!(message(&|r| r.phases[0].denoiser_factor = 0.0).contains("denoiser_factor"));
         assert!(message(&|r| r.micro_batch = Some(100_000)).contains("micro_batch"));
         assert!(message(&|r| r.phases.clear()).contains("phases"));
         assert!(message(&|r| r.phases[1].timesteps = (1, 2000)).contains("timesteps is (1, 2000)"));

@@ -244,6 +244,12 @@ impl Phase {
                 "0 to 1000",
             )?;
         }
+        check(
+            "denoiser_factor",
+            self.denoiser_factor.to_string(),
+            self.denoiser_factor > 0.0 || self.mask_head.is_learned() && self.mask_generator_factor > 0.0,
+            "more than 0, as the mask generator does not learn either",
+        )?;
         if let MaskHead::Released { std: Some(std), .. } = self.mask_head {
             check(
                 "mask_head.released.std",

@@ -27,26 +27,30 @@ impl Linear {
         }
     }
 
-    /// Adds to the gradients of weight and bias and, if wanted, to that of the input.
+    /// Adds to the gradients of weight and bias and to that of the input, each if wanted.
     pub(crate) fn backward(
         &self,
         parameters: &[f32],
-        gradients: &mut [f32],
+        mut gradients: Option<&mut [f32]>,
         input: &[f32],
         output_gradient: &[f32],
         mut input_gradient: Option<&mut [f32]>,
     ) {
         let rows = input.len() / self.inputs;
         for (row, gradient) in output_gradient.chunks_exact(self.outputs).enumerate().take(rows) {
-            let bias = &mut gradients[self.bias..][..self.outputs];
-            for (bias, gradient) in bias.iter_mut().zip(gradient) {
-                *bias += gradient;
+            if let Some(gradients) = gradients.as_deref_mut() {
+                let bias = &mut gradients[self.bias..][..self.outputs];
+                for (bias, gradient) in bias.iter_mut().zip(gradient) {
+                    *bias += gradient;
+                }
             }
             for index in 0..self.inputs {
                 let place = self.weight + index * self.outputs;
                 let value = input[row * self.inputs + index];
-                for (weight, gradient) in gradients[place..][..self.outputs].iter_mut().zip(gradient) {
-                    *weight += value * gradient;
+                if let Some(gradients) = gradients.as_deref_mut() {
+                    for (weight, gradient) in gradients[place..][..self.outputs].iter_mut().zip(gradient) {
+                        *weight += value * gradient;
+                    }
                 }
                 if let Some(input_gradient) = input_gradient.as_deref_mut() {
                     input_gradient[row * self.inputs + index] += dot(&parameters[place..][..self.outputs], gradient);
@@ -182,12 +186,18 @@ impl Embedding {
         self.scratch.fill(0.0);
         let scratch = &mut self.scratch[..rows * width];
         let activated = &self.activated[..rows * width];
-        self.linear_2
-            .backward(parameters, gradients, activated, gradient, Some(&mut *scratch));
+        self.linear_2.backward(
+            parameters,
+            Some(&mut *gradients),
+            activated,
+            gradient,
+            Some(&mut *scratch),
+        );
         for (value, hidden) in scratch.iter_mut().zip(&self.hidden) {
             *value *= silu_slope(*hidden);
         }
         let position = &self.position[..rows * self.linear_1.inputs];
-        self.linear_1.backward(parameters, gradients, position, scratch, None);
+        self.linear_1
+            .backward(parameters, Some(gradients), position, scratch, None);
     }
 }

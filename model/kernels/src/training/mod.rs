@@ -28,6 +28,6 @@ mod state;
 mod step;
 mod weight_gradient;
 
-pub use network::{KeptPass, Masks, TrainingNetwork, TrainingOptions};
+pub use network::{KeptPass, Learned, Masks, TrainingNetwork, TrainingOptions};
 pub use optimizer::{AdamUpdate, VectorMath};
 pub use parameters::Parameter;

@@ -39,6 +39,25 @@ pub enum Masks<'a> {
     Given(&'a [f32]),
 }
 
+/// The parts of the network that learn: the others' gradients are left out, which saves their time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Learned {
+    /// The mask generator.
+    pub mask_generator: bool,
+    /// Everything else: encoder, middle block, decoder and embedding.
+    pub denoiser: bool,
+}
+
+impl Default for Learned {
+    /// Both.
+    fn default() -> Self {
+        Self {
+            mask_generator: true,
+            denoiser: true,
+        }
+    }
+}
+
 /// The whole factorized network (Eq. 2 to 7 of the paper) with its gradients, in single precision.
 ///
 /// A pass goes through stages, because how logits become masks, and predictions a loss, is the caller's matter:
@@ -66,7 +85,7 @@ pub struct TrainingNetwork {
     mask_gradients: Vec<f32>,
 }
 
-/// A pass that waits: see [`TrainingNetwork::exchange`].
+/// A pass that waits: see [`TrainingNetwork::within`].
 pub struct KeptPass {
     values: Vec<Buffer>,
     sums: Vec<ChannelSums>,
@@ -156,6 +175,9 @@ impl TrainingNetwork {
             scratch: Buffer::zeroed(builder.scratch),
             workspaces: Workspaces::new(options.threads.count(), builder.needs),
             space: builder.space.space(),
+            learned: Learned::default(),
+            learning: true,
+            unwanted: 0,
         };
         Ok(Self {
             architecture: architecture.clone(),
@@ -205,6 +227,18 @@ impl TrainingNetwork {
     pub fn parameters_and_gradients(&mut self) -> (&mut [f32], &mut [f32]) {
         self.stale = [true; 3];
         (&mut self.state.parameters, &mut self.state.gradients)
+    }
+
+    /// Says which parts learn, from the next backward stage on; all do in a new network. The gradients of the others
+    /// stay as they are.
+    pub fn learn(&mut self, learned: Learned) {
+        self.state.learned = learned;
+        // Nothing needs the gradient of h_enc and h_mid where encoder and decoder stay.
+        self.state.unwanted = if learned.denoiser {
+            0
+        } else {
+            self.parts.first_tensors.0
+        };
     }
 
     /// Forgets the gradients.
@@ -278,7 +312,7 @@ impl TrainingNetwork {
         }
     }
 
-    /// Room for a pass of [`Self::encode`] and [`Self::mask_logits`] over up to `images` images: see [`Self::exchange`].
+    /// Room for a pass of [`Self::encode`] and [`Self::mask_logits`] over up to `images` images: see [`Self::within`].
     pub fn kept_pass(&self, images: usize) -> KeptPass {
         let state = &self.state;
         let images = images.min(self.options.batch);
@@ -299,14 +333,25 @@ impl TrainingNetwork {
         }
     }
 
-    /// Puts the pass of [`Self::encode`] and [`Self::mask_logits`] under way aside and takes up the one in `kept`, which a
-    /// later call exchanges back: two passes can be forward before the first is backward. Copies nothing; gradients of
-    /// parameters add up over both. The parameters must not change in between, and a pass must fit the room of the
-    /// [`Self::kept_pass`] that it happens in.
+    /// Does `work` on the pass of [`Self::encode`] and [`Self::mask_logits`] in `kept`, while the one under way waits: two
+    /// passes can be forward before the first is backward. Copies nothing; gradients of parameters add up over both. The
+    /// parameters must not change in between, and a pass must fit the room of the [`Self::kept_pass`] that it happens in.
     ///
     /// # Errors
-    /// [`KernelError::Size`] if `kept` is of another network.
-    pub fn exchange(&mut self, kept: &mut KeptPass) -> Result<(), KernelError> {
+    /// [`KernelError::Size`] if `kept` is of another network; else what `work` returns, after which the pass that waited is
+    /// under way as well.
+    pub fn within<T>(
+        &mut self,
+        kept: &mut KeptPass,
+        work: impl FnOnce(&mut Self) -> Result<T, KernelError>,
+    ) -> Result<T, KernelError> {
+        self.exchange(kept)?;
+        let done = work(self);
+        self.exchange(kept)?;
+        done
+    }
+
+    fn exchange(&mut self, kept: &mut KeptPass) -> Result<(), KernelError> {
         let (state, tensors) = (&mut self.state, self.parts.first_tensors.1);
         let fits = |values: &[Buffer], images: usize| {
             let lengths = values.iter().map(|values| values.len());
@@ -501,6 +546,12 @@ impl TrainingNetwork {
         let (images, regions) = (self.state.images, self.architecture.regions);
         let pixels = self.options.height * self.options.width;
         check("the gradient of the noise", images * 3 * pixels, gradient.len())?;
+        if self.uniform && !self.state.learned.denoiser {
+            let result = &mut self.mask_gradients[..images * regions * pixels];
+            result.fill(0.0);
+            return Ok(result);
+        }
+        self.state.learning = self.state.learned.denoiser;
         let items = self.branches() * images;
         let tensor = self.parts.noise;
         let width = self.state.tensors[tensor].width;
@@ -534,7 +585,9 @@ impl TrainingNetwork {
             for index in 0..self.parts.skips.len() {
                 self.skip_gradient(index);
             }
-            self.middle_gradient();
+            if self.state.learned.denoiser {
+                self.middle_gradient();
+            }
         });
         let result = &mut self.mask_gradients[..images * regions * pixels];
         if self.uniform {
@@ -619,6 +672,11 @@ impl TrainingNetwork {
         let (images, regions) = (self.state.images, self.architecture.regions);
         let pixels = self.options.height * self.options.width;
         check("the gradient of the logits", images * regions * pixels, gradient.len())?;
+        let learned = self.state.learned;
+        if !learned.mask_generator && !learned.denoiser {
+            return Ok(());
+        }
+        self.state.learning = learned.mask_generator;
         let tensor = self.parts.logits;
         let width = self.state.tensors[tensor].width;
         let (first, last) = self.parts.first_tensors;
@@ -647,6 +705,10 @@ impl TrainingNetwork {
 
     /// Takes what the other backward stages have left at h_enc and h_mid back through encoder and embedding.
     pub fn backward_encode(&mut self) {
+        if !self.state.learned.denoiser {
+            return;
+        }
+        self.state.learning = true;
         let threads = self.options.threads.clone();
         let images = self.state.images;
         threads.install(|| {

@@ -277,12 +277,12 @@ impl Norm {
         }
     }
 
-    /// Adds to the gradients of gamma, beta and, [images, 2 channels], of the modulation, from what
+    /// Adds to the gradients of gamma and beta, if wanted, and, [images, 2 channels], of the modulation, from what
     /// [`Self::backward`] has left of the first `items` items.
     pub(crate) fn parameter_gradients(
         &self,
         parameters: &[f32],
-        gradients: &mut [f32],
+        mut gradients: Option<&mut [f32]>,
         modulation: &[f32],
         modulation_gradient: &mut [f32],
         images: usize,
@@ -306,8 +306,10 @@ impl Norm {
                     line[self.channels + channel] += plain as f32;
                 }
             }
-            gradients[self.gamma + channel] += d_gamma as f32;
-            gradients[self.beta + channel] += d_beta as f32;
+            if let Some(gradients) = &mut gradients {
+                gradients[self.gamma + channel] += d_gamma as f32;
+                gradients[self.beta + channel] += d_beta as f32;
+            }
         }
     }
 }
@@ -531,7 +533,7 @@ mod tests {
                 }
                 norm.parameter_gradients(
                     &parameters,
-                    &mut gradients,
+                    Some(&mut gradients[..]),
                     &modulation,
                     &mut modulation_gradient,
                     IMAGES,

@@ -1,6 +1,7 @@
 //! What the steps of a pass read and write: parameters, activations, gradients and workspaces.
 
 use super::embedding::{Embedding, Linear};
+use super::network::Learned;
 use super::normalisation::Norm;
 use super::weight_gradient::Space;
 use crate::convolution::Workspaces;
@@ -55,6 +56,11 @@ pub(crate) struct State {
     pub(crate) scratch: Buffer,
     pub(crate) workspaces: Workspaces,
     pub(crate) space: Space,
+    pub(crate) learned: Learned,
+    /// Whether the part whose steps are taken back learns.
+    pub(crate) learning: bool,
+    /// Gradients of activations below this one are not wanted.
+    pub(crate) unwanted: TensorId,
 }
 
 impl State {

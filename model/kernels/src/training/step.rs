@@ -243,7 +243,9 @@ impl ConvolutionStep {
         if let Adds::Tensor(tensor) = self.adds {
             state.add_slope(slope, tensor, items);
         }
-        self.weight_gradient(state, items, slope);
+        if state.learning {
+            self.weight_gradient(state, items, slope);
+        }
         let Reads::Activations {
             first,
             second,
@@ -256,6 +258,9 @@ impl ConvolutionStep {
             Backward::Nothing => {}
             Backward::Parts(parts, tiling) => {
                 for (tensor, part) in [Some(first), second].into_iter().flatten().zip(parts) {
+                    if tensor < state.unwanted {
+                        continue;
+                    }
                     let mut to = std::mem::take(&mut state.slopes[tensor]);
                     let residual = if state.written[tensor] {
                         Residual::Output
@@ -419,7 +424,8 @@ impl ConvolutionStep {
     /// Of a normalisation and of the layer that scales and shifts it.
     fn parameter_gradients(&self, state: &mut State, items: usize, norm: usize) {
         let norm = &state.norms[norm];
-        let (parameters, gradients) = (&state.parameters, &mut state.gradients);
+        let parameters = &state.parameters;
+        let mut gradients = state.learning.then_some(&mut state.gradients[..]);
         let Some(index) = norm.modulation else {
             norm.parameter_gradients(parameters, gradients, &[], &mut [], state.images, items);
             return;
@@ -428,7 +434,7 @@ impl ConvolutionStep {
         modulation.gradient.fill(0.0);
         norm.parameter_gradients(
             parameters,
-            gradients,
+            gradients.as_deref_mut(),
             &modulation.output,
             &mut modulation.gradient,
             state.images,
@@ -440,7 +446,7 @@ impl ConvolutionStep {
             gradients,
             &embedding.output[..state.images * linear.inputs],
             &modulation.gradient,
-            Some(&mut embedding.gradient),
+            state.learned.denoiser.then_some(&mut embedding.gradient[..]),
         );
     }
 

@@ -2,13 +2,17 @@
 
 use std::ops::Range;
 
+use burn::module::{AutodiffModule, Module, ModuleMapper, Param};
 use burn::tensor::{FloatDType, Int, TensorData};
 use factorseg_model::parameters::{ParameterSpec, cast_weights, map_values, parameter_specs, visit_values};
 use factorseg_model::{Features, ModelConfig, NoiseSchedule, Runtime};
 use rand_chacha::ChaCha8Rng;
 
 use super::chance::{kept_middles, random_head};
-use super::{DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Slice, Snapshot, StepOutcome, on_device};
+use super::names::rate_factor;
+use super::{
+    DECODER, Loss, MASK_GENERATOR, MASK_HEAD, MaskBatch, Moments, Slice, Snapshot, StepOutcome, on_device, values_of,
+};
 use crate::data::batch::MicroBatch;
 use crate::data::order::{Stream, random, random_part};
 use crate::recipe::{Competition, MaskHead, Phase, Recipe};
@@ -22,10 +26,26 @@ use crate::training::timing::{self, Part};
 use crate::training::{Device, Network, Tensor};
 
 /// `network` with its weights cast to the type that passes compute in: gradients go through the cast.
-fn in_precision(network: &Network, dtype: FloatDType) -> Network {
+fn in_precision(network: Network, dtype: FloatDType) -> Network {
     match dtype {
-        FloatDType::F32 => network.clone(),
-        _ => cast_weights(network.clone(), dtype),
+        FloatDType::F32 => network,
+        _ => cast_weights(network, dtype),
+    }
+}
+
+/// Takes the parameters that do not learn off the tape, which computes no gradient for them then.
+struct Freeze<I> {
+    /// For each parameter, whether it stays.
+    frozen: I,
+}
+
+impl<I: Iterator<Item = bool>> ModuleMapper<Runtime> for Freeze<I> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.frozen.next() != Some(true) {
+            return param;
+        }
+        let (id, tensor, mapper) = param.consume();
+        Param::from_mapped_value(id, Tensor::from_inner(tensor.inner()), mapper)
     }
 }
 
@@ -45,7 +65,9 @@ pub struct TapeLearner {
     dtype: FloatDType,
     /// Of the step that is not applied yet.
     gradients: Option<Gradients>,
-    average: Average,
+    /// `None` before the first update: a learner that only computes gradients does without.
+    average: Option<Average>,
+    average_rate: f64,
     adam: Adam,
     specs: Vec<ParameterSpec>,
     model: ModelConfig,
@@ -65,10 +87,7 @@ impl TapeLearner {
     ) -> Self {
         let specs = parameter_specs(&network);
         let tape = Device::autodiff(device.clone());
-        let mut values = Vec::with_capacity(specs.len());
-        visit_values(&network, |_, _, value| values.push(value));
-        let average = on_device(model, device, values.clone());
-        let network = on_device(model, &tape, values);
+        let network = on_device(model, &tape, values_of(&network));
         Self {
             device: tape,
             plain: device.clone(),
@@ -76,7 +95,8 @@ impl TapeLearner {
             network,
             dtype,
             gradients: None,
-            average: Average::new(recipe.ema_rate, average),
+            average: None,
+            average_rate: recipe.ema_rate,
             adam: Adam::new(recipe.adam, specs.len()),
             specs,
             model: model.clone(),
@@ -117,7 +137,9 @@ impl TapeLearner {
             .iter()
             .map(|spec| spec.name.starts_with(MASK_GENERATOR))
             .collect();
-        self.average.copy(&self.network, &replaced);
+        if let Some(average) = &mut self.average {
+            average.copy(&self.network, &replaced);
+        }
         for (moments, replaced) in self.adam.moments.iter_mut().zip(replaced) {
             if replaced {
                 *moments = None;
@@ -134,7 +156,7 @@ impl TapeLearner {
         for (index, part) in slice.parts.iter().enumerate() {
             timing::start();
             let mut chance = random_part(self.seed, Stream::Masks, slice.step, slice.first + index);
-            self.working = in_precision(&self.network, self.dtype);
+            self.working = in_precision(self.learned(phase), self.dtype);
             let (loss, part_masks) = match &phase.competition {
                 Some(competition) => self.competition_loss(part, competition, temperature, &mut chance),
                 None => self.loss(part, phase, temperature, &mut chance),
@@ -161,6 +183,12 @@ impl TapeLearner {
         }
     }
 
+    /// The network with the tape at those parameters alone that learn in `phase`.
+    fn learned(&self, phase: &Phase) -> Network {
+        let frozen = self.specs.iter().map(|spec| rate_factor(phase, &spec.name) == 0.0);
+        self.network.clone().map(&mut Freeze { frozen })
+    }
+
     /// Moves weights and average by the gradient, which ends step `step` of all and `phase_step` of `phase`.
     pub fn apply(&mut self, step: u64, recipe: &Recipe, phase: &Phase, phase_step: u64) {
         let Some(mut gradients) = self.gradients.take() else {
@@ -171,20 +199,14 @@ impl TapeLearner {
             gradients.clip(limit);
         }
         let rate = phase.learning_rate_at(phase_step);
-        let rates: Vec<f64> = self
-            .specs
-            .iter()
-            .map(|spec| {
-                let masks = spec.name.starts_with(MASK_GENERATOR);
-                rate * if masks {
-                    phase.mask_generator_factor
-                } else {
-                    phase.denoiser_factor
-                }
-            })
-            .collect();
+        let rates = self.specs.iter().map(|spec| rate * rate_factor(phase, &spec.name));
+        let rates: Vec<f64> = rates.collect();
+        // Weights that have not moved are their own average.
+        let average = self
+            .average
+            .get_or_insert_with(|| Average::new(self.average_rate, self.network.valid()));
         self.network = self.adam.step(self.network.clone(), gradients, &rates);
-        self.average.update(&self.network, step);
+        average.update(&self.network, step);
         // Or the weights of before would stay in memory.
         self.working = self.network.clone();
         timing::lap(Part::Optimizer);
@@ -407,15 +429,10 @@ impl TapeLearner {
 
     /// Everything that a checkpoint holds.
     pub fn snapshot(&self) -> Snapshot {
-        let values = |network: &Network| {
-            let mut all = Vec::new();
-            visit_values(network, |_, _, values| all.push(values));
-            all
-        };
         let flat = |tensor: &Tensor<1>| tensor.to_data().iter::<f32>().collect();
         Snapshot {
-            raw: values(&self.network),
-            average: values(&self.average.network),
+            raw: values_of(&self.network),
+            average: self.average(),
             moments: self
                 .adam
                 .moments
@@ -434,7 +451,8 @@ impl TapeLearner {
     /// Goes back to a snapshot of a learner of the same network.
     pub fn restore(&mut self, snapshot: Snapshot) {
         self.network = on_device(&self.model, &self.device, snapshot.raw);
-        self.average.network = on_device(&self.model, &self.plain, snapshot.average);
+        let average = on_device(&self.model, &self.plain, snapshot.average);
+        self.average = Some(Average::new(self.average_rate, average));
         let flat = |values: Vec<f32>| {
             let count = values.len();
             Tensor::<1>::from_data(TensorData::new(values, [count]), &self.plain)
@@ -454,8 +472,6 @@ impl TapeLearner {
 
     /// The averaged weights, by parameter.
     pub fn average(&self) -> Vec<Vec<f32>> {
-        let mut all = Vec::new();
-        visit_values(&self.average.network, |_, _, values| all.push(values));
-        all
+        values_of(self.average.as_ref().map_or(&self.network, |average| &average.network))
     }
 }

@@ -11,22 +11,20 @@ use factorseg_model::parameters::ParameterSpec;
 use factorseg_model::{ModelConfig, NoiseSchedule};
 
 use super::chance::random_head;
+use super::names::learned;
 use super::{DECODER, Loss, MASK_GENERATOR, MASK_HEAD, Moments, Slice, Snapshot, StepOutcome};
 use crate::data::order::{Stream, random, random_part};
 use crate::recipe::{AdamConfig, MaskHead, Phase, Recipe};
-use crate::training::ema::Average;
-use crate::training::timing::{self, Part};
 
 /// Weights, their average and Adam's moments as flat vectors, all in the network's order.
 pub struct NativeLearner {
     network: TrainingNetwork,
-    /// Where regions compete: the pass that makes the masks, while the branches' passes.
+    /// Where regions compete: the pass that makes the masks, which waits for those of the branches.
     kept: Option<KeptPass>,
     math: VectorMath,
-    average: Vec<f32>,
+    /// What a learner that only computes gradients does without; `None` before the first update.
+    memory: Option<Memory>,
     average_rate: f64,
-    first: Vec<f32>,
-    second: Vec<f32>,
     /// Adam's updates of each parameter; `None` before the first.
     updates: Vec<Option<u64>>,
     adam: AdamConfig,
@@ -37,11 +35,30 @@ pub struct NativeLearner {
     seed: u64,
 }
 
+/// What updates leave beside the weights, in their order.
+struct Memory {
+    average: Vec<f32>,
+    /// Adam's moments.
+    first: Vec<f32>,
+    second: Vec<f32>,
+}
+
+impl Memory {
+    /// Of weights that have not moved: they are their own average.
+    fn new(parameters: &[f32]) -> Self {
+        Self {
+            average: parameters.to_vec(),
+            first: vec![0.0; parameters.len()],
+            second: vec![0.0; parameters.len()],
+        }
+    }
+}
+
 impl std::fmt::Debug for NativeLearner {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("NativeLearner")
-            .field("parameters", &self.average.len())
+            .field("parameters", &self.network.parameters().len())
             .finish_non_exhaustive()
     }
 }
@@ -85,17 +102,13 @@ impl NativeLearner {
         }
         let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
         let kept = competes.then(|| network.kept_pass(network.options().batch / model.regions));
-        let values = values.concat();
-        network.parameters_mut().copy_from_slice(&values);
-        let count = values.len();
+        network.parameters_mut().copy_from_slice(&values.concat());
         Ok(Self {
             network,
             kept,
             math: VectorMath::new(threads, instructions),
-            average: values,
+            memory: None,
             average_rate: recipe.ema_rate,
-            first: vec![0.0; count],
-            second: vec![0.0; count],
             updates: vec![None; specs.len()],
             adam: recipe.adam,
             specs,
@@ -139,7 +152,9 @@ impl NativeLearner {
                 None => {}
             }
             // Neither the average nor Adam should remember what is gone.
-            self.average[range.clone()].copy_from_slice(&parameters[range]);
+            if let Some(memory) = &mut self.memory {
+                memory.average[range.clone()].copy_from_slice(&parameters[range]);
+            }
             self.updates[place] = None;
         }
     }
@@ -157,6 +172,7 @@ impl NativeLearner {
     ) -> Result<StepOutcome, KernelError> {
         let temperature = phase.masks.temperature.at(phase_step, phase.steps);
         self.network.zero_gradients();
+        self.network.learn(learned(phase));
         let (mut loss, mut masks) = (0.0, None);
         for (index, part) in slice.parts.iter().enumerate() {
             let weight = part.size as f64 / recipe.batch_size as f64;
@@ -171,15 +187,6 @@ impl NativeLearner {
             loss: Loss::Known(loss as f32),
             masks: masks.filter(|_| phase.mask_head.is_learned()),
         })
-    }
-
-    /// Moves weights and average by the gradient, which ends step `step` of all and `phase_step` of `phase`.
-    pub fn apply(&mut self, step: u64, recipe: &Recipe, phase: &Phase, phase_step: u64) {
-        timing::start();
-        self.update(phase, phase.learning_rate_at(phase_step), recipe.gradient_clip);
-        let rate = Average::rate_at(self.average_rate, step);
-        self.math.average(&mut self.average, self.network.parameters(), rate);
-        timing::lap(Part::Optimizer);
     }
 
     /// The weights, flat, in the network's order.
@@ -207,49 +214,49 @@ impl NativeLearner {
 
     /// Everything that a checkpoint holds.
     pub fn snapshot(&self) -> Snapshot {
-        let split = |values: &[f32]| -> Vec<Vec<f32>> {
-            self.ranges.iter().map(|range| values[range.clone()].to_vec()).collect()
-        };
-        let moments = self
-            .ranges
-            .iter()
-            .zip(&self.updates)
-            .map(|(range, updates)| {
-                updates.map(|updates| Moments {
-                    first: self.first[range.clone()].to_vec(),
-                    second: self.second[range.clone()].to_vec(),
-                    updates,
-                })
+        let moments = |place: usize| {
+            let (memory, updates) = (self.memory.as_ref()?, self.updates[place]?);
+            let range = &self.ranges[place];
+            Some(Moments {
+                first: memory.first[range.clone()].to_vec(),
+                second: memory.second[range.clone()].to_vec(),
+                updates,
             })
-            .collect();
+        };
         Snapshot {
-            raw: split(self.network.parameters()),
-            average: split(&self.average),
-            moments,
+            raw: self.split(self.network.parameters()),
+            average: self.average(),
+            moments: (0..self.specs.len()).map(moments).collect(),
         }
     }
 
     /// Goes back to a snapshot of a learner of the same network.
     pub fn restore(&mut self, snapshot: &Snapshot) {
         let parameters = self.network.parameters_mut();
+        let memory = self.memory.get_or_insert_with(|| Memory::new(parameters));
         for (index, range) in self.ranges.iter().enumerate() {
             parameters[range.clone()].copy_from_slice(&snapshot.raw[index]);
-            self.average[range.clone()].copy_from_slice(&snapshot.average[index]);
+            memory.average[range.clone()].copy_from_slice(&snapshot.average[index]);
             let moments = snapshot.moments[index].as_ref();
             self.updates[index] = moments.map(|moments| moments.updates);
             if let Some(moments) = moments {
-                self.first[range.clone()].copy_from_slice(&moments.first);
-                self.second[range.clone()].copy_from_slice(&moments.second);
+                memory.first[range.clone()].copy_from_slice(&moments.first);
+                memory.second[range.clone()].copy_from_slice(&moments.second);
             }
         }
     }
 
     /// The averaged weights, by parameter.
     pub fn average(&self) -> Vec<Vec<f32>> {
-        self.ranges
-            .iter()
-            .map(|range| self.average[range.clone()].to_vec())
-            .collect()
+        match &self.memory {
+            Some(memory) => self.split(&memory.average),
+            None => self.split(self.network.parameters()),
+        }
+    }
+
+    /// One vector for each parameter.
+    fn split(&self, values: &[f32]) -> Vec<Vec<f32>> {
+        self.ranges.iter().map(|range| values[range.clone()].to_vec()).collect()
     }
 }
 

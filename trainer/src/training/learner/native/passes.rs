@@ -105,14 +105,21 @@ impl NativeLearner {
             .kept
             .get_or_insert_with(|| network.kept_pass(network.options().batch));
         timing::start();
-        network.exchange(kept)?;
-        encode(network, &part.noised, &part.timesteps, &part.classes)?;
-        let shares = competition::shares(competition, self.regions, chance);
-        let logits = network.mask_logits();
-        let regions = competition::regions(part, logits, competition, &shares, temperature, &self.schedule);
-        let branches = Branches::new(part, &regions, competition, &self.schedule, chance);
+        let regions = network.within(kept, |network| {
+            encode(network, &part.noised, &part.timesteps, &part.classes)?;
+            let shares = competition::shares(competition, self.regions, chance);
+            let logits = network.mask_logits();
+            Ok(competition::regions(
+                part,
+                logits,
+                competition,
+                &shares,
+                temperature,
+                &self.schedule,
+            ))
+        })?;
         // The masks' gradient comes from the branches: the masks' pass waits for them.
-        network.exchange(kept)?;
+        let branches = Branches::new(part, &regions, competition, &self.schedule, chance);
         encode(network, &branches.noised, &branches.timesteps, &branches.classes)?;
         let mut found = branches.compare(network.decode(Masks::Uniform, None)?, &regions, competition);
         let scale = |slopes: &mut [f32]| slopes.iter_mut().for_each(|slope| *slope *= weight as f32);
@@ -122,10 +129,12 @@ impl NativeLearner {
         network.backward_encode();
         timing::lap(Part::Backward);
         scale(&mut found.mask_slopes);
-        network.exchange(kept)?;
-        network.backward_masks(&regions.logit_slopes(found.mask_slopes))?;
-        network.backward_encode();
-        network.exchange(kept)?;
+        let logit_slopes = regions.logit_slopes(found.mask_slopes);
+        network.within(kept, |network| {
+            network.backward_masks(&logit_slopes)?;
+            network.backward_encode();
+            Ok(())
+        })?;
         timing::lap(Part::Backward);
         *last_masks = Some(MaskBatch::Host {
             values: regions.masks().to_vec(),

@@ -1,16 +1,22 @@
-//! Clipping and Adam.
+//! Clipping, Adam and the average.
 
 use factorseg_kernels::AdamUpdate;
 
-use super::NativeLearner;
-use crate::recipe::Phase;
-use crate::training::learner::MASK_GENERATOR;
+use super::{Memory, NativeLearner};
+use crate::recipe::{Phase, Recipe};
+use crate::training::ema::Average;
+use crate::training::learner::names::rate_factor;
+use crate::training::timing::{self, Part};
 
 impl NativeLearner {
-    /// Clips the gradients and moves the parameters.
-    pub(super) fn update(&mut self, phase: &Phase, rate: f64, clip: Option<f64>) {
+    /// Moves weights and average by the gradient, which ends step `step` of all and `phase_step` of `phase`.
+    pub fn apply(&mut self, step: u64, recipe: &Recipe, phase: &Phase, phase_step: u64) {
+        timing::start();
+        let memory = self
+            .memory
+            .get_or_insert_with(|| Memory::new(self.network.parameters()));
         let (parameters, gradients) = self.network.parameters_and_gradients();
-        if let Some(limit) = clip {
+        if let Some(limit) = recipe.gradient_clip {
             let norm = self.math.square_sum(gradients).sqrt();
             let factor = limit / (norm + 1e-12);
             // A norm that is no number must not pass for a small one.
@@ -18,18 +24,12 @@ impl NativeLearner {
                 self.math.scale(gradients, factor as f32);
             }
         }
+        let rate = phase.learning_rate_at(phase_step);
         let mut place = 0;
         while place < self.specs.len() {
             let plan = |place: usize| {
-                let masks = self.specs[place].name.starts_with(MASK_GENERATOR);
-                let factor = if masks {
-                    phase.mask_generator_factor
-                } else {
-                    phase.denoiser_factor
-                };
-                // The mask generator has a gradient only where it makes the masks.
-                let takes_part = !masks || phase.mask_head.is_learned();
-                (if takes_part { rate * factor } else { 0.0 }, self.updates[place])
+                let factor = rate_factor(phase, &self.specs[place].name);
+                (rate * factor, self.updates[place])
             };
             // Neighbours that are treated alike are one vector.
             let first = place;
@@ -42,8 +42,8 @@ impl NativeLearner {
             }
             let range = self.ranges[first].start..self.ranges[place - 1].end;
             if updates.is_none() {
-                self.first[range.clone()].fill(0.0);
-                self.second[range.clone()].fill(0.0);
+                memory.first[range.clone()].fill(0.0);
+                memory.second[range.clone()].fill(0.0);
             }
             let updates = updates.unwrap_or(0) + 1;
             let update = AdamUpdate {
@@ -58,10 +58,13 @@ impl NativeLearner {
                 update,
                 &mut parameters[range.clone()],
                 &gradients[range.clone()],
-                &mut self.first[range.clone()],
-                &mut self.second[range],
+                &mut memory.first[range.clone()],
+                &mut memory.second[range],
             );
             self.updates[first..place].fill(Some(updates));
         }
+        let average_rate = Average::rate_at(self.average_rate, step);
+        self.math.average(&mut memory.average, parameters, average_rate);
+        timing::lap(Part::Optimizer);
     }
 }

@@ -51,13 +51,27 @@ fn kernels_and_tape_compete_alike() {
     }
 }
 
+/// The same where a part stays as it is: its gradients are not computed, and do not count for the clipping.
+#[test]
+fn kernels_and_tape_freeze_alike() {
+    for (mask_generator_factor, denoiser_factor) in [(0.0, 1.0), (1.0, 0.0)] {
+        for competition in [None, Some(Competition::default())] {
+            let mut recipe = recipe(MaskHead::Trained);
+            recipe.phases[0].competition = competition;
+            recipe.phases[0].mask_generator_factor = mask_generator_factor;
+            recipe.phases[0].denoiser_factor = denoiser_factor;
+            assert_learn_alike(&ModelConfig { regions: 2, ..config() }, recipe);
+        }
+    }
+}
+
 fn assert_learn_alike(config: &ModelConfig, mut recipe: Recipe) {
     recipe.gradient_clip = Some(0.05);
     recipe.micro_batch = Some(3);
     recipe.adam.weight_decay = 0.1;
     // Adam divides by the gradient's own size: without this, rounding of a gradient of 0 would be a step.
     recipe.adam.epsilon = 1e-4;
-    recipe.phases[0].mask_generator_factor = 3.0;
+    recipe.phases[0].mask_generator_factor *= 3.0;
     let mask_head = recipe.phases[0].mask_head;
     let [mut kernels, mut tape] = both_of(config, &recipe, &scrambled(config, false));
     for learner in [&mut kernels, &mut tape] {

@@ -4,20 +4,28 @@ use super::*;
 
 #[test]
 fn rates_of_zero_freeze_a_part() {
-    let mut recipe = recipe(MaskHead::Released {
-        std: Some(0.1),
-        from_decoder: false,
-    });
-    recipe.phases[0].denoiser_factor = 0.0;
-    for mut learner in both(&recipe, &scrambled(&config(), true)) {
-        learner.enter(0, &recipe.phases[0]);
-        let before = learner.snapshot();
-        first_step(&mut learner, &recipe, &[4]);
-        let after = learner.snapshot();
-        for (index, spec) in learner.specs().iter().enumerate() {
-            let moved = before.raw[index] != after.raw[index];
-            assert_eq!(spec.name.starts_with(MASK_GENERATOR), moved, "{}", spec.name);
-            assert_eq!(after.moments[index].is_some(), moved, "{}", spec.name);
+    for (mask_generator_factor, denoiser_factor) in [(1.0, 0.0), (0.0, 1.0)] {
+        let mut recipe = recipe(MaskHead::Released {
+            std: Some(0.1),
+            from_decoder: false,
+        });
+        recipe.gradient_clip = Some(1e-5);
+        recipe.phases[0].mask_generator_factor = mask_generator_factor;
+        recipe.phases[0].denoiser_factor = denoiser_factor;
+        for mut learner in both(&recipe, &scrambled(&config(), true)) {
+            learner.enter(0, &recipe.phases[0]);
+            let before = learner.snapshot();
+            first_step(&mut learner, &recipe, &[4]);
+            let after = learner.snapshot();
+            for (index, spec) in learner.specs().iter().enumerate() {
+                let learns = spec.name.starts_with(MASK_GENERATOR) == (mask_generator_factor > 0.0);
+                assert!(learns || before.raw[index] == after.raw[index], "{}", spec.name);
+                assert_eq!(after.moments[index].is_some(), learns, "{}", spec.name);
+            }
+            assert!(before.raw != after.raw);
+            // The limit is one for what learns.
+            let norm = whole(&gradients(&learner));
+            assert!((norm - 1e-5).abs() < 1e-8, "{norm}");
         }
     }
 }
