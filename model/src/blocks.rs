@@ -5,7 +5,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::{silu, softmax};
 use burn::tensor::backend::Backend;
-use burn::tensor::module::interpolate;
+use burn::tensor::module::{avg_pool2d, interpolate};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{FloatDType, Tensor};
 
@@ -80,7 +80,20 @@ impl<B: Backend> ResidualBlock<B> {
 
     /// `[batch, input, height, width]` and the *activated* embedding `[batch, 4 C]` to `[batch, output, height, width]`.
     pub fn forward(&self, input: Tensor<B, 4>, embedding: Tensor<B, 2>) -> Tensor<B, 4> {
-        let hidden = self.conv_1.forward(silu(normalise(&self.norm_1, input.clone())));
+        self.forward_resampled(input, embedding, |features| features)
+    }
+
+    /// [`ResidualBlock::forward`] of a block that changes the resolution: `resample` takes both what the first convolution
+    /// reads and what is added at the end.
+    fn forward_resampled(
+        &self,
+        input: Tensor<B, 4>,
+        embedding: Tensor<B, 2>,
+        resample: impl Fn(Tensor<B, 4>) -> Tensor<B, 4>,
+    ) -> Tensor<B, 4> {
+        let activated = silu(normalise(&self.norm_1, input.clone()));
+        let hidden = self.conv_1.forward(resample(activated));
+        let input = resample(input);
         let [batch, channels, _, _] = hidden.dims();
         let scale_shift = self.embedding.forward(embedding).reshape([batch, 2 * channels, 1, 1]);
         let scale = scale_shift.clone().narrow(1, 0, channels);
@@ -114,7 +127,7 @@ impl<B: Backend> SelfAttention<B> {
             project: LinearConfig::new(channels, channels)
                 .with_initializer(Initializer::Zeros)
                 .init(device),
-            heads: config.attention_heads,
+            heads: config.heads(channels),
         }
     }
 
@@ -182,48 +195,83 @@ impl<B: Backend> Block<B> {
     }
 }
 
-/// Halves the resolution with a strided 3x3 convolution.
+/// Halves the resolution: a strided 3x3 convolution, or a residual block that averages over 2 x 2 pixels.
 #[derive(Module, Debug)]
 pub struct Downsample<B: Backend> {
     /// Stride 2.
-    pub conv: Conv2d<B>,
+    pub conv: Option<Conv2d<B>>,
+    /// In place of it, with `resblock_updown`.
+    pub residual: Option<ResidualBlock<B>>,
 }
 
 impl<B: Backend> Downsample<B> {
-    pub(crate) fn new(channels: usize, device: &B::Device) -> Self {
+    pub(crate) fn new(config: &ModelConfig, channels: usize, device: &B::Device) -> Self {
+        let channels = [channels, channels];
+        let updown = config.resblock_updown;
         Self {
-            conv: convolution([channels, channels], 3, 2).init(device),
+            conv: (!updown).then(|| convolution(channels, 3, 2).init(device)),
+            residual: updown.then(|| ResidualBlock::new(config, channels, device)),
         }
     }
 
-    /// `[batch, channels, height, width]` to `[batch, channels, height / 2, width / 2]`.
-    pub fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.conv.forward(input)
+    /// `[batch, channels, height, width]` to `[batch, channels, height / 2, width / 2]`; `embedding` is the activated
+    /// embedding `[batch, 4 C]`.
+    pub fn forward(&self, input: Tensor<B, 4>, embedding: &Tensor<B, 2>) -> Tensor<B, 4> {
+        let input = match &self.residual {
+            Some(residual) => residual.forward_resampled(input, embedding.clone(), halved),
+            None => input,
+        };
+        match &self.conv {
+            Some(conv) => conv.forward(input),
+            None => input,
+        }
     }
 }
 
-/// Doubles the resolution: nearest neighbour, then a 3x3 convolution.
+/// Doubles the resolution by nearest neighbour: before a 3x3 convolution, or within a residual block.
 #[derive(Module, Debug)]
 pub struct Upsample<B: Backend> {
     /// Follows the enlargement.
-    pub conv: Conv2d<B>,
+    pub conv: Option<Conv2d<B>>,
+    /// In place of it, with `resblock_updown`.
+    pub residual: Option<ResidualBlock<B>>,
 }
 
 impl<B: Backend> Upsample<B> {
-    pub(crate) fn new(channels: usize, device: &B::Device) -> Self {
+    pub(crate) fn new(config: &ModelConfig, channels: usize, device: &B::Device) -> Self {
+        let channels = [channels, channels];
+        let updown = config.resblock_updown;
         Self {
-            conv: convolution_3x3([channels, channels], device),
+            conv: (!updown).then(|| convolution_3x3(channels, device)),
+            residual: updown.then(|| ResidualBlock::new(config, channels, device)),
         }
     }
 
-    /// `[batch, channels, height, width]` to `[batch, channels, 2 height, 2 width]`.
-    pub fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 4> {
-        let [_, _, height, width] = input.dims();
-        let enlarged = interpolate(
-            input,
-            [2 * height, 2 * width],
-            InterpolateOptions::new(InterpolateMode::Nearest),
-        );
-        self.conv.forward(enlarged)
+    /// `[batch, channels, height, width]` to `[batch, channels, 2 height, 2 width]`; `embedding` is the activated embedding
+    /// `[batch, 4 C]`.
+    pub fn forward(&self, input: Tensor<B, 4>, embedding: &Tensor<B, 2>) -> Tensor<B, 4> {
+        let input = match &self.residual {
+            Some(residual) => residual.forward_resampled(input, embedding.clone(), doubled),
+            None => input,
+        };
+        match &self.conv {
+            Some(conv) => conv.forward(doubled(input)),
+            None => input,
+        }
     }
+}
+
+/// Averages of 2 x 2 pixels.
+fn halved<B: Backend>(input: Tensor<B, 4>) -> Tensor<B, 4> {
+    avg_pool2d(input, [2, 2], [2, 2], [0, 0], true, false)
+}
+
+/// Every pixel 2 x 2 times.
+fn doubled<B: Backend>(input: Tensor<B, 4>) -> Tensor<B, 4> {
+    let [_, _, height, width] = input.dims();
+    interpolate(
+        input,
+        [2 * height, 2 * width],
+        InterpolateOptions::new(InterpolateMode::Nearest),
+    )
 }

@@ -59,7 +59,7 @@ pub struct ModelConfig {
     pub residual_blocks: usize,
     /// Feature sides (at `image_size`) of the levels that hold self-attention.
     pub attention_resolutions: Vec<usize>,
-    /// Heads of each self-attention.
+    /// Heads of each self-attention, unless `attention_head_channels` says how large they are.
     pub attention_heads: usize,
     /// Groups of each group normalisation.
     pub norm_groups: usize,
@@ -69,6 +69,13 @@ pub struct ModelConfig {
     pub classes: usize,
     /// Noise schedule.
     pub schedule: ScheduleConfig,
+    /// Channels of each head, guided-diffusion's `num_head_channels`: an attention of `c` channels has `c /
+    /// attention_head_channels` heads, whatever `attention_heads` is. Unset: `attention_heads`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_head_channels: Option<usize>,
+    /// Whether residual blocks change the resolution, guided-diffusion's `resblock_updown`, in place of convolutions alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resblock_updown: bool,
 }
 
 /// A named configuration.
@@ -163,6 +170,8 @@ impl ModelConfig {
             regions: 3,
             classes: 0,
             schedule: ScheduleConfig::default(),
+            attention_head_channels: None,
+            resblock_updown: false,
         };
         match preset {
             Preset::Paper64 => paper,
@@ -213,6 +222,12 @@ impl ModelConfig {
         self.attention_resolutions.contains(&(self.image_size >> level))
     }
 
+    /// Heads of a self-attention of so many channels.
+    pub fn heads(&self, channels: usize) -> usize {
+        self.attention_head_channels
+            .map_or(self.attention_heads, |size| channels / size)
+    }
+
     /// Width of the time and class embedding, `4 C`.
     pub fn embedding_channels(&self) -> usize {
         4 * self.base_channels
@@ -228,6 +243,8 @@ impl ModelConfig {
                 .map(|level| self.level_has_attention(level))
                 .collect(),
             attention_heads: self.attention_heads,
+            attention_head_channels: self.attention_head_channels,
+            resblock_updown: self.resblock_updown,
             norm_groups: self.norm_groups,
             regions: self.regions,
         }
@@ -253,6 +270,9 @@ impl ModelConfig {
         bounded("regions", self.regions, limits::REGIONS)?;
         bounded("norm_groups", self.norm_groups, limits::CHANNELS)?;
         bounded("attention_heads", self.attention_heads, limits::CHANNELS)?;
+        if let Some(size) = self.attention_head_channels {
+            bounded("attention_head_channels", size, limits::CHANNELS)?;
+        }
         check(
             self.base_channels % 2 == 0,
             "base_channels",
@@ -287,10 +307,14 @@ impl ModelConfig {
                 format!("a divisor of level {level}'s {channels} channels"),
             )?;
             if self.level_has_attention(level) || level + 1 == self.levels() {
+                let (field, divisor) = match self.attention_head_channels {
+                    Some(size) => ("attention_head_channels", size),
+                    None => ("attention_heads", self.attention_heads),
+                };
                 check(
-                    channels % self.attention_heads == 0,
-                    "attention_heads",
-                    self.attention_heads,
+                    channels % divisor == 0,
+                    field,
+                    divisor,
                     format!("a divisor of level {level}'s {channels} channels"),
                 )?;
             }
@@ -338,11 +362,32 @@ mod tests {
         assert!("paper-65".parse::<Preset>().is_err());
     }
 
+    /// What was written before there were head channels and `resblock_updown` is read, and still written in the same way.
+    #[test]
+    fn fields_of_other_layouts_are_left_out_where_they_say_nothing() {
+        let plain = ModelConfig::preset(Preset::Paper64);
+        let text = serde_json::to_string(&plain).unwrap();
+        assert!(text.ends_with(r#""beta_end":0.02}}"#), "{text}");
+        assert_eq!(serde_json::from_str::<ModelConfig>(&text).unwrap(), plain);
+        let other = ModelConfig {
+            attention_head_channels: Some(64),
+            resblock_updown: true,
+            ..plain
+        };
+        let text = serde_json::to_string(&other).unwrap();
+        assert!(
+            text.ends_with(r#""attention_head_channels":64,"resblock_updown":true}"#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<ModelConfig>(&text).unwrap(), other);
+        assert_eq!([128, 256, 384].map(|channels| other.heads(channels)), [2, 4, 6]);
+    }
+
     #[test]
     fn a_hostile_configuration_is_refused_by_field() {
         let valid = ModelConfig::preset(Preset::Tiny);
         type Damage = fn(&mut ModelConfig);
-        let cases: [(&str, Damage); 10] = [
+        let cases: [(&str, Damage); 12] = [
             ("base_channels", |c| c.base_channels = usize::MAX),
             ("base_channels", |c| c.base_channels = 7),
             ("channel_multipliers (length)", |c| c.channel_multipliers.clear()),
@@ -350,6 +395,8 @@ mod tests {
             ("regions", |c| c.regions = 0),
             ("norm_groups", |c| c.norm_groups = 5),
             ("attention_heads", |c| c.attention_heads = 7),
+            ("attention_head_channels", |c| c.attention_head_channels = Some(0)),
+            ("attention_head_channels", |c| c.attention_head_channels = Some(5)),
             ("image_size", |c| c.image_size = 33),
             ("schedule.beta_end", |c| c.schedule.beta_end = f64::NAN),
             ("schedule.cosine_steps", |c| c.schedule.cosine_steps = Some(1500)),

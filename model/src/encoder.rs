@@ -54,7 +54,7 @@ impl<B: Backend> Encoder<B> {
                 let coarsest = level + 1 == config.levels();
                 EncoderLevel {
                     blocks,
-                    downsample: (!coarsest).then(|| Downsample::new(channels, device)),
+                    downsample: (!coarsest).then(|| Downsample::new(config, channels, device)),
                 }
             })
             .collect();
@@ -76,7 +76,7 @@ impl<B: Backend> Encoder<B> {
                 outputs.push(hidden.clone());
             }
             if let Some(downsample) = &level.downsample {
-                hidden = downsample.forward(hidden);
+                hidden = downsample.forward(hidden, embedding);
                 outputs.push(hidden.clone());
             }
         }

@@ -49,7 +49,7 @@ impl<B: Backend> UpStack<B> {
                     .collect();
                 UpLevel {
                     blocks,
-                    upsample: (level > 0).then(|| Upsample::new(channels, device)),
+                    upsample: (level > 0).then(|| Upsample::new(config, channels, device)),
                 }
             })
             .collect();
@@ -74,7 +74,7 @@ impl<B: Backend> UpStack<B> {
                 hidden = block.forward(Tensor::cat(vec![hidden, skip], 1), embedding.clone());
             }
             if let Some(upsample) = &level.upsample {
-                hidden = upsample.forward(hidden);
+                hidden = upsample.forward(hidden, embedding);
             }
         }
         self.conv_out.forward(silu(normalise(&self.norm_out, hidden)))

@@ -95,6 +95,11 @@ fn conditional_128_agrees() {
 }
 
 #[test]
+fn residual_blocks_that_change_the_resolution_agree() {
+    check_parity("residual_64.safetensors");
+}
+
+#[test]
 fn one_region_agrees() {
     check_parity("single_region_64.safetensors");
 }

@@ -11,6 +11,7 @@ GroupNorm's scale and shift are called `gamma` and `beta`.
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -41,9 +42,17 @@ class ModelConfig:
     regions: int = 3
     classes: int = 0
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    # Channels of a head, in place of a number of heads; and whether residual blocks change the resolution.
+    attention_head_channels: int | None = None
+    resblock_updown: bool = False
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        """As checkpoints have it: fields that say nothing new are left out."""
+        values = asdict(self)
+        for name in ("attention_head_channels", "resblock_updown"):
+            if not values[name]:
+                del values[name]
+        return json.dumps(values)
 
     @staticmethod
     def from_json(text: str) -> "ModelConfig":
@@ -58,6 +67,10 @@ class ModelConfig:
     def level_channels(self) -> list[int]:
         """Channels of each encoder level, finest first."""
         return [self.base_channels * multiplier for multiplier in self.channel_multipliers]
+
+    def heads(self, channels: int) -> int:
+        """Heads of an attention of so many channels."""
+        return channels // self.attention_head_channels if self.attention_head_channels else self.attention_heads
 
     def level_has_attention(self) -> list[bool]:
         """Whether each encoder level, finest first, holds self-attention."""
@@ -101,10 +114,15 @@ class TimeEmbedding(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions; the embedding scales and shifts the second normalisation."""
+    """Two 3x3 convolutions; the embedding scales and shifts the second normalisation.
 
-    def __init__(self, inputs: int, outputs: int, config: ModelConfig):
+    A block may change the resolution: `resample` then takes both the activated features and the skip, before the first
+    convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int, config: ModelConfig, resample: Callable[[Tensor], Tensor] = lambda x: x):
         super().__init__()
+        self.resample = resample
         self.norm_1 = nn.GroupNorm(config.norm_groups, inputs)
         self.conv_1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.embedding = nn.Linear(config.embedding_channels, 2 * outputs)
@@ -114,7 +132,8 @@ class ResidualBlock(nn.Module):
         zero_(self.conv_2)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        h = self.conv_1(F.silu(self.norm_1(x)))
+        h = self.conv_1(self.resample(F.silu(self.norm_1(x))))
+        x = self.resample(x)
         scale, shift = self.embedding(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
         h = self.norm_2(h) * (1.0 + scale) + shift
         h = self.conv_2(F.silu(h))
@@ -126,7 +145,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, config: ModelConfig):
         super().__init__()
-        self.heads = config.attention_heads
+        self.heads = config.heads(channels)
         self.norm = nn.GroupNorm(config.norm_groups, channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.project = nn.Linear(channels, channels)
@@ -156,22 +175,32 @@ class Block(nn.Module):
         return x if self.attention is None else self.attention(x)
 
 
-class Downsample(nn.Module):
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+def halved(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+
+def doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+class Downsample(nn.Module):
+    def __init__(self, channels: int, config: ModelConfig):
+        super().__init__()
+        self.residual = ResidualBlock(channels, channels, config, halved) if config.resblock_updown else None
+        self.conv = None if config.resblock_updown else nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        return self.conv(x) if self.residual is None else self.residual(x, embedding)
 
 
 class Upsample(nn.Module):
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, config: ModelConfig):
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.residual = ResidualBlock(channels, channels, config, doubled) if config.resblock_updown else None
+        self.conv = None if config.resblock_updown else nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        return self.conv(doubled(x)) if self.residual is None else self.residual(x, embedding)
 
 
 class EncoderLevel(nn.Module):
@@ -181,7 +210,7 @@ class EncoderLevel(nn.Module):
             Block(inputs if index == 0 else outputs, outputs, attention, config)
             for index in range(config.residual_blocks)
         )
-        self.downsample = None if last else Downsample(outputs)
+        self.downsample = None if last else Downsample(outputs, config)
 
 
 class Encoder(nn.Module):
@@ -216,7 +245,7 @@ class Encoder(nn.Module):
                 x = block(x, embedding)
                 skips.append(x)
             if level.downsample is not None:
-                x = level.downsample(x)
+                x = level.downsample(x, embedding)
                 skips.append(x)
         return skips
 
@@ -239,7 +268,7 @@ class UpLevel(nn.Module):
     def __init__(self, inputs: list[int], outputs: int, attention: bool, last: bool, config: ModelConfig):
         super().__init__()
         self.blocks = nn.ModuleList(Block(channels, outputs, attention, config) for channels in inputs)
-        self.upsample = None if last else Upsample(outputs)
+        self.upsample = None if last else Upsample(outputs, config)
 
 
 class UpStack(nn.Module):
@@ -268,7 +297,7 @@ class UpStack(nn.Module):
             for block in level.blocks:
                 x = block(torch.cat([x, remaining.pop()], dim=1), embedding)
             if level.upsample is not None:
-                x = level.upsample(x)
+                x = level.upsample(x, embedding)
         return self.conv_out(F.silu(self.norm_out(x)))
 
 

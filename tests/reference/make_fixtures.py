@@ -136,6 +136,23 @@ def main() -> None:
         [30],
         [1],
     )
+    # Residual blocks that change the resolution, and heads of 4 channels: 2 at one level, 3 at another.
+    write_network(
+        "residual_64",
+        ModelConfig(
+            image_size=64,
+            base_channels=4,
+            channel_multipliers=[1, 2, 3],
+            attention_resolutions=[32],
+            regions=3,
+            classes=5,
+            resblock_updown=True,
+            **SMALL | dict(attention_heads=3, attention_head_channels=4),
+        ),
+        (64, 40),
+        [30],
+        [2],
+    )
     write_schedule()
 
 

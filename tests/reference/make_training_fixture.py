@@ -106,6 +106,25 @@ def main() -> None:
         [0.0, 1.0],
         ["softmax"],
     )
+    # Residual blocks that change the resolution, and heads of 2 channels: 2 at one level, 4 in the middle.
+    write(
+        "training_residual",
+        ModelConfig(
+            image_size=16,
+            channel_multipliers=[1, 1, 2],
+            attention_resolutions=[8],
+            regions=2,
+            classes=0,
+            resblock_updown=True,
+            attention_head_channels=2,
+            **common,
+        ),
+        (20, 12),
+        [30, 500],
+        None,
+        None,
+        ["softmax"],
+    )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 //! Training from everything that pictures come in, and what goes with it: pack, bench, serve, import.
 
 mod common;
+#[path = "../../model/import/tests/made/mod.rs"]
+mod made;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use common::{Scratch, checkpoints, expect, inspect, metrics, program, state};
 
-fn packed(scratch: &Scratch, size: &str) -> std::path::PathBuf {
+fn packed(scratch: &Scratch, size: &str) -> PathBuf {
     let out = scratch.path("data.pack");
     let mut pack = program();
     pack.arg("pack")
@@ -258,6 +260,10 @@ fn a_public_network_is_imported_and_trained_on() {
     };
     assert!(import(&[], 0).contains("--noise-schedule cosine"));
     assert!(import(&["--noise-schedule", "cosine", "--diffusion-steps", "1500"], 1).contains("multiple of 1000"));
+    assert!(import(&["--diffusion-steps", "4000"], 1).contains("linear schedule"));
+    let mut told_all = vec!["--noise-schedule", "cosine", "--diffusion-steps", "1500"];
+    told_all.extend(["--rescale-timesteps", "false"]);
+    assert!(import(&told_all, 0).contains("of 1500 has the noise"));
     assert!(import(&["--heads", "5"], 1).contains("--heads"));
     assert!(import(&["--noise-schedule", "cosine"], 0).contains("noise of the paper's t = 30"));
     let description = inspect(&out);
@@ -269,7 +275,13 @@ fn a_public_network_is_imported_and_trained_on() {
         (&3.into(), &32.into())
     );
 
-    // The network comes from the checkpoint; two steps of the first phase, on the checkpoint's own schedule.
+    let config = train_from(&scratch, &out);
+    assert!(config.contains("\"cosine_steps\": 4000"), "{config}");
+}
+
+/// Trains on the network of a checkpoint, from its weights alone: a step of each phase, on the checkpoint's own schedule.
+/// Returns the run's configuration.
+fn train_from(scratch: &Scratch, checkpoint: &Path) -> String {
     let mut command = program();
     command
         .arg("train")
@@ -289,11 +301,64 @@ fn a_public_network_is_imported_and_trained_on() {
     ]);
     command
         .arg("--init-from")
-        .arg(&out)
+        .arg(checkpoint)
         .arg("--recipe")
         .arg(scratch.path("recipe.toml"));
     let messages = expect(&mut command, 0);
     assert!(!messages.contains("afresh"), "{messages}");
-    let config = std::fs::read_to_string(scratch.path("run/config.json")).unwrap();
-    assert!(config.contains("\"cosine_steps\": 4000"), "{config}");
+    std::fs::read_to_string(scratch.path("run/config.json")).unwrap()
+}
+
+/// guided-diffusion's published 64x64 network but for its width and the images' size: imported by one command, trained,
+/// and segmented with.
+#[test]
+fn a_network_with_resblock_updown_is_imported_and_trained_on() {
+    let scratch = Scratch::new();
+    let (file, out) = (
+        scratch.path("64x64_diffusion.safetensors"),
+        scratch.path("guided.safetensors"),
+    );
+    made::write("guided-64", &file);
+    let import = |more: &[&str], code| {
+        let mut command = program();
+        command.arg("import").arg(&file).arg("--out").arg(&out);
+        command.args([
+            "--image-size",
+            "16",
+            "--regions",
+            "2",
+            "--new-attention-order",
+            "--noise-schedule",
+            "cosine",
+            "--diffusion-steps",
+            "1000",
+        ]);
+        expect(command.args(more), code)
+    };
+    // Without its heads it would be another network.
+    assert!(import(&[], 1).contains("--head-channels"));
+    assert!(!out.exists());
+    import(&["--head-channels", "16"], 0);
+    let config = train_from(&scratch, &out);
+    for field in [
+        "\"resblock_updown\": true",
+        "\"attention_head_channels\": 16",
+        "\"cosine_steps\": 1000",
+    ] {
+        assert!(config.contains(field), "{field}: {config}");
+    }
+    let last = metrics(&scratch.path("run")).pop().unwrap();
+    assert_eq!(last["step"], 4);
+    assert!(last["loss"].as_f64().is_some_and(f64::is_finite), "{last}");
+    let mut segment = program();
+    segment
+        .arg("segment")
+        .arg(scratch.path("data/n00000000"))
+        .arg("--model")
+        .arg(scratch.path("run/model.safetensors"))
+        .arg("--out")
+        .arg(scratch.path("segmented"))
+        .args(["--device", "cpu"]);
+    expect(&mut segment, 0);
+    assert!(std::fs::read_dir(scratch.path("segmented")).unwrap().count() >= 12);
 }

@@ -4,6 +4,8 @@
 //! With one region a factorized network is that U-Net: encoder, middle block and decoder take the weights as they are.
 //! The mask generator has the decoder's shape but for its head, and starts from the decoder's weights with a head of
 //! zeros.
+//!
+//! Names and shapes do not say how many heads an attention has nor in which order its channels are: [`Hints`] do.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +15,15 @@ use crate::state_dict::StateDict;
 /// Channels of an image, and of the noise.
 const IMAGE_CHANNELS: usize = 3;
 
+/// improved-diffusion's `num_heads`, by default and in its public networks.
+const USUAL_HEADS: usize = 4;
+
 /// What names and shapes do not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hints {
-    /// Attention heads.
-    pub heads: Heads,
+    /// Attention heads. May be left out for networks that change the resolution in convolutions: improved-diffusion's
+    /// public ones have 4. guided-diffusion's differ.
+    pub heads: Option<Heads>,
     /// Whether queries, keys and values come before heads in the attention's channels: guided-diffusion's
     /// `use_new_attention_order`.
     pub new_attention_order: bool,
@@ -34,6 +40,17 @@ pub enum Heads {
     Channels(usize),
 }
 
+impl Heads {
+    /// Heads of an attention of so many channels, if they divide into them.
+    fn of(self, channels: usize) -> Option<usize> {
+        let divides = |by: usize| by > 0 && channels % by == 0;
+        match self {
+            Self::Count(heads) => divides(heads).then_some(heads),
+            Self::Channels(size) => divides(size).then(|| channels / size),
+        }
+    }
+}
+
 /// What network a file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -45,8 +62,12 @@ pub struct Layout {
     pub residual_blocks: usize,
     /// Levels that hold self-attention, 0 being the finest.
     pub attention_levels: Vec<usize>,
-    /// Heads of every attention.
+    /// Heads of the middle block's attention, and of every other where `head_channels` is not set.
     pub heads: usize,
+    /// Channels of each head, where the number of heads differs from level to level.
+    pub head_channels: Option<usize>,
+    /// Whether the resolution changes in residual blocks.
+    pub resblock_updown: bool,
     /// Number of classes, 0 without.
     pub classes: usize,
     /// Whether the network also predicts variances, which are left out.
@@ -80,7 +101,8 @@ struct Job {
 
 struct Reader<'s> {
     state: &'s StateDict,
-    hints: Hints,
+    heads: Heads,
+    new_attention_order: bool,
     jobs: Vec<Job>,
 }
 
@@ -196,11 +218,15 @@ impl Reader<'_> {
     }
 
     fn attention(&mut self, from: &str, to: &str, channels: usize) -> Result<(), ImportError> {
-        let heads = self.heads(channels)?;
-        if heads == 0 || channels % heads != 0 {
-            return Err(self.error(format!(
-                "{channels} channels of {from} do not divide into {heads} heads; give --heads"
-            )));
+        if self.heads.of(channels).is_none() {
+            return Err(self.error(match self.heads {
+                Heads::Count(heads) => {
+                    format!("{channels} channels of {from} do not divide into {heads} heads; give --heads")
+                }
+                Heads::Channels(size) => {
+                    format!("{channels} channels of {from} do not divide into heads of {size}; give --head-channels")
+                }
+            }));
         }
         self.norm(&format!("{from}.norm"), &format!("{to}.norm"), channels)?;
         for (part, ours, rows) in [("qkv", "qkv", 3 * channels), ("proj_out", "project", channels)] {
@@ -213,23 +239,13 @@ impl Reader<'_> {
             }
             self.expect(&format!("{from}.{part}.bias"), &[rows])?;
             let (weight_shape, bias_shape) = match part {
-                "qkv" if self.hints.new_attention_order => (Shape::Attention, Shape::AttentionBias),
+                "qkv" if self.new_attention_order => (Shape::Attention, Shape::AttentionBias),
                 _ => (Shape::Transposed, Shape::AsIs),
             };
             self.add(weight, format!("{to}.{ours}.weight"), weight_shape);
             self.add(format!("{from}.{part}.bias"), format!("{to}.{ours}.bias"), bias_shape);
         }
         Ok(())
-    }
-
-    fn heads(&self, channels: usize) -> Result<usize, ImportError> {
-        match self.hints.heads {
-            Heads::Count(heads) => Ok(heads),
-            Heads::Channels(size) if size > 0 && channels % size == 0 => Ok(channels / size),
-            Heads::Channels(size) => Err(self.error(format!(
-                "{channels} channels do not divide into heads of {size}; give --head-channels"
-            ))),
-        }
     }
 }
 
@@ -240,18 +256,32 @@ struct Level {
     attention: bool,
 }
 
+/// Blocks per level of the encoder and number of levels of a network that changes the resolution in residual blocks. They
+/// look like any others but for where they are: at the end of the last entry of a level of `output_blocks`.
+fn resblock_updown(state: &StateDict) -> Option<(usize, usize)> {
+    let entries: BTreeSet<usize> = state
+        .names()
+        .filter_map(|name| {
+            let (entry, part) = name.strip_prefix("output_blocks.")?.split_once('.')?;
+            let second = part.starts_with("1.in_layers.") || part.starts_with("2.in_layers.");
+            if second { entry.parse().ok() } else { None }
+        })
+        .collect();
+    Some((*entries.first()?, entries.len() + 1))
+}
+
 /// Finds out what network a file holds, and reads it as a factorized network of `hints.regions` regions.
 ///
 /// # Errors
 /// If the file holds another kind of network, one with parts that ours has not, or if a tensor is missing, of another
 /// shape, or cannot be read.
 pub fn import(state: &mut StateDict, hints: Hints) -> Result<(Layout, Vec<Named>), ImportError> {
-    let (layout, jobs) = plan(state, hints)?;
+    let (layout, heads, jobs) = plan(state, hints)?;
     let mut tensors = Vec::with_capacity(jobs.len());
     for job in jobs {
         let shape = state.shape(&job.from).unwrap_or_default().to_vec();
         let values = state.read(&job.from)?;
-        let (shape, values) = reshape(job.shape, shape, values, &layout, hints);
+        let (shape, values) = reshape(job.shape, shape, values, heads);
         if let Some(rest) = job.to.strip_prefix("decoder.") {
             let name = format!("mask_generator.{rest}");
             if rest.starts_with("conv_out.") {
@@ -267,10 +297,11 @@ pub fn import(state: &mut StateDict, hints: Hints) -> Result<(Layout, Vec<Named>
     Ok((layout, tensors))
 }
 
-fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Vec<Job>), ImportError> {
+fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Heads, Vec<Job>), ImportError> {
     let mut r = Reader {
         state,
-        hints,
+        heads: hints.heads.unwrap_or(Heads::Count(USUAL_HEADS)),
+        new_attention_order: hints.new_attention_order,
         jobs: Vec::new(),
     };
     if !r.has("input_blocks.0.0.weight") || !r.has("time_embed.0.weight") {
@@ -288,6 +319,14 @@ fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Vec<Job>), ImportErr
         )));
     }
     let embedding = 4 * base;
+    if let [_, sinusoids] = r.shape("time_embed.0.weight")?
+        && *sinusoids != base
+    {
+        return Err(r.error(format!(
+            "its first level has {base} channels and its embedding is made for {sinusoids}: channel_mult does not begin \
+             with 1"
+        )));
+    }
     r.linear("time_embed.0", "time_embedding.linear_1", [base, embedding])?;
     r.linear("time_embed.2", "time_embedding.linear_2", [embedding, embedding])?;
     let mut classes = 0;
@@ -302,17 +341,14 @@ fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Vec<Job>), ImportErr
     }
     r.convolution("input_blocks.0.0", "encoder.conv_in", [input, base], 3)?;
 
-    let ups: Vec<&str> = state
-        .names()
-        .filter(|name| name.starts_with("output_blocks."))
-        .collect();
-    if ups
-        .iter()
-        .any(|name| name.contains(".1.in_layers.") || name.contains(".2.in_layers."))
-    {
+    if !r.has("output_blocks.0.0.in_layers.0.weight") {
+        return Err(r.error("it has no output_blocks; a classifier is no denoiser"));
+    }
+    let updown = resblock_updown(state);
+    if updown.is_some() && hints.heads.is_none() {
         return Err(r.error(
-            "it changes the resolution in residual blocks (resblock_updown); ours does in convolutions. Of the public \
-             networks, improved-diffusion's can be imported",
+            "it is one of guided-diffusion's, and its names and shapes do not tell attention heads: give --head-channels \
+             (num_head_channels) or --heads (num_heads)",
         ));
     }
     let mut skips = vec![base];
@@ -333,7 +369,22 @@ fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Vec<Job>), ImportErr
             begin = false;
         }
         let number = levels.len() - 1;
-        if r.has(&format!("{from}.0.op.weight")) {
+        let strided = r.has(&format!("{from}.0.op.weight"));
+        if strided && updown.is_some() {
+            return Err(r.error(format!(
+                "{from} changes the resolution in a convolution, output_blocks in residual blocks"
+            )));
+        }
+        if updown.is_some_and(|(blocks, count)| levels[number].blocks == blocks && levels.len() < count) {
+            let to = format!("encoder.levels.{number}.downsample.residual");
+            let output = r.residual(&format!("{from}.0"), &to, channels, embedding)?;
+            if output != channels {
+                return Err(r.error(format!(
+                    "{from} halves the resolution and makes {output} channels of {channels}"
+                )));
+            }
+            begin = true;
+        } else if strided {
             let to = format!("encoder.levels.{number}.downsample.conv");
             r.convolution(&format!("{from}.0.op"), &to, [channels, channels], 3)?;
             begin = true;
@@ -358,6 +409,11 @@ fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Vec<Job>), ImportErr
         }
         skips.push(channels);
         index += 1;
+    }
+    if r.has(&format!("input_blocks.{}.0.in_layers.0.weight", index + 1)) {
+        return Err(r.error(format!(
+            "input_blocks.{index} has no weights: it changes the resolution without a convolution (conv_resample is off)"
+        )));
     }
     let blocks = levels.first().map_or(0, |level| level.blocks);
     if blocks == 0 || begin || levels.iter().any(|level| level.blocks != blocks) {
@@ -390,9 +446,18 @@ fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Vec<Job>), ImportErr
                 r.attention(&format!("{from}.1"), &format!("{to}.attention"), channels)?;
             }
             if block == blocks && number + 1 < levels.len() {
-                let at = 1 + usize::from(level.attention);
-                let to = format!("decoder.levels.{number}.upsample.conv");
-                r.convolution(&format!("{from}.{at}.conv"), &to, [channels, channels], 3)?;
+                let from = format!("{from}.{}", 1 + usize::from(level.attention));
+                let to = format!("decoder.levels.{number}.upsample");
+                if updown.is_none() {
+                    r.convolution(&format!("{from}.conv"), &format!("{to}.conv"), [channels, channels], 3)?;
+                } else {
+                    let output = r.residual(&from, &format!("{to}.residual"), channels, embedding)?;
+                    if output != channels {
+                        return Err(r.error(format!(
+                            "{from} doubles the resolution and makes {output} channels of {channels}"
+                        )));
+                    }
+                }
             }
             index += 1;
         }
@@ -422,40 +487,29 @@ fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Vec<Job>), ImportErr
             "{count} tensors have no place in our network, the first is `{first}`"
         )));
     }
-    let heads = r.heads(channels_of_attention(&levels))?;
-    if let Heads::Channels(size) = hints.heads
-        && levels
-            .iter()
-            .any(|level| level.attention && level.channels / size != heads)
-    {
-        return Err(r.error(format!(
-            "its levels have different numbers of heads ({size} channels each); ours have the same number everywhere"
-        )));
-    }
+    // All of these were found to divide.
+    let heads = |level: &Level| r.heads.of(level.channels);
+    let of_middle = levels.last().and_then(heads);
+    let differ = levels.iter().any(|level| level.attention && heads(level) != of_middle);
     let layout = Layout {
         base_channels: base,
         channel_multipliers: levels.iter().map(|level| level.channels / base).collect(),
         residual_blocks: blocks,
         attention_levels: (0..levels.len()).filter(|number| levels[*number].attention).collect(),
-        heads,
+        heads: of_middle.unwrap_or(0),
+        head_channels: match r.heads {
+            Heads::Channels(size) if differ => Some(size),
+            _ => None,
+        },
+        resblock_updown: updown.is_some(),
         classes,
         learned_sigma: outputs != IMAGE_CHANNELS,
     };
-    Ok((layout, r.jobs))
+    Ok((layout, r.heads, r.jobs))
 }
 
-/// Channels of the attention that every network has, the middle block's.
-fn channels_of_attention(levels: &[Level]) -> usize {
-    levels.last().map_or(0, |level| level.channels)
-}
-
-fn reshape(
-    kind: Shape,
-    mut shape: Vec<usize>,
-    values: Vec<f32>,
-    layout: &Layout,
-    hints: Hints,
-) -> (Vec<usize>, Vec<f32>) {
+/// `heads` are those of an attention's channels.
+fn reshape(kind: Shape, mut shape: Vec<usize>, values: Vec<f32>, heads: Heads) -> (Vec<usize>, Vec<f32>) {
     match kind {
         Shape::AsIs => (shape, values),
         Shape::Noise => {
@@ -481,12 +535,12 @@ fn reshape(
         }
         Shape::Transposed => (vec![shape[1], shape[0]], transposed(&values, shape[0], shape[1])),
         Shape::AttentionBias => {
-            let rows = side_by_side(shape[0], heads(shape[0] / 3, layout, hints));
+            let rows = side_by_side(shape[0], heads);
             (shape, rows.into_iter().map(|row| values[row]).collect())
         }
         Shape::Attention => {
             let columns = shape[1];
-            let rows = side_by_side(shape[0], heads(shape[0] / 3, layout, hints));
+            let rows = side_by_side(shape[0], heads);
             let ordered: Vec<f32> = rows
                 .into_iter()
                 .flat_map(|row| &values[row * columns..(row + 1) * columns])
@@ -497,13 +551,6 @@ fn reshape(
     }
 }
 
-fn heads(channels: usize, layout: &Layout, hints: Hints) -> usize {
-    match hints.heads {
-        Heads::Count(_) => layout.heads,
-        Heads::Channels(size) => channels / size,
-    }
-}
-
 /// `[out, in]` to `[in, out]`.
 fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let column = |column: usize| (0..rows).map(move |row| values[row * columns + column]);
@@ -511,8 +558,12 @@ fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 }
 
 /// Rows of queries of all heads, keys of all heads, values of all heads, in the order query, key, value of each head.
-fn side_by_side(rows: usize, heads: usize) -> Vec<usize> {
-    let size = rows / 3 / heads;
+fn side_by_side(rows: usize, heads: Heads) -> Vec<usize> {
+    let size = match heads {
+        Heads::Count(heads) => rows / 3 / heads,
+        Heads::Channels(size) => size,
+    };
+    let heads = rows / 3 / size;
     (0..rows)
         .map(|row| {
             let (head, part, channel) = (row / (3 * size), row / size % 3, row % size);
@@ -528,7 +579,9 @@ mod tests {
     #[test]
     fn heads_are_put_side_by_side() {
         // Two heads of two channels: q0 q0 q1 q1 k0 k0 k1 k1 v0 v0 v1 v1.
-        assert_eq!(side_by_side(12, 2), [0, 1, 4, 5, 8, 9, 2, 3, 6, 7, 10, 11]);
+        for heads in [Heads::Count(2), Heads::Channels(2)] {
+            assert_eq!(side_by_side(12, heads), [0, 1, 4, 5, 8, 9, 2, 3, 6, 7, 10, 11]);
+        }
         assert_eq!(
             transposed(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, 3),
             [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]

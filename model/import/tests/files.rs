@@ -9,8 +9,10 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
+mod made;
+
 const HINTS: Hints = Hints {
-    heads: Heads::Count(4),
+    heads: None,
     new_attention_order: false,
     regions: 3,
 };
@@ -57,6 +59,8 @@ fn the_network_is_told_from_its_tensors() {
         residual_blocks: 1,
         attention_levels: vec![1],
         heads: 4,
+        head_channels: None,
+        resblock_updown: false,
         classes: 0,
         learned_sigma: true,
     };
@@ -70,12 +74,14 @@ fn the_network_is_told_from_its_tensors() {
 
     let mut state = StateDict::open(&fixture("attention-order.pt")).unwrap();
     let by_channels = Hints {
-        heads: Heads::Channels(16),
+        heads: Some(Heads::Channels(16)),
         new_attention_order: true,
         ..HINTS
     };
     let (layout, tensors) = import(&mut state, by_channels).unwrap();
     assert_eq!((layout.heads, layout.classes, layout.learned_sigma), (2, 5, false));
+    // Both levels have as many.
+    assert_eq!(layout.head_channels, None);
     let (_, shape, values) = tensors
         .iter()
         .find(|(name, _, _)| name == "class_embedding.weight")
@@ -83,6 +89,66 @@ fn the_network_is_told_from_its_tensors() {
     assert_eq!(shape, &[6, 128]);
     let mean = (0..5).map(|row| values[row * 128 + 7]).sum::<f32>() / 5.0;
     assert!((values[5 * 128 + 7] - mean).abs() < 1e-6);
+}
+
+#[test]
+fn blocks_that_change_the_resolution_are_told_from_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guided.safetensors");
+    made::write("guided-64", &path);
+    let mut state = StateDict::open(&path).unwrap();
+    let hints = Hints {
+        heads: Some(Heads::Channels(16)),
+        new_attention_order: true,
+        regions: 3,
+    };
+    let (layout, tensors) = import(&mut state, hints).unwrap();
+    assert!(layout.resblock_updown);
+    let found = |name: &str| tensors.iter().find(|(found, _, _)| found == name);
+    let values = |name: &str| found(name).map(|(_, _, values)| values.clone()).unwrap();
+    for (ours, theirs) in [
+        (
+            "encoder.levels.0.downsample.residual.conv_1",
+            "input_blocks.4.0.in_layers.2",
+        ),
+        (
+            "encoder.levels.2.downsample.residual.conv_2",
+            "input_blocks.12.0.out_layers.3",
+        ),
+        (
+            "encoder.levels.3.blocks.0.residual.conv_1",
+            "input_blocks.13.0.in_layers.2",
+        ),
+        (
+            "decoder.levels.0.upsample.residual.conv_1",
+            "output_blocks.3.2.in_layers.2",
+        ),
+        (
+            "mask_generator.levels.2.upsample.residual.conv_2",
+            "output_blocks.11.2.out_layers.3",
+        ),
+    ] {
+        for part in ["weight", "bias"] {
+            let theirs = state.read(&format!("{theirs}.{part}")).unwrap();
+            assert_eq!(values(&format!("{ours}.{part}")), theirs, "{ours}");
+        }
+    }
+    // None on the coarsest level and the finest, and nothing but what the channels need.
+    for name in [
+        "encoder.levels.3.downsample.residual.conv_1.weight",
+        "decoder.levels.3.upsample.residual.conv_1.weight",
+        "decoder.levels.0.upsample.residual.skip.weight",
+        "decoder.levels.0.upsample.conv.weight",
+    ] {
+        assert!(found(name).is_none(), "{name}");
+    }
+    // Its heads cannot be guessed: 4 would divide the channels, too.
+    let unknown = Hints { heads: None, ..hints };
+    let message = import(&mut state, unknown).unwrap_err().to_string();
+    assert!(
+        message.contains("--head-channels") && message.contains("--heads"),
+        "{message}"
+    );
 }
 
 /// Writes a safetensors file of the given shapes, all zeros.
@@ -106,29 +172,82 @@ fn shapes(folder: &Path, tensors: &[(&str, &[usize])]) -> PathBuf {
     path
 }
 
-#[test]
-fn other_networks_are_refused_with_the_reason() {
+/// Why a network is refused that has the names of `whole`, with the shapes that `edit` gives them or without them, and
+/// some more.
+fn refusal(
+    whole: &StateDict,
+    hints: Hints,
+    edit: &dyn Fn(&str) -> Option<Vec<usize>>,
+    more: &[(&str, &[usize])],
+) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let whole = StateDict::open(&fixture("improved.pt")).unwrap();
-    let refused = |edit: &dyn Fn(&str) -> Option<Vec<usize>>, more: &[(&str, &[usize])]| {
-        let mut tensors: Vec<(&str, Vec<usize>)> = whole.names().filter_map(|name| Some((name, edit(name)?))).collect();
-        tensors.extend(more.iter().map(|(name, shape)| (*name, shape.to_vec())));
-        let borrowed: Vec<(&str, &[usize])> = tensors.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
-        let mut state = StateDict::open(&shapes(folder.path(), &borrowed)).unwrap();
-        import(&mut state, HINTS).unwrap_err().to_string()
+    let mut tensors: Vec<(&str, Vec<usize>)> = whole.names().filter_map(|name| Some((name, edit(name)?))).collect();
+    tensors.extend(more.iter().map(|(name, shape)| (*name, shape.to_vec())));
+    let borrowed: Vec<(&str, &[usize])> = tensors.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
+    let mut state = StateDict::open(&shapes(folder.path(), &borrowed)).unwrap();
+    import(&mut state, hints).unwrap_err().to_string()
+}
+
+#[test]
+fn half_a_network_with_resblock_updown_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guided.safetensors");
+    made::write("guided-64", &path);
+    let whole = StateDict::open(&path).unwrap();
+    let hints = Hints {
+        heads: Some(Heads::Channels(16)),
+        ..HINTS
     };
     let same = |name: &str| whole.shape(name).map(<[usize]>::to_vec);
-    assert!(refused(&same, &[("output_blocks.1.2.in_layers.0.weight", &[64])]).contains("resblock_updown"));
+    let without = |part: &'static str| move |name: &str| same(name).filter(|_| !name.starts_with(part));
+    let refused = |edit: &dyn Fn(&str) -> Option<Vec<usize>>, more: &[_]| refusal(&whole, hints, edit, more);
+    // One of the blocks that double the resolution, the first of them, all of them, one that halves it.
+    assert!(refused(&without("output_blocks.7.2."), &[]).contains("input_blocks.12 is of another kind"));
+    assert!(refused(&without("output_blocks.3.2."), &[]).contains("input_blocks.5 is of another kind"));
+    let none = |name: &str| same(name).filter(|_| !name.starts_with("output_blocks.") || !name.contains(".2."));
+    assert!(refused(&none, &[]).contains("input_blocks.5 is of another kind"));
+    assert!(refused(&without("input_blocks.8.0."), &[]).contains("input_blocks.8 has no weights"));
+    let strided = [("input_blocks.8.0.op.weight", &[64, 64, 3, 3][..])];
+    assert!(refused(&without("input_blocks.8.0."), &strided).contains("output_blocks in residual blocks"));
+    let wider = |name: &str| {
+        let shape = same(name)?;
+        let part = name.strip_prefix("input_blocks.4.0.");
+        Some(match part {
+            Some("in_layers.2.weight") => vec![64, 32, 3, 3],
+            Some("in_layers.2.bias" | "out_layers.0.weight" | "out_layers.0.bias" | "out_layers.3.bias") => vec![64],
+            Some("emb_layers.1.weight") => vec![128, 128],
+            Some("emb_layers.1.bias") => vec![128],
+            Some("out_layers.3.weight") => vec![64, 64, 3, 3],
+            _ => shape,
+        })
+    };
+    let skip: [(&str, &[usize]); 2] = [
+        ("input_blocks.4.0.skip_connection.weight", &[64, 32, 1, 1]),
+        ("input_blocks.4.0.skip_connection.bias", &[64]),
+    ];
+    assert!(refused(&wider, &skip).contains("makes 64 channels of 32"));
+}
+
+#[test]
+fn other_networks_are_refused_with_the_reason() {
+    let whole = StateDict::open(&fixture("improved.pt")).unwrap();
+    let refused = |edit: &dyn Fn(&str) -> Option<Vec<usize>>, more: &[_]| refusal(&whole, HINTS, edit, more);
+    let same = |name: &str| whole.shape(name).map(<[usize]>::to_vec);
+    let changed = |part: &'static str, shape: Vec<usize>| {
+        move |name: &str| if name == part { Some(shape.clone()) } else { same(name) }
+    };
     assert!(refused(&same, &[("extra.weight", &[1])]).contains("the first is `extra.weight`"));
     let without = |part: &'static str| move |name: &str| same(name).filter(|_| !name.contains(part));
     assert!(refused(&without("time_embed"), &[]).contains("improved-diffusion"));
+    assert!(refused(&without("output_blocks"), &[]).contains("classifier"));
+    assert!(refused(&without(".op."), &[]).contains("conv_resample"));
+    assert!(
+        refused(&changed("time_embed.0.weight", vec![256, 64]), &[]).contains("channel_mult does not begin with 1")
+    );
     assert!(
         refused(&without("middle_block.2.out_layers.3.bias"), &[])
             .contains("`middle_block.2.out_layers.3.bias`: missing")
     );
-    let changed = |part: &'static str, shape: Vec<usize>| {
-        move |name: &str| if name == part { Some(shape.clone()) } else { same(name) }
-    };
     assert!(refused(&changed("input_blocks.0.0.weight", vec![32, 6, 3, 3]), &[]).contains("6 channels"));
     assert!(
         refused(&changed("middle_block.0.emb_layers.1.weight", vec![64, 128]), &[]).contains("use_scale_shift_norm")
@@ -137,12 +256,12 @@ fn other_networks_are_refused_with_the_reason() {
     assert!(refused(&changed("out.2.bias", vec![3]), &[]).contains("shape [3], expected [6]"));
     let mut state = StateDict::open(&fixture("improved.pt")).unwrap();
     let wrong = Hints {
-        heads: Heads::Count(7),
+        heads: Some(Heads::Count(7)),
         ..HINTS
     };
     assert!(import(&mut state, wrong).unwrap_err().to_string().contains("--heads"));
     let uneven = Hints {
-        heads: Heads::Channels(48),
+        heads: Some(Heads::Channels(48)),
         ..HINTS
     };
     assert!(

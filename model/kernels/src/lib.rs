@@ -29,7 +29,7 @@
 //! | `source` | loading: join, normalise, activate and enlarge activations on the way |
 //! | `winograd` | transformations before and after the products, and storing with bias, residual and channel sums |
 //! | `convolution` | the three stages block by block, on one or several threads |
-//! | `normalisation`, `attention`, `softmax` | what lies between convolutions |
+//! | `normalisation`, `attention`, `resample`, `softmax` | what lies between convolutions |
 //! | `plan` | the network as steps, memory planned once |
 //! | `training` | the whole network forward and backward: [`TrainingNetwork`] |
 //!
@@ -44,6 +44,7 @@ pub mod measured;
 mod memory;
 mod normalisation;
 mod plan;
+mod resample;
 mod simd;
 mod softmax;
 mod source;

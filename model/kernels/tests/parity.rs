@@ -43,6 +43,10 @@ fn load_file(path: &str) -> Fixture {
             .collect(),
         channel_multipliers,
         attention_heads: number("attention_heads"),
+        attention_head_channels: config
+            .get("attention_head_channels")
+            .map(|_| number("attention_head_channels")),
+        resblock_updown: config["resblock_updown"] == true,
         norm_groups: number("norm_groups"),
         regions: number("regions"),
     };
@@ -145,6 +149,7 @@ fn plans_equal_the_reference() {
         "single_region_64",
         "conditional_64",
         "conditional_128",
+        "residual_64",
     ] {
         let fixture = load(name);
         let (input, shape) = &fixture.tensors["fixture.x_t"];
@@ -201,6 +206,7 @@ fn bf16_differs_by_rounding_alone() {
         ("unconditional_64", load("unconditional_64"), 6e-3),
         ("conditional_64", load("conditional_64"), 6e-3),
         ("conditional_128", load("conditional_128"), 8e-3),
+        ("residual_64", load("residual_64"), 8e-3),
         ("default", load_file("../checkpoints/default.safetensors"), 2.5e-3),
     ];
     for (name, fixture, allowed) in cases {
@@ -280,7 +286,11 @@ fn disc(height: usize, width: usize) -> Vec<f32> {
 
 #[test]
 fn resized_plans_share_weights_and_agree() {
-    let fixture = load("conditional_64");
+    resized_agrees(&load("conditional_64"));
+    resized_agrees(&load("residual_64"));
+}
+
+fn resized_agrees(fixture: &Fixture) {
     let compile = |height, width, batch| {
         let options = PlanOptions {
             batch,
@@ -339,14 +349,27 @@ fn wrong_sizes_and_weights_are_errors() {
         Some(KernelError::WeightShape { name, .. }) => assert_eq!(name, "mask_generator.conv_out.weight"),
         other => panic!("{other:?}"),
     }
-    let no_attention = Architecture {
-        attention_heads: 7,
+    for (heads, head_channels) in [(7, None), (2, Some(5)), (2, Some(0)), (0, None)] {
+        let undivided = Architecture {
+            attention_heads: heads,
+            attention_head_channels: head_channels,
+            ..fixture.architecture.clone()
+        };
+        assert!(matches!(
+            compile(&undivided, 32, &embedding),
+            Some(KernelError::Size(_))
+        ));
+    }
+    let residual = Architecture {
+        resblock_updown: true,
         ..fixture.architecture.clone()
     };
-    assert!(matches!(
-        compile(&no_attention, 32, &embedding),
-        Some(KernelError::Size(_))
-    ));
+    match compile(&residual, 32, &embedding) {
+        Some(KernelError::MissingWeight { name }) => {
+            assert_eq!(name, "encoder.levels.0.downsample.residual.norm_1.gamma");
+        }
+        other => panic!("{other:?}"),
+    }
 
     let mut plan = SegmentationPlan::compile(
         &fixture.architecture,

@@ -42,6 +42,10 @@ fn load(name: &str) -> Fixture {
             .collect(),
         channel_multipliers,
         attention_heads: number("attention_heads"),
+        attention_head_channels: config
+            .get("attention_head_channels")
+            .map(|_| number("attention_head_channels")),
+        resblock_updown: config["resblock_updown"] == true,
         norm_groups: number("norm_groups"),
         regions: number("regions"),
     };
@@ -197,6 +201,7 @@ fn losses_and_gradients_equal_pytorchs() {
     for (name, kinds) in [
         ("training_conditional", &["softmax", "uniform"][..]),
         ("training_unconditional", &["softmax"][..]),
+        ("training_residual", &["softmax"][..]),
     ] {
         let fixture = load(name);
         for instructions in InstructionSet::available() {
@@ -218,30 +223,37 @@ fn losses_and_gradients_equal_pytorchs() {
 /// One image after another, in a network built for more, gives the gradients of the whole batch.
 #[test]
 fn gradients_add_up_over_micro_batches() {
-    let fixture = load("training_conditional");
-    let mut network = fixture.network(2, 1, InstructionSet::detect());
-    let mut squares = 0.0;
-    for image in 0..fixture.images() {
-        squares += fixture.pass(&mut network, "softmax", image..image + 1);
+    for name in ["training_conditional", "training_residual"] {
+        let fixture = load(name);
+        let mut network = fixture.network(2, 1, InstructionSet::detect());
+        let mut squares = 0.0;
+        for image in 0..fixture.images() {
+            squares += fixture.pass(&mut network, "softmax", image..image + 1);
+        }
+        fixture.compare(&network, "softmax", squares, "micro-batches");
     }
-    fixture.compare(&network, "softmax", squares, "micro-batches");
 }
 
 #[test]
 fn results_do_not_depend_on_threads_or_on_what_ran_before() {
-    let fixture = load("training_conditional");
-    let gradients = |threads: usize, before: &[&str]| {
-        let mut network = fixture.network(fixture.images(), threads, InstructionSet::detect());
-        for kind in before {
-            fixture.pass(&mut network, kind, 0..2);
+    for name in ["training_conditional", "training_residual"] {
+        let fixture = load(name);
+        let gradients = |threads: usize, before: &[&str]| {
+            let mut network = fixture.network(fixture.images(), threads, InstructionSet::detect());
+            for kind in before {
+                fixture.pass(&mut network, kind, 0..2);
+            }
+            network.zero_gradients();
+            let loss = fixture.pass(&mut network, "softmax", 0..fixture.images());
+            (loss, network.gradients().to_vec())
+        };
+        let one = gradients(1, &[]);
+        for (threads, before) in [(2, &[][..]), (3, &["uniform"]), (1, &["softmax", "uniform"])] {
+            assert!(
+                one == gradients(threads, before),
+                "{name}: {threads} threads after {before:?}"
+            );
         }
-        network.zero_gradients();
-        let loss = fixture.pass(&mut network, "softmax", 0..fixture.images());
-        (loss, network.gradients().to_vec())
-    };
-    let one = gradients(1, &[]);
-    for (threads, before) in [(2, &[][..]), (3, &["uniform"]), (1, &["softmax", "uniform"])] {
-        assert!(one == gradients(threads, before), "{threads} threads after {before:?}");
     }
 }
 
@@ -310,6 +322,7 @@ fn a_part_that_does_not_learn_has_no_gradient() {
         ("training_conditional", "softmax"),
         ("training_conditional", "uniform"),
         ("training_unconditional", "softmax"),
+        ("training_residual", "softmax"),
     ] {
         let fixture = load(name);
         let mut network = fixture.network(fixture.images(), 1, InstructionSet::detect());

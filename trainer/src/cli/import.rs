@@ -10,22 +10,31 @@ use factorseg_import::unet::{Heads, Hints, Layout, import};
 use factorseg_model::checkpoint::{CheckpointInfo, WeightType, save_tensors};
 use factorseg_model::{ModelConfig, NoiseSchedule, ScheduleConfig, WeightKind};
 
-/// Noise steps that a factorized network counts.
+/// Noise steps that a network counts, unless it was trained on more and was told all of them.
 const TIMESTEPS: usize = 1000;
+/// Steps of improved-diffusion's cosine schedules.
+const COSINE_STEPS: usize = 4000;
 
 /// Start from a public diffusion U-Net: turn its weights into a checkpoint.
 ///
-/// FILE is a state dictionary of improved-diffusion, or of guided-diffusion trained without resblock_updown: a .pt file
-/// (nothing in it is run) or safetensors. With one region the checkpoint computes what the U-Net computes. The mask
-/// generator starts from the decoder's weights with a head of zeros, which a recipe releases. Variances that the network
-/// learned to predict are left out.
+/// FILE is a state dictionary of improved-diffusion or guided-diffusion: a .pt file (nothing in it is run) or safetensors.
+/// With one region the checkpoint computes what the U-Net computes. The mask generator starts from the decoder's weights
+/// with a head of zeros, which a recipe releases. Variances that the network learned to predict are left out.
 ///
-/// Names and shapes do not say how many heads an attention has, nor the schedule: give what the network was trained with.
+/// Names and shapes do not say how many heads an attention has, in which order its channels are, nor the image size and the
+/// schedule: give what the network was trained with.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   factorseg import imagenet64_uncond_100M_1500K.pt --out imagenet64.safetensors --noise-schedule cosine
-  factorseg train photos --run runs/photos --init-from imagenet64.safetensors")]
+  factorseg train photos --run runs/photos --init-from imagenet64.safetensors
+
+What guided-diffusion's published networks were trained with:
+  64x64_diffusion.pt                    --head-channels 64 --new-attention-order --noise-schedule cosine \\
+                                        --diffusion-steps 1000
+  128x128_diffusion.pt                  --image-size 128 --heads 4
+  256x256_diffusion.pt, -_uncond.pt,
+  lsun_*.pt                             --image-size 256 --head-channels 64")]
 pub struct Import {
     /// State dictionary: .pt or .safetensors
     file: PathBuf,
@@ -35,10 +44,10 @@ pub struct Import {
     /// Side of the images that it was trained on, in pixels
     #[arg(long, default_value_t = 64, value_name = "PIXELS")]
     image_size: usize,
-    /// Attention heads (num_heads)
-    #[arg(long, default_value_t = 4, value_name = "N")]
-    heads: usize,
-    /// Channels of a head (num_head_channels), instead of their number
+    /// Attention heads (num_heads); 4 where it is left out, which networks with resblock_updown do not allow
+    #[arg(long, value_name = "N")]
+    heads: Option<usize>,
+    /// Channels of each head (num_head_channels), instead of a number of heads
     #[arg(long, value_name = "N", conflicts_with = "heads")]
     head_channels: Option<usize>,
     /// Trained with use_new_attention_order
@@ -50,9 +59,12 @@ pub struct Import {
     /// Noise schedule that it was trained on
     #[arg(long, value_enum, default_value_t = Schedule::Linear)]
     noise_schedule: Schedule,
-    /// Steps of a cosine schedule (diffusion_steps; with rescale_timesteps)
-    #[arg(long, default_value_t = 4000, value_name = "N")]
-    diffusion_steps: usize,
+    /// Steps of a cosine schedule (diffusion_steps); 4000 where it is left out
+    #[arg(long, value_name = "N")]
+    diffusion_steps: Option<usize>,
+    /// Whether the network was told its step as one of 1000 (rescale_timesteps); no difference for 1000 steps
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    rescale_timesteps: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -69,19 +81,12 @@ impl Import {
         if self.regions == 0 {
             bail!("--regions is 0; give at least 1");
         }
-        let schedule = match self.noise_schedule {
-            Schedule::Linear => ScheduleConfig::default(),
-            Schedule::Cosine if self.diffusion_steps == 0 || self.diffusion_steps % TIMESTEPS != 0 => bail!(
-                "--diffusion-steps is {}; a network can be imported whose steps are a multiple of {TIMESTEPS}",
-                self.diffusion_steps
-            ),
-            Schedule::Cosine => ScheduleConfig {
-                cosine_steps: Some(self.diffusion_steps),
-                ..ScheduleConfig::default()
-            },
-        };
+        let schedule = self.schedule()?;
         let hints = Hints {
-            heads: self.head_channels.map_or(Heads::Count(self.heads), Heads::Channels),
+            heads: match (self.head_channels, self.heads) {
+                (Some(size), _) => Some(Heads::Channels(size)),
+                (None, heads) => heads.map(Heads::Count),
+            },
             new_attention_order: self.new_attention_order,
             regions: self.regions,
         };
@@ -96,27 +101,54 @@ impl Import {
         let parameters: usize = tensors.iter().map(|(_, _, values)| values.len()).sum();
         save_tensors(&self.out, tensors, &config, &info, WeightType::F32)?;
         println!(
-            "{}: {:.2} M parameters, {} x {:?} channels, {} blocks per level, {} classes, {} regions",
+            "{}: {:.2} M parameters, {} x {:?} channels, {} blocks per level{}, heads of {} channels, {} classes, \
+             {} regions",
             self.out.display(),
             parameters as f64 / 1e6,
             config.base_channels,
             config.channel_multipliers,
             config.residual_blocks,
+            if config.resblock_updown { " and one between" } else { "" },
+            heads(&config),
             config.classes,
             config.regions
         );
         if layout.learned_sigma && self.noise_schedule == Schedule::Linear {
             eprintln!(
-                "note: it predicts variances; improved-diffusion's public 64x64 networks, which do, need --noise-schedule cosine"
+                "note: it predicts variances; of the public networks that do, those for 64x64 need --noise-schedule cosine"
             );
         }
         if self.noise_schedule == Schedule::Cosine {
             eprintln!(
-                "note: t = {} has the noise of the paper's t = 30 (linear schedule): use it as timestep",
-                same_noise(30, &config.schedule)
+                "note: t = {} of {} has the noise of the paper's t = 30 (linear schedule): use it as timestep",
+                same_noise(30, &config.schedule),
+                config.schedule.timesteps
             );
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn schedule(&self) -> Result<ScheduleConfig> {
+        let plain = ScheduleConfig::default();
+        match (self.noise_schedule, self.diffusion_steps) {
+            (Schedule::Linear, None | Some(TIMESTEPS)) => Ok(plain),
+            (Schedule::Linear, Some(steps)) => {
+                bail!("--diffusion-steps is {steps}; a linear schedule can be imported that has {TIMESTEPS}")
+            }
+            (Schedule::Cosine, steps) => {
+                let steps = steps.unwrap_or(COSINE_STEPS);
+                if steps == 0 || self.rescale_timesteps && steps % TIMESTEPS != 0 {
+                    bail!(
+                        "--diffusion-steps is {steps}; a network can be imported whose steps are a multiple of {TIMESTEPS}"
+                    );
+                }
+                Ok(ScheduleConfig {
+                    timesteps: if self.rescale_timesteps { TIMESTEPS } else { steps },
+                    cosine_steps: Some(steps),
+                    ..plain
+                })
+            }
+        }
     }
 
     fn config(&self, layout: &Layout, schedule: ScheduleConfig) -> Result<ModelConfig> {
@@ -135,10 +167,24 @@ impl Import {
             regions: self.regions,
             classes: layout.classes,
             schedule,
+            attention_head_channels: layout.head_channels,
+            resblock_updown: layout.resblock_updown,
         };
         config.validate()?;
         Ok(config)
     }
+}
+
+/// What the heads on the levels of a network's attention are wide, such as "64" or "32, 48, 64".
+fn heads(config: &ModelConfig) -> String {
+    let levels =
+        (0..config.levels()).filter(|level| config.level_has_attention(*level) || level + 1 == config.levels());
+    let mut widths: Vec<String> = levels
+        .map(|level| config.level_channels(level))
+        .map(|channels| (channels / config.heads(channels)).to_string())
+        .collect();
+    widths.dedup();
+    widths.join(", ")
 }
 
 /// The timestep of a schedule whose signal-to-noise ratio is nearest to that of the linear schedule at `timestep`.

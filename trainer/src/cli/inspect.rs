@@ -75,8 +75,12 @@ impl Inspect {
             }
         );
         println!(
-            "  channels    {} x {:?}, {} blocks per level, attention at {:?} px",
-            config.base_channels, config.channel_multipliers, config.residual_blocks, config.attention_resolutions
+            "  channels    {} x {:?}, {} blocks per level{}, attention at {:?} px",
+            config.base_channels,
+            config.channel_multipliers,
+            config.residual_blocks,
+            if config.resblock_updown { " and one between" } else { "" },
+            config.attention_resolutions
         );
         println!(
             "  parameters  {:.2} M, {:.2} M of them for segmentation",

@@ -59,6 +59,8 @@ pub fn preset(name: &str, regions: usize) -> Result<(Architecture, usize), Box<d
             residual_blocks,
             attention_levels: (0..levels).map(|level| attention.contains(&level)).collect(),
             attention_heads,
+            attention_head_channels: None,
+            resblock_updown: false,
             norm_groups,
             regions,
         }

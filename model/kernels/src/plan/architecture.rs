@@ -13,8 +13,12 @@ pub struct Architecture {
     pub residual_blocks: usize,
     /// Whether each level has self-attention. The middle always has.
     pub attention_levels: Vec<bool>,
-    /// Heads of every attention.
+    /// Heads of every attention, where they are counted.
     pub attention_heads: usize,
+    /// Channels of every head, in place of a number of heads.
+    pub attention_head_channels: Option<usize>,
+    /// Whether residual blocks change the resolution, in place of convolutions alone.
+    pub resblock_updown: bool,
     /// Groups of every group normalisation.
     pub norm_groups: usize,
     /// Regions K.
@@ -30,6 +34,12 @@ impl Architecture {
     /// Channels of a level, finest first.
     pub(crate) fn channels(&self, level: usize) -> usize {
         self.base_channels * self.channel_multipliers[level]
+    }
+
+    /// Heads of an attention of so many channels.
+    pub(crate) fn heads(&self, channels: usize) -> usize {
+        self.attention_head_channels
+            .map_or(self.attention_heads, |size| channels / size)
     }
 
     pub(crate) fn levels(&self) -> usize {
@@ -55,8 +65,8 @@ impl Architecture {
                 self.levels()
             ));
         }
-        if self.attention_heads == 0 || self.norm_groups == 0 {
-            return fail("attention_heads and norm_groups must be at least 1".to_owned());
+        if self.attention_heads == 0 || self.attention_head_channels == Some(0) || self.norm_groups == 0 {
+            return fail("attention_heads, attention_head_channels and norm_groups must be at least 1".to_owned());
         }
         for level in 0..self.levels() {
             let channels = self.channels(level);
@@ -67,11 +77,19 @@ impl Architecture {
                 ));
             }
             let attends = self.attention_levels[level] || level + 1 == self.levels();
-            if attends && !channels.is_multiple_of(self.attention_heads) {
-                return fail(format!(
-                    "{channels} channels do not divide into {} attention_heads",
-                    self.attention_heads
-                ));
+            match self.attention_head_channels {
+                Some(size) if attends && !channels.is_multiple_of(size) => {
+                    return fail(format!(
+                        "{channels} channels do not divide into heads of {size} attention_head_channels"
+                    ));
+                }
+                None if attends && !channels.is_multiple_of(self.attention_heads) => {
+                    return fail(format!(
+                        "{channels} channels do not divide into {} attention_heads",
+                        self.attention_heads
+                    ));
+                }
+                _ => {}
             }
         }
         Ok(())

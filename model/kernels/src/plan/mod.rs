@@ -9,6 +9,7 @@ pub use architecture::Architecture;
 use crate::convolution::{Input, Needs, Output, Planar, Residual, Workspaces, convolve};
 use crate::memory::Buffer;
 use crate::normalisation::{ChannelSums, GroupNorm};
+use crate::resample::resample;
 use crate::simd::{Arithmetic, InstructionSet};
 use crate::softmax::{probabilities, probabilities_scratch};
 use crate::source::{Affine, Part, Source};
@@ -306,6 +307,11 @@ impl Layout {
                         ..Needs::default()
                     });
                 }
+                Step::Resample { input, norm, .. } => {
+                    if norm.is_some() {
+                        channels = channels.max(program.tensors[*input].width);
+                    }
+                }
                 Step::Softmax { logits } => scratch = probabilities_scratch(program.tensors[*logits].width),
             }
             tilings.push(tiling);
@@ -443,6 +449,39 @@ impl Layout {
                     read,
                     &mut out,
                 );
+                self.slots[self.slot_of[*output]] = out;
+            }
+            Step::Resample {
+                resampling,
+                input,
+                norm,
+                output,
+                ..
+            } => {
+                let mut out = std::mem::take(&mut self.slots[self.slot_of[*output]]);
+                let (height, width) = size(*input);
+                let affine = norm.map(|(norm, activate)| {
+                    let sums = [Some(&self.sums[*input]), None];
+                    norms[norm].affine(sums, batch, height * width, &mut self.scale, &mut self.shift);
+                    Affine {
+                        scale: &self.scale,
+                        shift: &self.shift,
+                        activate,
+                    }
+                });
+                let source = Source {
+                    first: Part {
+                        data: &self.slots[self.slot_of[*input]],
+                        channels: program.tensors[*input].width,
+                    },
+                    second: None,
+                    height,
+                    width,
+                    upsample: false,
+                    affine,
+                };
+                let workspaces = &mut self.workspaces.threads;
+                resample(program.set, workspaces, *resampling, batch, source, &mut out);
                 self.slots[self.slot_of[*output]] = out;
             }
             Step::Softmax { logits } => {

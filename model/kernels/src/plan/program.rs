@@ -6,6 +6,7 @@ use crate::KernelError;
 use crate::attention::Attention;
 use crate::convolution::{Convolution, Kernel, Method};
 use crate::normalisation::GroupNorm;
+use crate::resample::Resampling;
 use crate::simd::{Arithmetic, InstructionSet, padded};
 
 /// Index of an activation.
@@ -61,6 +62,14 @@ pub(crate) enum Step {
         input: TensorId,
         output: TensorId,
     },
+    Resample {
+        name: String,
+        resampling: Resampling,
+        input: TensorId,
+        /// As for a convolution.
+        norm: Option<(usize, bool)>,
+        output: TensorId,
+    },
     /// Region probabilities of the logits, the last step.
     Softmax { logits: TensorId },
 }
@@ -68,7 +77,7 @@ pub(crate) enum Step {
 impl Step {
     pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Convolution { name, .. } | Self::Attention { name, .. } => name,
+            Self::Convolution { name, .. } | Self::Attention { name, .. } | Self::Resample { name, .. } => name,
             Self::Softmax { .. } => "softmax",
         }
     }
@@ -89,7 +98,7 @@ impl Step {
                 }
                 tensors
             }
-            Self::Attention { input, output, .. } => vec![*input, *output],
+            Self::Attention { input, output, .. } | Self::Resample { input, output, .. } => vec![*input, *output],
             Self::Softmax { logits } => vec![*logits],
         }
     }
@@ -226,13 +235,13 @@ impl Builder<'_, '_, '_> {
                 skips.push(h);
             }
             if level + 1 < levels {
-                h = self.downsample(&format!("encoder.levels.{level}.downsample.conv"), h)?;
+                h = self.downsample(&format!("encoder.levels.{level}.downsample"), h)?;
                 skips.push(h);
             }
         }
-        h = self.residual("middle.residual_1", h.into(), architecture.channels(levels - 1))?;
+        h = self.residual("middle.residual_1", h.into(), architecture.channels(levels - 1), None)?;
         h = self.attention("middle.attention", h)?;
-        h = self.residual("middle.residual_2", h.into(), architecture.channels(levels - 1))?;
+        h = self.residual("middle.residual_2", h.into(), architecture.channels(levels - 1), None)?;
         for index in 0..levels {
             let level = levels - 1 - index;
             for block in 0..=architecture.residual_blocks {
@@ -244,7 +253,7 @@ impl Builder<'_, '_, '_> {
                 h = self.block(&name, joined, level)?;
             }
             if level > 0 {
-                h = self.upsample(&format!("mask_generator.levels.{index}.upsample.conv"), h)?;
+                h = self.upsample(&format!("mask_generator.levels.{index}.upsample"), h)?;
             }
         }
         let norm = self.norm("mask_generator.norm_out", h.into())?;
@@ -259,7 +268,8 @@ impl Builder<'_, '_, '_> {
     }
 
     fn block(&mut self, name: &str, input: Joined, level: usize) -> Result<TensorId, KernelError> {
-        let h = self.residual(&format!("{name}.residual"), input, self.architecture.channels(level))?;
+        let channels = self.architecture.channels(level);
+        let h = self.residual(&format!("{name}.residual"), input, channels, None)?;
         if self.architecture.attention_levels[level] {
             self.attention(&format!("{name}.attention"), h)
         } else {
@@ -430,10 +440,27 @@ impl Builder<'_, '_, '_> {
         Ok(())
     }
 
-    fn residual(&mut self, name: &str, input: Joined, outputs: usize) -> Result<TensorId, KernelError> {
-        let level = self.level_of(input.first);
-        let norm_1 = self.norm(&format!("{name}.norm_1"), input)?;
-        let h = self.three_by_three(&format!("{name}.conv_1"), input, Some((norm_1, true)), outputs)?;
+    /// A residual block. One that changes the resolution has a single input and keeps its channels.
+    fn residual(
+        &mut self,
+        name: &str,
+        input: Joined,
+        outputs: usize,
+        resampling: Option<Resampling>,
+    ) -> Result<TensorId, KernelError> {
+        let norm_1 = (self.norm(&format!("{name}.norm_1"), input)?, true);
+        let conv_1 = format!("{name}.conv_1");
+        let (h, input) = if let Some(resampling) = resampling {
+            let activated = self.resample(name, resampling, input.first, Some(norm_1));
+            let skip = self.resample(name, resampling, input.first, None);
+            (
+                self.three_by_three(&conv_1, activated.into(), None, outputs)?,
+                skip.into(),
+            )
+        } else {
+            (self.three_by_three(&conv_1, input, Some(norm_1), outputs)?, input)
+        };
+        let level = self.level_of(h);
         let (gamma, beta) = conditioned_affine(self.weights, name, self.embedding, outputs)?;
         let norm_2 = self.add_norm(h.into(), gamma, beta);
         self.program.conditioned.push(Conditioned {
@@ -476,17 +503,41 @@ impl Builder<'_, '_, '_> {
         Ok(output)
     }
 
+    fn resample(
+        &mut self,
+        block: &str,
+        resampling: Resampling,
+        input: TensorId,
+        norm: Option<(usize, bool)>,
+    ) -> TensorId {
+        let Tensor { level, channels, .. } = self.program.tensors[input];
+        let output = self.tensor(resampling.level(level), channels);
+        self.program.steps.push(Step::Resample {
+            name: format!("{block}.resample"),
+            resampling,
+            input,
+            norm,
+            output,
+        });
+        output
+    }
+
     fn downsample(&mut self, name: &str, input: TensorId) -> Result<TensorId, KernelError> {
         let Tensor { level, channels, .. } = self.program.tensors[input];
+        if self.architecture.resblock_updown {
+            let name = format!("{name}.residual");
+            return self.residual(&name, input.into(), channels, Some(Resampling::Halve));
+        }
+        let name = format!("{name}.conv");
         let method = Method::Patches {
             kernel: 3,
             stride: 2,
             padding: 1,
         };
-        let convolution = self.pack(name, method, input.into(), 3, channels)?;
+        let convolution = self.pack(&name, method, input.into(), 3, channels)?;
         let output = self.tensor(level + 1, channels);
         self.program.steps.push(Step::Convolution {
-            name: name.to_owned(),
+            name,
             convolution,
             reads: Reads::Activations {
                 first: input,
@@ -502,8 +553,13 @@ impl Builder<'_, '_, '_> {
 
     fn upsample(&mut self, name: &str, input: TensorId) -> Result<TensorId, KernelError> {
         let Tensor { level, channels, .. } = self.program.tensors[input];
+        if self.architecture.resblock_updown {
+            let name = format!("{name}.residual");
+            return self.residual(&name, input.into(), channels, Some(Resampling::Double));
+        }
+        let name = format!("{name}.conv");
         let output = self.tensor(level - 1, channels);
-        self.three_by_three_into(name, input.into(), None, channels, output, Adds::Nothing)?;
+        self.three_by_three_into(&name, input.into(), None, channels, output, Adds::Nothing)?;
         Ok(output)
     }
 
@@ -511,7 +567,7 @@ impl Builder<'_, '_, '_> {
         let Tensor {
             level, channels, width, ..
         } = self.program.tensors[input];
-        let heads = self.architecture.attention_heads;
+        let heads = self.architecture.heads(channels);
         let attention = Attention {
             heads,
             depth: channels / heads,

@@ -5,11 +5,13 @@ use super::embedding::{Embedding, Linear};
 use super::layout::{Layout, NONE};
 use super::normalisation::Norm;
 use super::parameters::ParameterList;
+use super::resample::ResampleStep;
 use super::state::{Modulation, Tensor, TensorId};
 use super::step::{Adds, Backward, ConvolutionStep, Reads, Step};
 use super::weight_gradient::{self, SpaceNeeds};
 use crate::convolution::{Convolution, Method, Needs};
 use crate::matrix::PackedMatrix;
+use crate::resample::Resampling;
 use crate::simd::{Arithmetic, InstructionSet, padded};
 use crate::tiling::Tiling;
 use crate::{Architecture, KernelError};
@@ -155,14 +157,14 @@ impl<'a> Builder<'a> {
                 skips.push(h);
             }
             if level + 1 < levels {
-                h = self.downsample(&format!("encoder.levels.{level}.downsample.conv"), h);
+                h = self.downsample(&format!("encoder.levels.{level}.downsample"), h)?;
                 skips.push(h);
             }
         }
         let channels = architecture.channels(levels - 1);
-        h = self.residual("middle.residual_1", h.into(), channels)?;
+        h = self.residual("middle.residual_1", h.into(), channels, None)?;
         h = self.attention("middle.attention", h)?;
-        h = self.residual("middle.residual_2", h.into(), channels)?;
+        h = self.residual("middle.residual_2", h.into(), channels, None)?;
         let middle = h;
         let encoder = std::mem::take(&mut self.steps);
 
@@ -224,7 +226,7 @@ impl<'a> Builder<'a> {
                 h = self.block(&format!("{name}.levels.{index}.blocks.{block}"), joined, level)?;
             }
             if level > 0 {
-                h = self.upsample(&format!("{name}.levels.{index}.upsample.conv"), h);
+                h = self.upsample(&format!("{name}.levels.{index}.upsample"), h)?;
             }
         }
         let norm = self.norm(&format!("{name}.norm_out"), h.into(), true, None)?;
@@ -236,7 +238,8 @@ impl<'a> Builder<'a> {
     }
 
     fn block(&mut self, name: &str, input: Joined, level: usize) -> Result<TensorId, KernelError> {
-        let h = self.residual(&format!("{name}.residual"), input, self.architecture.channels(level))?;
+        let channels = self.architecture.channels(level);
+        let h = self.residual(&format!("{name}.residual"), input, channels, None)?;
         if self.architecture.attention_levels[level] {
             self.attention(&format!("{name}.attention"), h)
         } else {
@@ -244,9 +247,17 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn residual(&mut self, name: &str, input: Joined, outputs: usize) -> Result<TensorId, KernelError> {
+    /// A residual block. One that changes the resolution has a single input and keeps its channels.
+    fn residual(
+        &mut self,
+        name: &str,
+        input: Joined,
+        outputs: usize,
+        resampling: Option<Resampling>,
+    ) -> Result<TensorId, KernelError> {
         let inputs = self.channels(input);
         let level = self.tensors[input.first].level;
+        let level = resampling.map_or(level, |resampling| resampling.level(level));
         // In the order in which a checkpoint's network lists them.
         let norm_1 = self.norm(&format!("{name}.norm_1"), input, true, None)?;
         let conv_1 = self.weights(&format!("{name}.conv_1"), &[outputs, inputs, 3, 3], outputs);
@@ -262,7 +273,15 @@ impl<'a> Builder<'a> {
         let norm_2 = self.norm(&format!("{name}.norm_2"), h.into(), true, Some(modulation))?;
         let conv_2 = self.weights(&format!("{name}.conv_2"), &[outputs, outputs, 3, 3], outputs);
         let output = self.tensor(level, outputs);
-        self.three_by_three(conv_1, input, false, Some(norm_1), Adds::Nothing, h);
+        let input = if let Some(resampling) = resampling {
+            let activated = self.resample(resampling, input.first, Some(norm_1));
+            let skip = self.resample(resampling, input.first, None);
+            self.three_by_three(conv_1, activated.into(), false, None, Adds::Nothing, h);
+            skip.into()
+        } else {
+            self.three_by_three(conv_1, input, false, Some(norm_1), Adds::Nothing, h);
+            input
+        };
         let adds = if inputs == outputs && input.second.is_none() {
             Adds::Tensor(input.first)
         } else {
@@ -292,7 +311,7 @@ impl<'a> Builder<'a> {
 
     fn attention(&mut self, name: &str, input: TensorId) -> Result<TensorId, KernelError> {
         let Tensor { level, channels, .. } = self.tensors[input];
-        let heads = self.architecture.attention_heads;
+        let heads = self.architecture.heads(channels);
         let (height, width) = self.size(level);
         let attention = Attention {
             heads,
@@ -371,9 +390,34 @@ impl<'a> Builder<'a> {
         });
     }
 
-    fn downsample(&mut self, name: &str, input: TensorId) -> TensorId {
+    fn resample(&mut self, resampling: Resampling, input: TensorId, norm: Option<usize>) -> TensorId {
+        let Tensor {
+            level, channels, width, ..
+        } = self.tensors[input];
+        let output = self.tensor(resampling.level(level), channels);
+        let (lines, columns) = self.size(level);
+        let item = lines * columns * width;
+        let chunk = (CACHED / item).max(self.threads).min(self.items);
+        if norm.is_some() {
+            self.scratch = self.scratch.max(chunk * item);
+        }
+        self.steps.push(Step::Resample(ResampleStep {
+            resampling,
+            input,
+            norm,
+            output,
+            chunk,
+        }));
+        output
+    }
+
+    fn downsample(&mut self, name: &str, input: TensorId) -> Result<TensorId, KernelError> {
         let Tensor { level, channels, .. } = self.tensors[input];
-        let offsets = self.weights(name, &[channels, channels, 3, 3], channels);
+        if self.architecture.resblock_updown {
+            let name = format!("{name}.residual");
+            return self.residual(&name, input.into(), channels, Some(Resampling::Halve));
+        }
+        let offsets = self.weights(&format!("{name}.conv"), &[channels, channels, 3, 3], channels);
         let output = self.tensor(level + 1, channels);
         let layout = self.three_by_three_layout(offsets, input.into(), output);
         self.convolution(Wanted {
@@ -388,15 +432,19 @@ impl<'a> Builder<'a> {
             adds: Adds::Nothing,
             output,
         });
-        output
+        Ok(output)
     }
 
-    fn upsample(&mut self, name: &str, input: TensorId) -> TensorId {
+    fn upsample(&mut self, name: &str, input: TensorId) -> Result<TensorId, KernelError> {
         let Tensor { level, channels, .. } = self.tensors[input];
-        let offsets = self.weights(name, &[channels, channels, 3, 3], channels);
+        if self.architecture.resblock_updown {
+            let name = format!("{name}.residual");
+            return self.residual(&name, input.into(), channels, Some(Resampling::Double));
+        }
+        let offsets = self.weights(&format!("{name}.conv"), &[channels, channels, 3, 3], channels);
         let output = self.tensor(level - 1, channels);
         self.three_by_three(offsets, input.into(), true, None, Adds::Nothing, output);
-        output
+        Ok(output)
     }
 
     fn three_by_three_layout(&self, (weight, bias): Offsets, input: Joined, output: TensorId) -> Layout {
@@ -462,12 +510,16 @@ impl<'a> Builder<'a> {
             .max(items * outputs);
         let backward = match reads {
             Reads::Image => Backward::Nothing,
-            Reads::Activations { first, second, .. } => match method {
+            Reads::Activations {
+                first,
+                second,
+                upsample,
+            } => match method {
                 Method::Patches { stride: 2, .. } => {
                     self.scratch = self.scratch.max(items * height * width * 9 * inputs);
                     Backward::Strided(PackedMatrix::zeroed(self.set, 1, outputs, 9 * inputs))
                 }
-                Method::Patches { .. } if norm.is_none() => {
+                _ if norm.is_none() && !upsample => {
                     let parts = [Some(first), second]
                         .into_iter()
                         .flatten()

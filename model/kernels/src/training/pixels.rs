@@ -173,6 +173,43 @@ unsafe fn sum_enlarged_body<V: Vector>(
     }
 }
 
+dispatch!(
+    /// The gradient of averages over 2 x 2 pixels of one item: each of [2 height, 2 width, channels] (+)= a quarter of its
+    /// pixel of [height, width, channels].
+    ///
+    /// # Safety
+    /// As for `mask_feature`.
+    pub(crate) unsafe fn spread_halved = spread_halved_body(
+        from: *const f32, to: *mut f32, add: bool, height: usize, width: usize, channels: usize)
+);
+
+#[inline(always)]
+unsafe fn spread_halved_body<V: Vector>(
+    from: *const f32,
+    to: *mut f32,
+    add: bool,
+    height: usize,
+    width: usize,
+    channels: usize,
+) {
+    let line = 2 * width * channels;
+    for pixel in 0..height * width {
+        let (y, x) = (pixel / width, pixel % width);
+        for channel in (0..channels).step_by(V::LANES) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let value = V::load(from.add(pixel * channels + channel)).mul(V::splat(0.25));
+                let to = to.add(2 * y * line + 2 * x * channels + channel);
+                for place in [0, channels, line, line + channels] {
+                    let place = to.add(place);
+                    let value = if add { value.add(V::load(place)) } else { value };
+                    value.store(place);
+                }
+            }
+        }
+    }
+}
+
 /// One item of the gradient of a 3x3 convolution with stride 2 and padding 1.
 #[derive(Clone, Copy)]
 pub(crate) struct Patches {
@@ -333,6 +370,25 @@ mod tests {
                     .sum::<f64>()
             });
             close(&d_mask, &expected.collect::<Vec<_>>(), set);
+        }
+    }
+
+    #[test]
+    fn averages_are_spread_over_their_pixels() {
+        let mut random = Random::new(79);
+        for set in InstructionSet::available() {
+            for add in [false, true] {
+                let (height, width, channels) = (random.below(5) + 1, random.below(5) + 1, 16);
+                let from = random.values(height * width * channels);
+                let mut to = vec![if add { 1.0 } else { f32::NAN }; 4 * from.len()];
+                // SAFETY: the slices have the sizes described.
+                unsafe { spread_halved(set, from.as_ptr(), to.as_mut_ptr(), add, height, width, channels) };
+                let expected = (0..to.len()).map(|i| {
+                    let (channel, x, y) = (i % channels, i / channels % (2 * width), i / channels / (2 * width));
+                    f64::from(u8::from(add)) + f64::from(from[(y / 2 * width + x / 2) * channels + channel]) / 4.0
+                });
+                close(&to, &expected.collect::<Vec<_>>(), set);
+            }
         }
     }
 

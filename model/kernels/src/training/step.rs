@@ -2,15 +2,16 @@
 
 use super::attention::Attention;
 use super::layout::{Direction, Layout};
-use super::normalisation::Gradients;
+use super::normalised::{affine, input_gradients, parameter_gradients, prepare};
 use super::pixels::{Patches, gather_patches, sum_enlarged, sum_pixels};
+use super::resample::ResampleStep;
 use super::state::{State, TensorId};
 use super::weight_gradient::weight_gradient;
 use crate::convolution::{Convolution, Input, Loading, Output, Planar, Residual, convolve};
 use crate::matrix::{PackedMatrix, Rows, multiply};
 use crate::memory::Shared;
 use crate::simd::InstructionSet;
-use crate::source::{Affine, Part, Source};
+use crate::source::{Part, Source};
 use crate::threads::for_each;
 use crate::tiling::Tiling;
 
@@ -22,6 +23,7 @@ pub(crate) enum Step {
         input: TensorId,
         output: TensorId,
     },
+    Resample(ResampleStep),
 }
 
 /// What a convolution reads.
@@ -105,6 +107,7 @@ impl Step {
                 attention.forward(state.set, &mut state.workspaces, items, &state.values[*input], &mut out);
                 state.values[*output] = out;
             }
+            Self::Resample(step) => step.forward(state, items),
         }
     }
 
@@ -137,38 +140,21 @@ impl Step {
                     state.written[*input] = true;
                 }
             }
+            Self::Resample(step) => {
+                if state.written[step.output] {
+                    let slope = std::mem::take(&mut state.slopes[step.output]);
+                    step.backward(state, items, &slope);
+                    state.slopes[step.output] = slope;
+                }
+            }
         }
     }
 }
 
 impl ConvolutionStep {
     fn forward(&self, state: &mut State, items: usize) {
-        if let (
-            Some(norm),
-            Reads::Activations {
-                first,
-                second,
-                upsample: _,
-            },
-        ) = (self.norm, self.reads)
-        {
-            let pixels = state.pixels(first);
-            let norm = &mut state.norms[norm];
-            let modulation: &[f32] = match norm.modulation {
-                Some(index) => {
-                    let modulation = &mut state.modulations[index];
-                    let rows = state.images * modulation.linear.inputs;
-                    modulation.linear.forward(
-                        &state.parameters,
-                        &state.embedding.output[..rows],
-                        &mut modulation.output,
-                    );
-                    &modulation.output
-                }
-                None => &[],
-            };
-            let sums = [Some(&state.sums[first]), second.map(|second| &state.sums[second])];
-            norm.forward(&state.parameters, sums, modulation, state.images, items, pixels);
+        if let (Some(norm), Reads::Activations { first, second, .. }) = (self.norm, self.reads) {
+            prepare(state, norm, (first, second), items);
         }
         let mut out = std::mem::take(&mut state.values[self.output]);
         let mut workspaces = std::mem::take(&mut state.workspaces);
@@ -225,14 +211,7 @@ impl ConvolutionStep {
                     height,
                     width,
                     upsample,
-                    affine: self.norm.map(|norm| {
-                        let norm = &state.norms[norm];
-                        Affine {
-                            scale: &norm.scale,
-                            shift: &norm.shift,
-                            activate: norm.activate,
-                        }
-                    }),
+                    affine: self.norm.map(|norm| affine(state, norm)),
                 })
             }
         }
@@ -283,7 +262,7 @@ impl ConvolutionStep {
                     if upsample {
                         self.shrink(state, some, first, &scratch);
                     } else if let Some(norm) = self.norm {
-                        self.normalisation_gradient(state, some, norm, first, second, &mut scratch);
+                        input_gradients(state, some, norm, (first, second), &mut scratch);
                     }
                 }
                 state.scratch = scratch;
@@ -291,7 +270,7 @@ impl ConvolutionStep {
                     state.written[tensor] = true;
                 }
                 if let Some(norm) = self.norm {
-                    self.parameter_gradients(state, items, norm);
+                    parameter_gradients(state, items, norm);
                 }
             }
             Backward::Strided(matrix) => {
@@ -379,74 +358,6 @@ impl ConvolutionStep {
             items,
             input,
             output,
-        );
-    }
-
-    /// Of some items, whose da is in `da`.
-    fn normalisation_gradient(
-        &self,
-        state: &mut State,
-        items: std::ops::Range<usize>,
-        norm: usize,
-        first: TensorId,
-        second: Option<TensorId>,
-        da: &mut [f32],
-    ) {
-        let pixels = state.pixels(first);
-        let mut dx = [
-            std::mem::take(&mut state.slopes[first]),
-            second.map_or_else(Default::default, |second| std::mem::take(&mut state.slopes[second])),
-        ];
-        let written = [state.written[first], second.is_some_and(|second| state.written[second])];
-        let norm = &mut state.norms[norm];
-        let [dx_first, dx_second] = &mut dx;
-        let data = Gradients {
-            da,
-            x: [
-                &state.values[first],
-                second.map_or(&[][..], |second| &state.values[second]),
-            ],
-            dx: [dx_first, dx_second],
-            written,
-            parameters: &state.parameters,
-            modulation: norm
-                .modulation
-                .map_or(&[][..], |index| &state.modulations[index].output),
-        };
-        norm.backward(state.set, &mut state.workspaces, data, state.images, items, pixels);
-        let [dx_first, dx_second] = dx;
-        state.slopes[first] = dx_first;
-        if let Some(second) = second {
-            state.slopes[second] = dx_second;
-        }
-    }
-
-    /// Of a normalisation and of the layer that scales and shifts it.
-    fn parameter_gradients(&self, state: &mut State, items: usize, norm: usize) {
-        let norm = &state.norms[norm];
-        let parameters = &state.parameters;
-        let mut gradients = state.learning.then_some(&mut state.gradients[..]);
-        let Some(index) = norm.modulation else {
-            norm.parameter_gradients(parameters, gradients, &[], &mut [], state.images, items);
-            return;
-        };
-        let modulation = &mut state.modulations[index];
-        modulation.gradient.fill(0.0);
-        norm.parameter_gradients(
-            parameters,
-            gradients.as_deref_mut(),
-            &modulation.output,
-            &mut modulation.gradient,
-            state.images,
-            items,
-        );
-        let (linear, embedding) = (modulation.linear, &mut state.embedding);
-        linear.backward(
-            parameters,
-            gradients,
-            &embedding.output[..state.images * linear.inputs],
-            &modulation.gradient,
-            state.learned.denoiser.then_some(&mut embedding.gradient[..]),
         );
     }
 

@@ -65,6 +65,36 @@ fn kernels_and_tape_freeze_alike() {
     }
 }
 
+/// The same of a network whose residual blocks change the resolution, with 2 and 4 heads; the tape checks the kernels'
+/// gradients here, PyTorch in their own tests.
+#[test]
+fn kernels_and_tape_learn_alike_with_resblock_updown() {
+    let config = ModelConfig {
+        attention_resolutions: vec![8, 4],
+        attention_head_channels: Some(4),
+        resblock_updown: true,
+        ..config()
+    };
+    let network: Network = config.init(&cpu());
+    let specs = parameter_specs(&network);
+    for (part, change) in [
+        ("encoder", "downsample"),
+        ("mask_generator", "upsample"),
+        ("decoder", "upsample"),
+    ] {
+        let block = format!("{part}.levels.0.{change}.");
+        let names = specs.iter().filter_map(|spec| spec.name.strip_prefix(&block));
+        assert!(names.clone().all(|name| name.starts_with("residual.")) && names.count() == 10);
+    }
+    for mask_head in [MaskHead::Uniform, MaskHead::Trained] {
+        assert_learn_alike(&config, recipe(mask_head));
+    }
+    let mut frozen = recipe(MaskHead::Trained);
+    frozen.phases[0].denoiser_factor = 0.0;
+    assert_learn_alike(&config, frozen);
+    assert_learn_alike(&ModelConfig { regions: 2, ..config }, competing());
+}
+
 fn assert_learn_alike(config: &ModelConfig, mut recipe: Recipe) {
     recipe.gradient_clip = Some(0.05);
     recipe.micro_batch = Some(3);
