@@ -69,12 +69,7 @@ fn kernels_and_tape_freeze_alike() {
 /// gradients here, PyTorch in their own tests.
 #[test]
 fn kernels_and_tape_learn_alike_with_resblock_updown() {
-    let config = ModelConfig {
-        attention_resolutions: vec![8, 4],
-        attention_head_channels: Some(4),
-        resblock_updown: true,
-        ..config()
-    };
+    let config = updown();
     let network: Network = config.init(&cpu());
     let specs = parameter_specs(&network);
     for (part, change) in [
@@ -93,6 +88,15 @@ fn kernels_and_tape_learn_alike_with_resblock_updown() {
     frozen.phases[0].denoiser_factor = 0.0;
     assert_learn_alike(&config, frozen);
     assert_learn_alike(&ModelConfig { regions: 2, ..config }, competing());
+}
+
+fn updown() -> ModelConfig {
+    ModelConfig {
+        attention_resolutions: vec![8, 4],
+        attention_head_channels: Some(4),
+        resblock_updown: true,
+        ..config()
+    }
 }
 
 fn assert_learn_alike(config: &ModelConfig, mut recipe: Recipe) {
@@ -199,13 +203,14 @@ fn bfloat16_learns_as_32_bits_but_for_rounding() {
         message.contains("bf16") && message.contains("--precision f32"),
         "{message}"
     );
-    for mut recipe in [recipe(MaskHead::Uniform), recipe(MaskHead::Trained), competing()] {
+    for (mut recipe, config) in [
+        (recipe(MaskHead::Uniform), config()),
+        (recipe(MaskHead::Trained), config()),
+        (recipe(MaskHead::Trained), updown()),
+        (competing(), ModelConfig { regions: 2, ..config() }),
+    ] {
         recipe.adam.epsilon = 1e-4;
         let competes = recipe.phases[0].competition.is_some();
-        let config = ModelConfig {
-            regions: if competes { 2 } else { 3 },
-            ..config()
-        };
         let network = scrambled(&config, false);
         let [mut exact, mut rounded] = [Precision::F32, Precision::Bf16]
             .map(|precision| Learner::with_tape(&config, &recipe, 1, network.clone(), &cpu(), precision));
