@@ -7,6 +7,8 @@ use burn::{Dispatch, DispatchDevice};
 use burn_cuda::CudaDevice;
 use burn_flex::FlexDevice;
 
+use crate::tuning::remember_tuning;
+
 /// The backend that holds both the CPU and CUDA; its [device](DispatchDevice) tells which.
 pub type Runtime = Dispatch;
 
@@ -96,6 +98,7 @@ fn cuda_device(index: usize) -> Result<DispatchDevice, DeviceError> {
             reason: format!("there are {devices} CUDA devices, counted from 0"),
         });
     }
+    remember_tuning().map_err(|reason| DeviceError::Cuda { index, reason })?;
     Ok(DispatchDevice::Cuda(CudaDevice::new(index)))
 }
 

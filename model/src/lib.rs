@@ -18,6 +18,7 @@ pub mod checkpoint;
 pub mod color_model;
 pub mod config;
 pub mod device;
+mod draws;
 pub mod embedding;
 pub mod encoder;
 pub mod factorized;
@@ -31,6 +32,7 @@ pub mod sampler;
 pub mod schedule;
 pub mod segmenter;
 pub mod temporal;
+mod tuning;
 pub mod upstack;
 
 pub use checkpoint::{CheckpointError, CheckpointInfo, CheckpointSource, WeightKind};

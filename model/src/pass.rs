@@ -1,7 +1,7 @@
 //! The segmentation pass (Eq. 2 to 4) on a device: through our own kernels on the CPU, through burn elsewhere.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use burn::DispatchDevice;
 use burn::tensor::activation::softmax;
@@ -11,10 +11,12 @@ use factorseg_kernels::{Arithmetic, KernelError, PlanOptions, SegmentationPlan, 
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::device::Runtime;
+use crate::draws::Draws;
 use crate::embedding::Conditioning;
 use crate::factorized::MaskNetwork;
 use crate::load::Precision;
 use crate::parameters::{cast_weights, parameter_specs};
+use crate::segmenter::InputImage;
 
 /// A loaded network that turns noised images into masks.
 pub(crate) trait MaskPass: Send {
@@ -22,8 +24,8 @@ pub(crate) trait MaskPass: Send {
     /// for "no class").
     fn condition(&mut self, timestep: usize, class: usize) -> Result<(), String>;
 
-    /// `x_t`, `[batch, 3, height, width]`, to masks, `[batch, K, height, width]`.
-    fn masks(&mut self, x_t: Vec<f32>, shape: [usize; 4]) -> Result<Vec<f32>, String>;
+    /// Masks of images of the size of `draws`, `[images, K, height, width]`: the mean over the draws.
+    fn masks(&mut self, images: &[InputImage], draws: &Arc<Draws>) -> Result<Vec<f32>, String>;
 }
 
 /// Through burn, on any device.
@@ -34,6 +36,8 @@ pub(crate) struct BurnPass {
     dtype: FloatDType,
     /// `[1, 4 C]`: constant while timestep and class are.
     embedding: Tensor<Runtime, 2>,
+    /// The noise that is on the device, `[1, samples, 3, height, width]`, weighted.
+    noise: Option<(Arc<Draws>, Tensor<Runtime, 5>)>,
 }
 
 impl BurnPass {
@@ -56,7 +60,31 @@ impl BurnPass {
             device: device.clone(),
             dtype,
             embedding: Tensor::zeros([1, channels], device),
+            noise: None,
         })
+    }
+
+    /// The weighted noise, uploaded once for as long as it is the same.
+    fn noise(&mut self, draws: &Arc<Draws>) -> Tensor<Runtime, 5> {
+        match &self.noise {
+            Some((of, noise)) if Arc::ptr_eq(of, draws) => noise.clone(),
+            _ => {
+                let (width, height) = draws.size;
+                let data = TensorData::new(draws.noise.clone(), [1, draws.samples, 3, height, width]);
+                let noise = Tensor::from_data(data, &self.device) * draws.noise_weight;
+                self.noise = Some((draws.clone(), noise.clone()));
+                noise
+            }
+        }
+    }
+
+    /// The noised images (Eq. 1), mixed on the device, `[images * samples, 3, height, width]`.
+    fn noised(&mut self, images: &[InputImage], draws: &Arc<Draws>) -> Tensor<Runtime, 4> {
+        let (width, height) = draws.size;
+        let pixels: Vec<f32> = images.iter().flat_map(|image| image.data.iter().copied()).collect();
+        let data = TensorData::new(pixels, [images.len(), 1, 3, height, width]);
+        let images_of = Tensor::<Runtime, 5>::from_data(data, &self.device) * draws.image_weight;
+        (images_of + self.noise(draws)).reshape([images.len() * draws.samples, 3, height, width])
     }
 }
 
@@ -68,13 +96,20 @@ impl MaskPass for BurnPass {
         Ok(())
     }
 
-    fn masks(&mut self, x_t: Vec<f32>, shape: [usize; 4]) -> Result<Vec<f32>, String> {
-        let x_t = Tensor::<Runtime, 4>::from_data(TensorData::new(x_t, shape), &self.device);
-        let embedding = self.embedding.clone().repeat_dim(0, shape[0]);
+    fn masks(&mut self, images: &[InputImage], draws: &Arc<Draws>) -> Result<Vec<f32>, String> {
+        let x_t = self.noised(images, draws);
+        let embedding = self.embedding.clone().repeat_dim(0, images.len() * draws.samples);
         let features = self.network.features(x_t.cast(self.dtype), embedding);
         let logits = self.network.mask_logits(&features);
         let masks = softmax(logits.cast(FloatDType::F32), 1);
-        masks.into_data().into_vec().map_err(|error| format!("{error:?}"))
+        let [_, regions, height, width] = masks.dims();
+        let masks = masks.reshape([images.len(), draws.samples, regions, height, width]);
+        // What comes back is as much as one draw, however many there are.
+        masks
+            .mean_dim(1)
+            .into_data()
+            .into_vec()
+            .map_err(|error| format!("{error:?}"))
     }
 }
 
@@ -159,8 +194,9 @@ impl MaskPass for CpuPass {
             .map_err(|error| error.to_string())
     }
 
-    fn masks(&mut self, x_t: Vec<f32>, shape: [usize; 4]) -> Result<Vec<f32>, String> {
-        let [batch, _, height, width] = shape;
+    fn masks(&mut self, images: &[InputImage], draws: &Arc<Draws>) -> Result<Vec<f32>, String> {
+        let (width, height) = draws.size;
+        let batch = images.len() * draws.samples;
         let planned = self.plan.options();
         if (planned.height, planned.width) != (height, width) || planned.batch < batch {
             let options = PlanOptions {
@@ -172,8 +208,10 @@ impl MaskPass for CpuPass {
             self.plan = self.plan.resized(options).map_err(|error| error.to_string())?;
         }
         let mut masks = vec![0.0; batch * self.regions * height * width];
-        self.plan.run(&x_t, &mut masks).map_err(|error| error.to_string())?;
-        Ok(masks)
+        self.plan
+            .run(&draws.noised(images), &mut masks)
+            .map_err(|error| error.to_string())?;
+        Ok(draws.mean(images.len(), masks))
     }
 }
 
@@ -192,6 +230,7 @@ mod tests {
     use crate::checkpoint::CheckpointSource;
     use crate::device::DeviceSpec;
     use crate::load::LoadOptions;
+    use crate::schedule::NoiseSchedule;
     use crate::segmenter::{Engine, SegmentError, Segmenter, SegmenterOptions};
 
     /// Masks of the shipped checkpoint by the pass that `load` makes.
@@ -201,8 +240,14 @@ mod tests {
         let classes = checkpoint.config().no_class();
         let mut pass = load(&mut checkpoint);
         pass.condition(30, classes).unwrap();
-        let x_t = (0..3 * side * side).map(|i| (i as f32 * 0.013).sin()).collect();
-        pass.masks(x_t, [1, 3, side, side]).unwrap()
+        let image = InputImage {
+            width: side,
+            height: side,
+            data: (0..3 * side * side).map(|i| (i as f32 * 0.013).sin()).collect(),
+        };
+        let schedule = NoiseSchedule::new(&checkpoint.config().schedule);
+        let draws = Draws::new(&SegmenterOptions::default(), &schedule, (side, side));
+        pass.masks(&[image], &Arc::new(draws)).unwrap()
     }
 
     fn assert_rounded(exact: &[f32], rounded: &[f32]) {

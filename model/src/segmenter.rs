@@ -1,6 +1,7 @@
 //! Segmentation of real images (Section 3.4): noise the image, pass it once, read the masks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use burn::DispatchDevice;
 
@@ -8,9 +9,9 @@ use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointSource};
 use crate::color_model::ColorModel;
 use crate::config::ModelConfig;
 use crate::device::{DeviceError, DeviceSpec, device_name};
+use crate::draws::Draws;
 use crate::labels::ClassLabel;
 use crate::load::{LoadOptions, Precision};
-use crate::noise::standard_normal;
 use crate::pass::{BurnPass, CpuPass, CpuPassError, MaskPass};
 use crate::schedule::NoiseSchedule;
 
@@ -179,15 +180,9 @@ pub struct Segmenter {
     schedule: NoiseSchedule,
     options: SegmenterOptions,
     info: EngineInfo,
-    /// The noise of all samples for images of the size seen last, `[samples, 3, height, width]`.
-    noise: Noise,
+    /// The noise for images of the size seen last.
+    draws: Option<Arc<Draws>>,
     colors: ColorModel,
-}
-
-#[derive(Debug, Default)]
-struct Noise {
-    size: (usize, usize),
-    values: Vec<f32>,
 }
 
 impl Segmenter {
@@ -243,7 +238,7 @@ impl Segmenter {
             config,
             options: options.clone(),
             info,
-            noise: Noise::default(),
+            draws: None,
             colors: ColorModel::default(),
         };
         segmenter.condition(options)?;
@@ -284,53 +279,35 @@ impl Segmenter {
         &self.options
     }
 
-    /// Eq. 1 for a run of images of one size: `[images * samples, 3, height, width]`.
-    fn noised(&mut self, images: &[InputImage], size: (usize, usize)) -> Vec<f32> {
-        let length = 3 * size.0 * size.1;
-        let samples = self.options.samples;
-        if self.noise.size != size || self.noise.values.len() != samples * length {
-            self.noise = Noise {
-                size,
-                values: standard_normal(self.options.seed, samples * length),
-            };
+    /// The noise for images of one size.
+    fn draws(&mut self, size: (usize, usize)) -> Arc<Draws> {
+        match &self.draws {
+            Some(draws) if draws.size == size => draws.clone(),
+            _ => {
+                let draws = Arc::new(Draws::new(&self.options, &self.schedule, size));
+                self.draws.insert(draws).clone()
+            }
         }
-        let (image_weight, noise_weight) = self.schedule.mix(self.options.timestep);
-        let (image_weight, noise_weight) = (image_weight as f32, noise_weight as f32);
-        images
-            .iter()
-            .flat_map(|image| {
-                self.noise.values.chunks_exact(length).flat_map(move |noise| {
-                    image
-                        .data
-                        .iter()
-                        .zip(noise)
-                        .map(move |(image, noise)| image_weight * image + noise_weight * noise)
-                })
-            })
-            .collect()
     }
 
     fn segment_one_size(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError> {
         let InputImage { width, height, .. } = images[0];
         let regions = self.config.regions;
-        let samples = self.options.samples;
-        let batch = images.len() * samples;
-        let x_t = self.noised(images, (width, height));
-        let masks = catch_device_panic(&self.info.device, || self.pass.masks(x_t, [batch, 3, height, width]))?
+        let draws = self.draws((width, height));
+        let masks = catch_device_panic(&self.info.device, || self.pass.masks(images, &draws))?
             .map_err(|reason| self.failed(reason))?;
         if !masks.iter().all(|value| value.is_finite()) {
             return Err(SegmentError::NotFinite {
                 model: self.info.model.clone(),
             });
         }
-        let length = regions * height * width;
         let mut maps: Vec<RegionMap> = masks
-            .chunks_exact(samples * length)
-            .map(|draws| RegionMap {
+            .chunks_exact(regions * height * width)
+            .map(|probabilities| RegionMap {
                 regions,
                 width,
                 height,
-                probabilities: mean(draws, length),
+                probabilities: probabilities.to_vec(),
             })
             .collect();
         if self.options.color_model {
@@ -389,7 +366,7 @@ impl Engine for Segmenter {
         check_options(&self.config, options)?;
         self.condition(options)?;
         self.options = options.clone();
-        self.noise = Noise::default();
+        self.draws = None;
         Ok(())
     }
 
@@ -469,18 +446,6 @@ fn load_pass(
     }
 }
 
-/// The mean of runs of `length` values.
-fn mean(draws: &[f32], length: usize) -> Vec<f32> {
-    let (first, rest) = draws.split_at(length);
-    let mut mean = first.to_vec();
-    for draw in rest.chunks_exact(length) {
-        mean.iter_mut().zip(draw).for_each(|(sum, value)| *sum += value);
-    }
-    let scale = length as f32 / draws.len() as f32;
-    mean.iter_mut().for_each(|sum| *sum *= scale);
-    mean
-}
-
 /// burn reports a failing device (out of memory, lost) by panicking: that ends here.
 fn catch_device_panic<T>(device: &str, run: impl FnOnce() -> T) -> Result<T, SegmentError> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
@@ -500,6 +465,52 @@ fn catch_device_panic<T>(device: &str, run: impl FnOnce() -> T) -> Result<T, Seg
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a GPU does, done by burn on the CPU: noise and mean on the device.
+    #[test]
+    fn burn_and_the_kernels_segment_alike() {
+        let source = CheckpointSource::Embedded;
+        let mut options = SegmenterOptions {
+            samples: 3,
+            color_model: false,
+            ..SegmenterOptions::default()
+        };
+        let mut kernels = Segmenter::load(&source, DeviceSpec::Cpu, &options).unwrap();
+        let mut burn = Segmenter::load(&source, DeviceSpec::Cpu, &options).unwrap();
+        let device = DeviceSpec::Cpu.resolve().unwrap();
+        let mut checkpoint = Checkpoint::open(&source).unwrap();
+        burn.pass = Box::new(BurnPass::load(&mut checkpoint, &device, Precision::F32).unwrap());
+        burn.condition(&options).unwrap();
+        let side = kernels.config.image_size;
+        let image = |width: usize, phase: f32| InputImage {
+            width,
+            height: side,
+            data: (0..3 * side * width)
+                .map(|i| (i as f32 * 0.013 + phase).sin())
+                .collect(),
+        };
+        let images = [image(side, 0.0), image(side, 1.0), image(2 * side, 2.0)];
+        let mut before = Vec::new();
+        // Another seed, level or number of draws is another noise on the device, too.
+        for (seed, timestep, samples) in [(0, 30, 3), (1, 30, 3), (1, 90, 3), (1, 90, 1)] {
+            (options.seed, options.timestep, options.samples) = (seed, timestep, samples);
+            for segmenter in [&mut kernels, &mut burn] {
+                segmenter.set_options(&options).unwrap();
+            }
+            let (expected, found) = (kernels.segment(&images).unwrap(), burn.segment(&images).unwrap());
+            for (expected, found) in expected.iter().zip(&found) {
+                assert_eq!((expected.width, expected.height), (found.width, found.height));
+                assert_eq!(expected.probabilities.len(), found.probabilities.len());
+                for (a, b) in expected.probabilities.iter().zip(&found.probabilities) {
+                    assert!((a - b).abs() < 1e-4, "{options:?}: {a} {b}");
+                }
+            }
+            assert!(found != before);
+            before = found;
+        }
+        // A call with the same noise uses what is on the device.
+        assert_eq!(burn.segment(&images).unwrap(), before);
+    }
 
     #[test]
     fn a_preferred_device_that_fails_gives_way_to_the_cpu_and_says_why() {
