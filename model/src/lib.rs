@@ -11,6 +11,7 @@
 //! | [`factorized`] | the whole, Eq. 2 to 7 |
 //! | [`schedule`], [`sampler`] | Eq. 1, 9, 10, Algorithm 2 |
 //! | [`segmenter`] | segmentation of real images, Section 3.4 |
+//! | [`color_model`], [`motion`], [`temporal`] | masks judged again by the picture's colours and by motion; masks over time |
 //! | [`checkpoint`], [`labels`], [`device`], [`load`] | files, class names, devices, how to load |
 
 pub mod blocks;
@@ -25,6 +26,7 @@ pub mod factorized;
 pub mod labels;
 pub mod load;
 pub mod middle;
+pub mod motion;
 pub mod noise;
 pub mod parameters;
 mod pass;

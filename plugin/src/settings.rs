@@ -31,6 +31,8 @@ pub struct Settings {
     pub samples: u32,
     /// `color-model`.
     pub color_model: bool,
+    /// `motion-model`.
+    pub motion_model: bool,
     /// `mode`.
     pub mode: Mode,
     /// `interval`.
@@ -70,6 +72,7 @@ impl Default for Settings {
             seed: options.seed,
             samples: options.samples as u32,
             color_model: options.color_model,
+            motion_model: true,
             mode: Mode::default(),
             interval: 1,
             qos: true,
@@ -150,6 +153,8 @@ pub struct Plan {
     pub background: Rgb,
     /// For each region, whether it is foreground.
     pub foreground: Vec<bool>,
+    /// Whether masks are judged again by what moves on its own.
+    pub motion_model: bool,
     /// How the mask is brought to the frame's size.
     pub refine: Refine,
     /// Exponent of the probabilities.
@@ -203,6 +208,7 @@ impl Settings {
             colors: parse_colors(&self.colors)?,
             background: rgb(self.background_color),
             foreground: parse_regions(&self.foreground_regions, engine)?,
+            motion_model: self.motion_model,
             refine: self.refine,
             sharpness: self.sharpness as f32,
             smoothing: self.smoothing as f32,

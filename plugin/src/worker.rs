@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use factorseg_model::motion::MotionMasks;
 use factorseg_model::temporal::smooth;
 use factorseg_model::{Engine, EngineInfo, InputImage, RegionMap, SegmentError, SegmenterOptions};
 use gstreamer as gst;
@@ -30,16 +31,27 @@ pub struct Job {
     pub image: InputImage,
     /// How it is segmented.
     pub options: SegmenterOptions,
+    /// What motion is to be looked for in, if it is.
+    pub motion: Option<MotionJob>,
     /// Name of the class in `options`.
     pub class: Arc<str>,
     /// Exponent of the probabilities, 1 for as they are.
     pub sharpness: f32,
     /// Strength of temporal smoothing, `0..=1`.
     pub smoothing: f32,
-    /// Whether the frame follows the last job's in the same scene; if not, nothing is smoothed.
+    /// Whether the frame follows the last job's in the same scene; if not, it owes nothing to that.
     pub continues: bool,
     /// Timestamp of the frame.
     pub pts: Option<gst::ClockTime>,
+}
+
+/// A frame whose mask is judged again by what moves on its own.
+#[derive(Clone, Debug)]
+pub struct MotionJob {
+    /// The frame at the size that motion is looked for.
+    pub frame: InputImage,
+    /// For each region, whether it is the object.
+    pub foreground: Vec<bool>,
 }
 
 /// Why there is no mask.
@@ -405,6 +417,7 @@ fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
         regions: engine.info().regions,
         engine,
         applied: None,
+        motion: MotionMasks::default(),
         previous: None,
     };
     while let Some(task) = next_task(shared) {
@@ -423,7 +436,7 @@ fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
                 let (mask, failure) = match caught(|| segmenting.segment(job)) {
                     Ok(mask) => (Some(mask), None),
                     Err(failure) => {
-                        segmenting.previous = None;
+                        segmenting.forget();
                         (None, Some(failure))
                     }
                 };
@@ -462,6 +475,7 @@ struct Segmenting {
     engine: Box<dyn Engine>,
     regions: usize,
     applied: Option<SegmenterOptions>,
+    motion: MotionMasks,
     previous: Option<RegionMap>,
 }
 
@@ -475,17 +489,30 @@ impl Segmenting {
         }
     }
 
+    /// The next frame owes nothing to the last one.
+    fn forget(&mut self) {
+        self.motion.reset();
+        self.previous = None;
+    }
+
     fn segment(&mut self, job: Job) -> Result<Mask, Failure> {
         if self.applied.as_ref() != Some(&job.options) {
             self.engine.set_options(&job.options)?;
             self.applied = Some(job.options.clone());
-            self.previous = None;
+            self.forget();
+        }
+        if !job.continues {
+            self.forget();
         }
         let (width, height) = (job.image.width, job.image.height);
         let maps = self.engine.segment(std::slice::from_ref(&job.image))?;
         let mut map = mask::check(maps, self.regions, width, height)?;
+        match &job.motion {
+            Some(motion) => map = self.motion.refine(&motion.frame, &map, &motion.foreground),
+            None => self.motion.reset(),
+        }
         if job.smoothing > 0.0 {
-            if let (true, Some(previous)) = (job.continues, &self.previous) {
+            if let Some(previous) = &self.previous {
                 smooth(&mut map, previous, job.smoothing);
             }
             self.previous = Some(map.clone());

@@ -51,10 +51,15 @@
 //! ## From mask to picture
 //!
 //! Each region of a mask gets a histogram of the frame's colours in it, and `color-model` judges every pixel again by how
-//! typical its colour is of each. Masks are as small as the network's input. `refine=none` interpolates them bilinearly; `refine=guided` moves
-//! their edges to those of the frame by a guided filter. Soft masks of a model that is not sure can be hardened
-//! with `sharpness`, and calmed over time with `smoothing`, which follows where masks differ and blends where they
-//! agree. `foreground-regions` says which regions are the object.
+//! typical its colour is of each. `motion-model` looks for what moves on its own since the last frame that was segmented,
+//! whatever the camera does, and makes it the object; where nothing does, it leaves the masks as they are. It brings
+//! the object's mask along from frame to frame, and begins anew where a scene is cut. Which regions are the object
+//! `foreground-regions` says; if all are, or none, there is nothing to judge.
+//!
+//! Masks are twice as wide and high as the network's input, or, without `motion-model`, as small as that. `refine=none`
+//! interpolates them bilinearly; `refine=guided` moves their edges to those of the frame by a guided filter. Soft
+//! masks of a model that is not sure can be hardened with `sharpness`, and calmed over time with `smoothing`, which
+//! follows where masks differ and blends where they agree.
 //!
 //! ## Several elements
 //!

@@ -68,6 +68,12 @@ pub(super) fn specs() -> Vec<glib::ParamSpec> {
                 .default_value(default.color_model)
                 .mutable_playing()
                 .build(),
+            glib::ParamSpecBoolean::builder("motion-model")
+                .nick("Motion model")
+                .blurb("Judge masks again by what moves on its own since the last frame that was segmented")
+                .default_value(default.motion_model)
+                .mutable_playing()
+                .build(),
             glib::ParamSpecEnum::builder_with_default("mode", default.mode)
                 .nick("Mode")
                 .blurb("When frames are segmented")
@@ -173,6 +179,7 @@ pub(super) fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
         "seed" => settings.seed = get(value),
         "samples" => settings.samples = get(value),
         "color-model" => settings.color_model = get(value),
+        "motion-model" => settings.motion_model = get(value),
         "mode" => settings.mode = get(value),
         "interval" => settings.interval = get(value),
         "qos" => settings.qos = get(value),
@@ -201,6 +208,7 @@ pub(super) fn get(settings: &Settings, name: &str) -> glib::Value {
         "seed" => settings.seed.to_value(),
         "samples" => settings.samples.to_value(),
         "color-model" => settings.color_model.to_value(),
+        "motion-model" => settings.motion_model.to_value(),
         "mode" => settings.mode.to_value(),
         "interval" => settings.interval.to_value(),
         "qos" => settings.qos.to_value(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use factorseg_model::motion::motion_size;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
@@ -21,7 +22,7 @@ use crate::mask::Mask;
 use crate::meta;
 use crate::sample::Sampler;
 use crate::settings::Plan;
-use crate::worker::{Interrupted, Job, lock};
+use crate::worker::{Interrupted, Job, MotionJob, lock};
 
 /// What belongs to one stream. Only the thread that brings its frames works on it.
 #[derive(Default)]
@@ -29,6 +30,7 @@ pub(super) struct Stream {
     pub(super) format: Option<Arc<Format>>,
     segment: gst::FormattedSegment<gst::ClockTime>,
     sampler: Option<Sampler>,
+    motion_sampler: Option<Sampler>,
     /// Frames since the last one that was segmented.
     since_due: u64,
     /// Whether the next frame to segment does not follow the one before it.
@@ -269,6 +271,7 @@ impl FactorSeg {
             .is_some_and(|old| (old.layout.width, old.layout.height) == (width, height));
         stream.format = Some(Arc::new(Format { info, layout }));
         stream.sampler = None;
+        stream.motion_sampler = None;
         lock(&self.canvas).forget_format();
         if !same_size {
             stream.restart();
@@ -527,13 +530,21 @@ impl FactorSeg {
         let planes = self.planes(&format.layout, frame.plane_stride(), frame.planes_data())?;
         let mut stream = lock(&self.stream);
         let stream = &mut *stream;
-        let sampler = sampler(&mut stream.sampler, &format.layout, (width, height));
-        let image = sampler.sample(&format.layout, &planes);
+        let sample =
+            |slot: &mut Option<Sampler>, size| sampler(slot, &format.layout, size).sample(&format.layout, &planes);
+        let image = sample(&mut stream.sampler, (width, height));
+        // Where everything is the object, or nothing, there is nothing to judge.
+        let told = plan.foreground.contains(&true) && plan.foreground.contains(&false);
+        let motion = (plan.motion_model && told).then(|| MotionJob {
+            frame: sample(&mut stream.motion_sampler, motion_size((width, height))),
+            foreground: plan.foreground.clone(),
+        });
         let continues = !std::mem::take(&mut stream.discontinuous);
         stream.has_mask = true;
         let job = Job {
             image,
             options: plan.options.clone(),
+            motion,
             class: plan.class.clone(),
             sharpness: plan.sharpness,
             smoothing: plan.smoothing,

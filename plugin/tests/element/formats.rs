@@ -134,6 +134,7 @@ fn the_mask_lies_where_the_picture_is() {
     let fake = Fake::new(Behaviour::Halves);
     let element = fake.element();
     element.set_property_from_str("overlay", "foreground");
+    element.set_property("motion-model", false);
     let mut bench = Bench::with(element);
     bench.set_caps(gst_video::VideoFormat::Rgb, 160, 80);
     let info = video_info(gst_video::VideoFormat::Rgb, 160, 80);

@@ -10,6 +10,7 @@ mod lifecycle;
 mod loading;
 mod masks;
 mod modes;
+mod motion;
 mod overlap;
 mod properties;
 mod support;

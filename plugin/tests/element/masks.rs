@@ -5,19 +5,10 @@ use std::sync::{Arc, Mutex};
 use gst::prelude::*;
 use gstfactorseg::FrameReport;
 use gstreamer as gst;
-use gstreamer_check as gst_check;
 use gstreamer_video as gst_video;
 use gstreamer_video::VideoFormat;
 
 use crate::support::*;
-
-/// A harness that takes what comes out of a new mask pad.
-fn mask_harness(bench: &Bench, name: &str, format: &str) -> (gst::Pad, gst_check::Harness) {
-    let pad = bench.element.request_pad_simple(name).unwrap();
-    pad.set_property_from_str("format", format);
-    let harness = gst_check::Harness::with_element(&bench.element, None, Some(pad.name().as_str()));
-    (pad, harness)
-}
 
 #[test]
 fn masks_have_the_size_and_times_of_their_frames() {
@@ -80,6 +71,7 @@ fn a_refined_foreground_follows_the_picture() {
     let fake = Fake::new(Behaviour::Halves);
     let mut bench = Bench::new(&fake);
     bench.element.set_property_from_str("refine", "guided");
+    bench.element.set_property("motion-model", false);
     bench.element.set_property("alpha", 1.0);
     bench.element.set_property("colors", "ffffff");
     let (_, mut soft) = mask_harness(&bench, "mask_0", "foreground");

@@ -90,6 +90,7 @@ fn drawing_changes_with_the_next_frame() {
         let output = bench.harness.push_and_pull(flat_frame(&info, 0, 100)).unwrap();
         bytes(&output)[..3].to_vec()
     };
+    bench.element.set_property("motion-model", false);
     bench.element.set_property("colors", "ff0000");
     assert_eq!(pixel(&mut bench), [178, 50, 50]);
     bench.element.set_property("alpha", 1.0);
@@ -182,6 +183,7 @@ fn every_property_reads_as_it_was_written() {
         ("seed", "12345678901234567890"),
         ("samples", "3"),
         ("color-model", "false"),
+        ("motion-model", "false"),
         ("mode", "latest"),
         ("interval", "5"),
         ("qos", "false"),
@@ -205,13 +207,14 @@ fn every_property_reads_as_it_was_written() {
         .filter(|property| property.owner_type() == element.type_())
         .filter(|property| property.flags().contains(gst::glib::ParamFlags::WRITABLE))
         .count();
-    assert_eq!(writable, 21, "a property is missing above");
+    assert_eq!(writable, 22, "a property is missing above");
 }
 
 #[test]
 fn the_meta_survives_a_conversion_and_a_tee() {
     let fake = Fake::new(Behaviour::Halves);
     let element = fake.element();
+    element.set_property("motion-model", false);
     let pipeline = gst::Pipeline::new();
     let source = gst::ElementFactory::make("videotestsrc")
         .property("num-buffers", 3)

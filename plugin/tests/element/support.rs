@@ -253,6 +253,14 @@ impl Drop for Bench {
     }
 }
 
+/// A harness that takes what comes out of a new mask pad.
+pub fn mask_harness(bench: &Bench, name: &str, format: &str) -> (gst::Pad, gst_check::Harness) {
+    let pad = bench.element.request_pad_simple(name).unwrap();
+    pad.set_property_from_str("format", format);
+    let harness = gst_check::Harness::with_element(&bench.element, None, Some(pad.name().as_str()));
+    (pad, harness)
+}
+
 /// Plays until the stream ends or fails, whichever it is told first; the pipeline goes on playing.
 pub fn play_until_told(pipeline: &gst::Pipeline) -> gst::Message {
     pipeline.set_state(gst::State::Playing).unwrap();

@@ -9,6 +9,7 @@ mod tally;
 use std::time::Instant;
 
 use anyhow::Result;
+use factorseg_model::motion::{MotionMasks, motion_size};
 use factorseg_model::temporal::smooth;
 use factorseg_model::{Engine, RegionMap};
 use image::RgbImage;
@@ -19,10 +20,11 @@ use super::baselines::{FixedMask, TruthMask};
 use super::common_grid::CommonGrid;
 use super::metrics::Scores;
 use super::picture_baselines::Ranks;
-use super::segment::{Passes, segment};
+use super::segment::{Passes, network_input, segment, upsample};
 use super::series::Statistics;
 use crate::training::monitor::MaskFigures;
 
+use layout::open;
 pub use layout::{Frame, FrameFiles, Sequence, read_layout};
 use tally::{FixedMasks, Tally};
 
@@ -176,8 +178,58 @@ pub struct DavisReport {
     pub sequences: Vec<SequenceReport>,
 }
 
-/// Scores every frame after the first of each sequence, its probabilities blended with those of the frame before by
-/// `smoothing` ([`smooth`], at the frame's resolution; 0 for each frame on its own); `progress` hears which sequence is done.
+/// What a frame's masks owe to the frames before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct OverTime {
+    /// Whether masks are judged again by motion ([`MotionMasks`]).
+    pub motion: bool,
+    /// Share of the frame before in the probabilities ([`smooth`], at the frame's resolution).
+    pub smoothing: f32,
+}
+
+impl OverTime {
+    /// Whether frames are segmented that are not scored.
+    fn looks_back(self) -> bool {
+        self.motion || self.smoothing > 0.0
+    }
+}
+
+/// Makes the masks of successive frames.
+struct Successive<'a> {
+    engine: &'a mut dyn Engine,
+    passes: &'a Passes,
+    over_time: OverTime,
+    foreground: Vec<bool>,
+    motion: MotionMasks,
+    previous: Option<RegionMap>,
+}
+
+impl Successive<'_> {
+    /// The first frame of a sequence comes.
+    fn begin(&mut self) {
+        self.motion.reset();
+        self.previous = None;
+    }
+
+    fn segment(&mut self, pictures: &[RgbImage]) -> Result<Vec<RegionMap>> {
+        let mut maps = segment(self.engine, pictures, self.passes)?;
+        for (map, picture) in maps.iter_mut().zip(pictures) {
+            if self.over_time.motion {
+                let (width, height) = (map.width, map.height);
+                let frame = network_input(picture, motion_size(self.engine.input_size(width, height)));
+                let judged = self.motion.refine(&frame, map, &self.foreground);
+                *map = upsample(&judged, width, height);
+            }
+            if let Some(previous) = &self.previous {
+                smooth(map, previous, self.over_time.smoothing);
+            }
+            self.previous = (self.over_time.smoothing > 0.0).then(|| map.clone());
+        }
+        Ok(maps)
+    }
+}
+
+/// Scores the frames of each sequence that are to be scored; `progress` hears which sequence is done.
 ///
 /// # Errors
 /// If a file cannot be read or the engine fails.
@@ -186,32 +238,47 @@ pub fn score(
     passes: &Passes,
     sequences: &[Sequence],
     fitted: &Fitted,
-    smoothing: f32,
+    over_time: OverTime,
     mut progress: impl FnMut(&SequenceReport),
 ) -> Result<DavisReport> {
     let regions = engine.info().regions;
+    let mut successive = Successive {
+        foreground: (0..regions)
+            .map(|region| fitted.assignment.holds(region as u8))
+            .collect(),
+        engine,
+        passes,
+        over_time,
+        motion: MotionMasks::default(),
+        previous: None,
+    };
     let mut common = CommonGrid::new(regions);
     let mut reports = Vec::with_capacity(sequences.len());
-    let (mut seconds, mut scored_frames) = (0.0, 0);
+    let (mut seconds, mut frames, mut scored_frames) = (0.0, 0, 0);
     let mut fixed = FixedMasks::default();
     for sequence in sequences {
         let mut tally = Tally::new(fitted, regions);
-        let mut previous: Option<RegionMap> = None;
-        for batch in sequence.frames.get(1..).unwrap_or_default().chunks(BATCH) {
-            let frames = batch.iter().map(Frame::read).collect::<Result<Vec<Frame>>>()?;
-            let pictures: Vec<RgbImage> = frames.iter().map(|frame| frame.picture.clone()).collect();
+        successive.begin();
+        let needed: Vec<&FrameFiles> = sequence
+            .frames
+            .iter()
+            .filter(|frame| frame.scored || over_time.looks_back())
+            .collect();
+        for batch in needed.chunks(BATCH) {
+            let pictures = batch
+                .iter()
+                .map(|files| open(&files.picture))
+                .collect::<Result<Vec<RgbImage>>>()?;
             let start = Instant::now();
-            let maps = segment(engine, &pictures, passes)?;
+            let maps = successive.segment(&pictures)?;
             seconds += start.elapsed().as_secs_f64();
-            for (frame, mut map) in frames.iter().zip(maps) {
-                if let Some(previous) = &previous {
-                    smooth(&mut map, previous, smoothing);
-                }
+            frames += maps.len();
+            for (files, map) in batch.iter().zip(&maps).filter(|(files, _)| files.scored) {
+                let frame = Frame::read(files)?;
                 common.add(&map.probabilities, map.width, map.height);
                 fixed.fit(frame.size(), fitted);
-                tally.add(frame, &labels(&map.probabilities, regions), fitted, &fixed);
+                tally.add(&frame, &labels(&map.probabilities, regions), fitted, &fixed);
                 scored_frames += 1;
-                previous = (smoothing > 0.0).then_some(map);
             }
         }
         let report = tally.report(&sequence.name);
@@ -236,7 +303,7 @@ pub fn score(
         flicker: mean(|report| report.flicker),
         annotation_flicker: mean(|report| report.annotation_flicker),
         passes: passes.count(),
-        milliseconds: 1e3 * seconds / scored_frames.max(1) as f64,
+        milliseconds: 1e3 * seconds / frames.max(1) as f64,
         masks: common.figures(),
         sequences: reports,
     })
@@ -250,15 +317,15 @@ mod tests {
     use crate::evaluate::testing::{ByColour, davis_layout};
 
     fn evaluate(root: &Path, every: usize, foreground: &str) -> DavisReport {
-        smoothed(root, every, foreground, 0.0)
+        evaluate_over_time(root, every, foreground, OverTime::default())
     }
 
-    fn smoothed(root: &Path, every: usize, foreground: &str, smoothing: f32) -> DavisReport {
+    fn evaluate_over_time(root: &Path, every: usize, foreground: &str, over_time: OverTime) -> DavisReport {
         let (mut engine, passes) = (ByColour::new(), Passes::single());
         let sequences = read_layout(root, every).unwrap();
         let fitted = fit(&mut engine, &passes, &sequences, &foreground.parse().unwrap()).unwrap();
         assert_eq!(fitted.first_frames.len(), 2);
-        score(&mut engine, &passes, &sequences, &fitted, smoothing, |_| {}).unwrap()
+        score(&mut engine, &passes, &sequences, &fitted, over_time, |_| {}).unwrap()
     }
 
     #[test]
@@ -282,7 +349,11 @@ mod tests {
         assert!((report.annotation_flicker - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!(report.flicker, report.annotation_flicker);
         // Masks that are sure of a change follow it, whatever the smoothing.
-        assert_eq!(smoothed(root.path(), 1, "fit", 0.9).model, report.model);
+        let smoothing = OverTime {
+            smoothing: 0.9,
+            ..OverTime::default()
+        };
+        assert_eq!(evaluate_over_time(root.path(), 1, "fit", smoothing).model, report.model);
         assert!((report.baselines[0].scores.j.mean - 64.0 / 1536.0).abs() < 1e-12);
         assert_eq!(report.baselines[0].scores.f.mean, 0.0);
         assert!(report.baselines[2].scores.j.mean < 0.5, "{:?}", report.baselines[2]);

@@ -4,18 +4,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use super::{Common, positional, print_masks};
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
-use crate::evaluate::davis::{self, DavisReport, VideoScores};
+use crate::evaluate::davis::{self, DavisReport, OverTime, VideoScores};
 use crate::evaluate::sheet::contact_sheet;
 
 /// Foreground scores on video: J and F of DAVIS.
 ///
 /// ROOT holds JPEGImages/480p/NAME/00000.jpg and Annotations/480p/NAME/00000.png. One assignment of regions to the
-/// foreground is fitted on the first frames of the sequences and scored on the frames after them, each on its own and
-/// at its own resolution (bilinear), beside baselines that need no model.
+/// foreground is fitted on the first frames of the sequences and scored on the frames after them, at their own
+/// resolution (bilinear), beside baselines that need no model.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,6 +31,9 @@ pub struct Davis {
     passes: PassArguments,
     #[command(flatten)]
     common: Common,
+    /// Judge masks again by what moves on its own, as the element's `motion-model`
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    motion_model: bool,
     /// Score only one frame in so many
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     every: u16,
@@ -59,7 +62,11 @@ impl Davis {
                 .save(path)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let report = davis::score(&mut engine, &passes, &sequences, &fitted, self.smoothing, |sequence| {
+        let over_time = OverTime {
+            motion: self.motion_model,
+            smoothing: self.smoothing,
+        };
+        let report = davis::score(&mut engine, &passes, &sequences, &fitted, over_time, |sequence| {
             eprintln!("{}: J {:.3}", sequence.name, sequence.model.j.mean);
         })
         .with_context(|| format!("cannot evaluate {}", self.root.display()))?;

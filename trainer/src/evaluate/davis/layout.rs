@@ -16,8 +16,10 @@ const FIT_STEP: usize = 4;
 pub struct FrameFiles {
     /// The picture.
     pub picture: PathBuf,
-    /// Its mask.
+    /// Its mask; read where the frame is scored or fitted on.
     pub annotation: PathBuf,
+    /// Whether it is scored, or only what a scored frame follows.
+    pub scored: bool,
 }
 
 /// A sequence of frames.
@@ -30,10 +32,10 @@ pub struct Sequence {
 }
 
 /// Finds the sequences below a folder with `JPEGImages/480p/NAME/00000.jpg` and `Annotations/480p/NAME/00000.png`, or
-/// with a folder `DAVIS` that holds them. Of the frames after the first, every `every`th is kept.
+/// with a folder `DAVIS` that holds them. Of the frames after the first, every `every`th is scored.
 ///
 /// # Errors
-/// If there is no sequence, one has fewer than two frames, or a frame has no annotation.
+/// If there is no sequence, one has no frame to score, or a frame whose annotation is needed has none.
 pub fn read_layout(root: &Path, every: usize) -> Result<Vec<Sequence>> {
     let base = [root.to_owned(), root.join("DAVIS")]
         .into_iter()
@@ -53,16 +55,19 @@ pub fn read_layout(root: &Path, every: usize) -> Result<Vec<Sequence>> {
         let annotations = base.join("Annotations/480p").join(&name);
         let mut frames = Vec::new();
         for (index, picture) in entries(&folder)?.into_iter().filter(|path| path.is_file()).enumerate() {
-            if index > 0 && index % every.max(1) != 0 {
-                continue;
-            }
             let annotation = annotations.join(file_name(&picture)).with_extension("png");
-            if !annotation.is_file() {
+            let scored = index > 0 && index % every.max(1) == 0;
+            // The first frame is fitted on.
+            if (scored || index == 0) && !annotation.is_file() {
                 bail!("no annotation {} for {}", annotation.display(), picture.display());
             }
-            frames.push(FrameFiles { picture, annotation });
+            frames.push(FrameFiles {
+                picture,
+                annotation,
+                scored,
+            });
         }
-        if frames.len() < 2 {
+        if !frames.iter().any(|frame| frame.scored) {
             bail!("{} has no frame after its first to score", folder.display());
         }
         sequences.push(Sequence { name, frames });
@@ -90,6 +95,13 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// Decodes a picture.
+pub(super) fn open(path: &Path) -> Result<RgbImage> {
+    image::open(path)
+        .map(image::DynamicImage::into_rgb8)
+        .with_context(|| format!("cannot decode {}", path.display()))
+}
+
 /// A decoded frame.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -105,11 +117,6 @@ impl Frame {
     /// # Errors
     /// If a file is no image or the sizes differ.
     pub fn read(files: &FrameFiles) -> Result<Self> {
-        let open = |path: &Path| {
-            image::open(path)
-                .map(image::DynamicImage::into_rgb8)
-                .with_context(|| format!("cannot decode {}", path.display()))
-        };
         let (picture, annotation) = (open(&files.picture)?, open(&files.annotation)?);
         if picture.dimensions() != annotation.dimensions() {
             bail!(
@@ -157,6 +164,7 @@ mod tests {
         assert!(message(root.path(), 5).contains("no frame after its first"));
         fs::remove_file(root.path().join("Annotations/480p/red/00003.png")).unwrap();
         assert!(message(root.path(), 1).contains("00003.png"));
-        assert_eq!(read_layout(root.path(), 2).unwrap()[1].frames.len(), 3);
+        let scored = |frames: &[FrameFiles]| frames.iter().filter(|frame| frame.scored).count();
+        assert_eq!(scored(&read_layout(root.path(), 2).unwrap()[1].frames), 2);
     }
 }
