@@ -11,12 +11,10 @@
 //! | [`factorized`] | the whole, Eq. 2 to 7 |
 //! | [`schedule`], [`sampler`] | Eq. 1, 9, 10, Algorithm 2 |
 //! | [`segmenter`] | segmentation of real images, Section 3.4 |
-//! | [`color_model`], [`motion`], [`temporal`] | masks judged again by the picture's colours and by motion; masks over time |
 //! | [`checkpoint`], [`labels`], [`device`], [`load`] | files, class names, devices, how to load |
 
 pub mod blocks;
 pub mod checkpoint;
-pub mod color_model;
 pub mod config;
 pub mod device;
 mod draws;
@@ -26,14 +24,12 @@ pub mod factorized;
 pub mod labels;
 pub mod load;
 pub mod middle;
-pub mod motion;
 pub mod noise;
 pub mod parameters;
 mod pass;
 pub mod sampler;
 pub mod schedule;
 pub mod segmenter;
-pub mod temporal;
 mod tuning;
 pub mod upstack;
 

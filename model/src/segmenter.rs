@@ -4,9 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use burn::DispatchDevice;
+use factorseg_refine::ColorModel;
+pub use factorseg_refine::{InputImage, RegionMap};
 
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointSource};
-use crate::color_model::ColorModel;
 use crate::config::ModelConfig;
 use crate::device::{DeviceError, DeviceSpec, device_name};
 use crate::draws::Draws;
@@ -20,30 +21,6 @@ pub const DEFAULT_TIMESTEP: usize = 30;
 
 /// No frame is resampled to a longer side than this many times the training side.
 const MAXIMUM_ASPECT: usize = 4;
-
-/// An image at the network's resolution.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InputImage {
-    /// In pixels.
-    pub width: usize,
-    /// In pixels.
-    pub height: usize,
-    /// Planar RGB, `[3, height, width]`, values from -1 (black) to 1.
-    pub data: Vec<f32>,
-}
-
-/// Soft region masks.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RegionMap {
-    /// Number of regions, `K`.
-    pub regions: usize,
-    /// In pixels.
-    pub width: usize,
-    /// In pixels.
-    pub height: usize,
-    /// `[K, height, width]`, each value from 0 to 1, with sum 1 over `K`.
-    pub probabilities: Vec<f32>,
-}
 
 /// How images are segmented. May change between calls.
 #[derive(Clone, Debug, PartialEq, Eq)]

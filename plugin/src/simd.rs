@@ -1,7 +1,7 @@
-//! Inner loops of pixels, compiled for AVX2 too: the macro is [`factorseg_motion::vectorised`]. Both have the same results.
+//! Inner loops of pixels, compiled for AVX2 too: the macro is [`factorseg_refine::vectorised`]. Both have the same results.
 
-pub use factorseg_motion::simd::use_portable;
-pub(crate) use factorseg_motion::vectorised;
+pub use factorseg_refine::simd::use_portable;
+pub(crate) use factorseg_refine::vectorised;
 
 #[cfg(test)]
 mod tests {

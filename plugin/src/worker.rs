@@ -12,9 +12,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use factorseg_model::motion::MotionMasks;
-use factorseg_model::temporal::smooth;
 use factorseg_model::{Engine, EngineInfo, InputImage, RegionMap, SegmentError, SegmenterOptions};
+use factorseg_refine::MotionModel;
+use factorseg_refine::temporal::smooth;
 use gstreamer as gst;
 
 use crate::mask::{self, Mask, MaskError};
@@ -417,7 +417,7 @@ fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
         regions: engine.info().regions,
         engine,
         applied: None,
-        motion: MotionMasks::default(),
+        motion: MotionModel::default(),
         previous: None,
     };
     while let Some(task) = next_task(shared) {
@@ -475,7 +475,7 @@ struct Segmenting {
     engine: Box<dyn Engine>,
     regions: usize,
     applied: Option<SegmenterOptions>,
-    motion: MotionMasks,
+    motion: MotionModel,
     previous: Option<RegionMap>,
 }
 

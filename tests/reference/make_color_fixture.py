@@ -2,7 +2,7 @@
 
     python make_color_fixture.py
 
-Needs numpy and scipy. The formula is that of `ColorModel::refine` in model/src/color_model.rs, in float64.
+Needs numpy and scipy. The formula is that of `ColorModel::refine` in model/refine/src/color.rs, in float64.
 """
 
 import json
@@ -14,8 +14,54 @@ from scipy.ndimage import gaussian_filter
 CELLS = 32
 
 
+def windows(length: int, radius: int) -> np.ndarray:
+    """The matrix that takes means over windows, as far as the picture reaches."""
+    at = np.arange(length)
+    near = (np.abs(at[:, None] - at) <= radius).astype(float)
+    return near / near.sum(1, keepdims=True)
+
+
+def double(length: int) -> np.ndarray:
+    """The matrix that interpolates `length` pixels to twice as many, pixel centres at half coordinates."""
+    position = np.clip((np.arange(2 * length) + 0.5) / 2 - 0.5, 0, length - 1)
+    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(length)))
+
+
+def guided(colors: np.ndarray, plane: np.ndarray, radius: int = 4, epsilon: float = 1e-4) -> np.ndarray:
+    """The fast guided filter: colors [3, height, width] in 0..1, both sides even."""
+    _, height, width = colors.shape
+    half = lambda p: p.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
+    down, across = windows(height // 2, radius), windows(width // 2, radius)
+    mean = lambda p: down @ p @ across.T
+    small, target = np.stack([half(c) for c in colors]), half(plane)
+    means, target_mean = np.stack([mean(c) for c in small]), mean(target)
+    matrix = np.array([[mean(a * b) - mean(a) * mean(b) for b in small] for a in small])
+    matrix += epsilon * np.eye(3)[:, :, None, None]
+    right = np.stack([mean(c * target) for c in small]) - means * target_mean
+    slopes = np.linalg.solve(np.moveaxis(matrix, (0, 1), (2, 3)), np.moveaxis(right, 0, 2)[..., None])[..., 0]
+    slopes = np.moveaxis(slopes, 2, 0)
+    offset = target_mean - (slopes * means).sum(0)
+    spread = lambda p: double(height // 2) @ mean(p) @ double(width // 2).T
+    return sum(spread(slope) * color for slope, color in zip(slopes, colors)) + spread(offset)
+
+
+def threshold(values: np.ndarray, bins: int = 64) -> float:
+    """Otsu's threshold, an upper edge of a bin."""
+    counts, edges = np.histogram(values, bins)
+    share = np.cumsum(counts)[:-1] / counts.sum()
+    centers = (edges[1:] + edges[:-1]) / 2
+    moment = np.cumsum(counts * centers) / counts.sum()
+    variance = (moment[-1] * share - moment[:-1]) ** 2 / (share * (1 - share))
+    best = np.flatnonzero(variance == variance.max())
+    return (edges[1 + best[0]] + edges[1 + best[-1]]) / 2
+
+
 def refine(picture: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Picture [3, height, width] in -1..1, p [K, height, width]; returns the new p."""
+    if len(p) == 2:
+        log_odds = np.log(p[1] / p[0])
+        second = 1 / (1 + np.exp(threshold(log_odds) - log_odds))
+        p = np.stack([1 - second, second])
     cell = tuple(np.clip((picture + 1) * CELLS / 2, 0, CELLS - 1).astype(int))
     sharp = p**2 / (p**2).sum(0)
     scores = []
@@ -25,28 +71,32 @@ def refine(picture: np.ndarray, p: np.ndarray) -> np.ndarray:
         histogram = gaussian_filter(histogram, 1.0, mode="reflect", radius=3)
         area = region.mean()
         likelihood = np.log(histogram[cell] / region.size + 1e-4 * area) - 0.5 * np.log(area)
-        scores.append(2 * gaussian_filter(likelihood, 1.0, mode="reflect", radius=3) + 0.5 * np.log(network))
+        score = 2 * gaussian_filter(likelihood, 1.0, mode="reflect", radius=3) + 0.5 * np.log(network)
+        scores.append(guided((picture + 1) / 2, score))
     scores = np.exp(scores - np.max(scores, axis=0))
     return scores / scores.sum(0)
 
 
 def main() -> None:
     random = np.random.default_rng(7)
-    regions, height, width = 3, 8, 14
-    # Smooth, so that neighbouring cells hold something, and with colours at the cube's faces.
-    picture = np.clip(gaussian_filter(random.normal(size=(3, height, width)), (0, 2, 2)) * 4, -1, 1).round(3)
-    logits = gaussian_filter(random.normal(size=(regions, height, width)), (0, 2, 2)) * 8
-    p = np.exp(logits) / np.exp(logits).sum(0)
-    content = {
-        "regions": regions,
-        "width": width,
-        "height": height,
-        "picture": picture.ravel().tolist(),
-        "before": p.round(6).ravel().tolist(),
-        "after": refine(picture, p).round(6).ravel().tolist(),
-    }
+    cases = []
+    for regions, height, width in [(3, 8, 14), (2, 24, 20)]:
+        # Smooth, so that neighbouring cells hold something, and with colours at the cube's faces.
+        picture = np.clip(gaussian_filter(random.normal(size=(3, height, width)), (0, 2, 2)) * 4, -1, 1).round(3)
+        logits = gaussian_filter(random.normal(size=(regions, height, width)), (0, 2, 2)) * 8
+        p = (np.exp(logits) / np.exp(logits).sum(0)).round(6)
+        cases.append(
+            {
+                "regions": regions,
+                "width": width,
+                "height": height,
+                "picture": picture.ravel().tolist(),
+                "before": p.ravel().tolist(),
+                "after": refine(picture, p).round(6).ravel().tolist(),
+            }
+        )
     path = Path(__file__).parent / "fixtures" / "color_model.json"
-    path.write_text(json.dumps(content) + "\n")
+    path.write_text(json.dumps(cases) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use factorseg_model::motion::motion_size;
+use factorseg_refine::MotionModel;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
@@ -536,7 +536,7 @@ impl FactorSeg {
         // Where everything is the object, or nothing, there is nothing to judge.
         let told = plan.foreground.contains(&true) && plan.foreground.contains(&false);
         let motion = (plan.motion_model && told).then(|| MotionJob {
-            frame: sample(&mut stream.motion_sampler, motion_size((width, height))),
+            frame: sample(&mut stream.motion_sampler, MotionModel::frame_size((width, height))),
             foreground: plan.foreground.clone(),
         });
         let continues = !std::mem::take(&mut stream.discontinuous);

@@ -9,9 +9,9 @@ mod tally;
 use std::time::Instant;
 
 use anyhow::Result;
-use factorseg_model::motion::{MotionMasks, motion_size};
-use factorseg_model::temporal::smooth;
 use factorseg_model::{Engine, RegionMap};
+use factorseg_refine::MotionModel;
+use factorseg_refine::temporal::smooth;
 use image::RgbImage;
 use serde::Serialize;
 
@@ -181,7 +181,7 @@ pub struct DavisReport {
 /// What a frame's masks owe to the frames before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct OverTime {
-    /// Whether masks are judged again by motion ([`MotionMasks`]).
+    /// Whether masks are judged again by motion ([`MotionModel`]).
     pub motion: bool,
     /// Share of the frame before in the probabilities ([`smooth`], at the frame's resolution).
     pub smoothing: f32,
@@ -200,7 +200,7 @@ struct Successive<'a> {
     passes: &'a Passes,
     over_time: OverTime,
     foreground: Vec<bool>,
-    motion: MotionMasks,
+    motion: MotionModel,
     previous: Option<RegionMap>,
 }
 
@@ -216,7 +216,7 @@ impl Successive<'_> {
         for (map, picture) in maps.iter_mut().zip(pictures) {
             if self.over_time.motion {
                 let (width, height) = (map.width, map.height);
-                let frame = network_input(picture, motion_size(self.engine.input_size(width, height)));
+                let frame = network_input(picture, MotionModel::frame_size(self.engine.input_size(width, height)));
                 let judged = self.motion.refine(&frame, map, &self.foreground);
                 *map = upsample(&judged, width, height);
             }
@@ -249,7 +249,7 @@ pub fn score(
         engine,
         passes,
         over_time,
-        motion: MotionMasks::default(),
+        motion: MotionModel::default(),
         previous: None,
     };
     let mut common = CommonGrid::new(regions);

@@ -1,8 +1,8 @@
 //! Regions compete for the picture: the branches' pictures, their losses, and what follows for the masks. See
 //! [`Competition`]. Everything but the network itself, on the CPU, for every device; [`super::regions`] makes the masks.
 
-use factorseg_model::color_model::ColorModel;
 use factorseg_model::{InputImage, NoiseSchedule, RegionMap};
+use factorseg_refine::ColorModel;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 

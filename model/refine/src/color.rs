@@ -5,18 +5,18 @@
 //! typical its colour is of each region, beside what the network said. No training, no labels; it works at the
 //! network's resolution, so that its cost does not grow with the frame.
 
-use crate::segmenter::{InputImage, RegionMap};
+use crate::guided::guided;
+use crate::map::{InputImage, RegionMap};
+use crate::plane::{Plane, gaussian, mirrored};
 
 /// Cells of the colour cube along each of R, G and B.
 pub const CELLS: usize = 32;
 /// Cells of the whole cube.
 const CUBE: usize = CELLS * CELLS * CELLS;
 /// Standard deviation of the histograms' blur, in cells: 8 of 256 levels.
-const BLUR: f64 = 1.0;
+const BLUR: f32 = 1.0;
 /// Cells on either side that the blur reaches.
 const REACH: usize = 3;
-/// The power that probabilities are raised to before colours are counted, so that undecided pixels count less.
-const SHARPNESS: i32 = 2;
 /// Weight of the network's log-probabilities.
 const NETWORK: f32 = 0.5;
 /// Weight of the colours' log-likelihoods.
@@ -26,7 +26,9 @@ const AREA: f32 = 0.5;
 /// What a colour that a region does not hold counts, as a share of the region's pixels.
 const FLOOR: f32 = 1e-4;
 /// Standard deviation, in pixels, of the blur of the log-likelihoods over the picture.
-const SMOOTHING: f64 = 1.0;
+const SMOOTHING: f32 = 1.0;
+/// Bins of the log-odds that a threshold is looked for in.
+const BINS: usize = 64;
 
 /// A blurred histogram over the colour cube; keeps its memory.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +60,7 @@ impl ColorHistogram {
         for (cell, weight) in cells.iter().zip(weights) {
             self.cube[usize::from(*cell)] += weight;
         }
-        let weights = gaussian(BLUR, REACH);
+        let weights = gaussian(BLUR);
         self.blur_lines(&weights);
         for stride in [CELLS, CELLS * CELLS] {
             self.blur_along(stride, &weights);
@@ -71,7 +73,7 @@ impl ColorHistogram {
     }
 
     /// [`Self::blur_along`] for neighbouring cells, which needs a line with mirrored ends to be as fast.
-    fn blur_lines(&mut self, weights: &[f32; REACH + 1]) {
+    fn blur_lines(&mut self, weights: &[f32]) {
         let mut padded = [0.0; CELLS + 2 * REACH];
         for line in self.cube.chunks_exact_mut(CELLS) {
             // Most colours occur in no picture.
@@ -92,7 +94,7 @@ impl ColorHistogram {
     }
 
     /// Convolves along the axis whose cells lie `stride` apart, the cube mirrored at its faces.
-    fn blur_along(&mut self, stride: usize, weights: &[f32; REACH + 1]) {
+    fn blur_along(&mut self, stride: usize, weights: &[f32]) {
         self.scratch.clear();
         self.scratch.resize(CUBE, 0.0);
         let lines = self.cube.chunks_exact(stride * CELLS);
@@ -116,92 +118,123 @@ impl ColorHistogram {
 #[derive(Clone, Debug, Default)]
 pub struct ColorModel {
     histogram: ColorHistogram,
-    scores: Vec<f32>,
-    line: Vec<f32>,
 }
 
 impl ColorModel {
     /// Sharpens `map`, the regions of `image`, by the image's colours. Probabilities stay positive and sum to 1.
     ///
     /// With `p` the network's probabilities, `a_k` the mean of `p_k^2 / sum_j p_j^2` (region k's area) and `h_k(c)` its share
-    /// of all pixels in the blurred cell of colour c, the new probabilities are the softmax over k of
-    /// `0.5 log p_k + 2 blur(log((h_k(c) + 1e-4 a_k) / a_k^0.5))`.
+    /// of all pixels in the blurred cell of colour c, each region's score is
+    /// `0.5 log p_k + 2 blur(log((h_k(c) + 1e-4 a_k) / a_k^0.5))`, brought along the edges of the colours ([`guided`]), and
+    /// the new probabilities are the softmax of the scores.
+    ///
+    /// Where there are two regions, each picture first gets its own threshold between them: log-odds are taken from
+    /// the one that divides them best into two groups ([`threshold`]), since a network that learned how large objects are
+    /// on the whole finds small ones too large and large ones too small.
     ///
     /// One region, and an image of another size than the map's, are left as they are.
     pub fn refine(&mut self, image: &InputImage, map: &mut RegionMap) {
-        let pixels = map.width * map.height;
+        let (width, height) = (map.width, map.height);
+        let pixels = width * height;
         if map.regions < 2 || image.data.len() != 3 * pixels || map.probabilities.len() != map.regions * pixels {
             return;
         }
+        if map.regions == 2 {
+            divide(&mut map.probabilities);
+        }
         let cells = ColorHistogram::cells(&image.data);
-        let sums: Vec<f32> = (0..pixels)
-            .map(|pixel| {
-                let powers = (0..map.regions).map(|k| map.probabilities[k * pixels + pixel].powi(SHARPNESS));
-                powers.sum::<f32>().max(f32::MIN_POSITIVE)
-            })
-            .collect();
-        self.scores.clear();
-        for plane in map.probabilities.chunks_exact(pixels) {
-            let sharp = plane.iter().zip(&sums).map(|(p, sum)| p.powi(SHARPNESS) / sum);
-            let area = (sharp.clone().sum::<f32>() / pixels as f32).max(f32::MIN_POSITIVE);
-            self.histogram.count(&cells, sharp);
-            let start = self.scores.len();
+        let mut sharp: Vec<f32> = map.probabilities.iter().map(|p| p * p).collect();
+        normalise(&mut sharp, map.regions);
+        let colors = image.colors();
+        let mut scores = Vec::with_capacity(map.probabilities.len());
+        for (plane, sharp) in map.probabilities.chunks_exact(pixels).zip(sharp.chunks_exact(pixels)) {
+            let area = (sharp.iter().sum::<f32>() / pixels as f32).max(f32::MIN_POSITIVE);
+            self.histogram.count(&cells, sharp.iter().copied());
             let (scale, floor, prior) = (1.0 / pixels as f32, FLOOR * area, AREA * area.ln());
             let likelihood = |cell: &u16| (self.histogram.at(*cell) * scale + floor).ln() - prior;
-            self.scores.extend(cells.iter().map(likelihood));
-            blur(&mut self.scores[start..], map.width, &mut self.line);
-            for (score, p) in self.scores[start..].iter_mut().zip(plane) {
+            let likelihood = Plane {
+                width,
+                height,
+                values: cells.iter().map(likelihood).collect(),
+            };
+            let mut score = likelihood.blurred(SMOOTHING);
+            for (score, p) in score.values.iter_mut().zip(plane) {
                 *score = COLORS * *score + NETWORK * p.max(f32::MIN_POSITIVE).ln();
             }
+            if width.min(height) > 1 {
+                score = guided(&colors, &score);
+            }
+            scores.extend(score.values);
         }
         for pixel in 0..pixels {
             let places = (0..map.regions).map(|k| k * pixels + pixel);
-            let most = places.clone().map(|at| self.scores[at]).fold(f32::MIN, f32::max);
-            let mut sum = 0.0;
-            for at in places.clone() {
-                map.probabilities[at] = (self.scores[at] - most).exp();
-                sum += map.probabilities[at];
-            }
-            places.for_each(|at| map.probabilities[at] /= sum);
+            let most = places.clone().map(|at| scores[at]).fold(f32::MIN, f32::max);
+            places.for_each(|at| map.probabilities[at] = (scores[at] - most).exp());
         }
+        normalise(&mut map.probabilities, map.regions);
     }
 }
 
-/// Convolves a plane of rows of `width` with a Gaussian, mirrored at the border.
-fn blur(plane: &mut [f32], width: usize, line: &mut Vec<f32>) {
-    let height = plane.len() / width;
-    let weights = gaussian(SMOOTHING, REACH);
-    line.resize(width.max(height), 0.0);
-    let mut pass = |start: usize, step: usize, length: usize| {
-        for (to, out) in line[..length].iter_mut().enumerate() {
-            *out = (to as isize - REACH as isize..=(to + REACH) as isize)
-                .map(|from| weights[from.abs_diff(to as isize)] * plane[start + mirrored(from, length) * step])
-                .sum();
-        }
-        for (at, value) in line[..length].iter().enumerate() {
-            plane[start + at * step] = *value;
-        }
-    };
-    (0..height).for_each(|row| pass(row * width, 1, width));
-    (0..width).for_each(|column| pass(column, width, height));
-}
-
-/// Weights at distances 0 to `REACH` of a Gaussian that sums to 1 over both sides.
-fn gaussian(deviation: f64, reach: usize) -> [f32; REACH + 1] {
-    let weight = |distance: usize| (-((distance * distance) as f64) / (2.0 * deviation * deviation)).exp();
-    let total: f64 = weight(0) + 2.0 * (1..=reach).map(weight).sum::<f64>();
-    std::array::from_fn(|distance| (weight(distance) / total) as f32)
-}
-
-/// `at` reflected into `0..length`, the border's own value repeated.
-fn mirrored(at: isize, length: usize) -> usize {
-    let period = 2 * length as isize;
-    let at = at.rem_euclid(period);
-    if at < length as isize {
-        at as usize
-    } else {
-        (period - 1 - at) as usize
+/// Divides by the sums over `regions` planes.
+fn normalise(values: &mut [f32], regions: usize) {
+    let pixels = values.len() / regions;
+    for pixel in 0..pixels {
+        let sum: f32 = (0..regions).map(|k| values[k * pixels + pixel]).sum();
+        let scale = 1.0 / sum.max(f32::MIN_POSITIVE);
+        (0..regions).for_each(|k| values[k * pixels + pixel] *= scale);
     }
+}
+
+/// Takes the log-odds of two planes of probabilities from their best threshold.
+fn divide(probabilities: &mut [f32]) {
+    let (first, second) = probabilities.split_at_mut(probabilities.len() / 2);
+    let odds = |first: f32, second: f32| (second.max(f32::MIN_POSITIVE) / first.max(f32::MIN_POSITIVE)).ln();
+    let log_odds: Vec<f32> = first.iter().zip(&*second).map(|(a, b)| odds(*a, *b)).collect();
+    let threshold = threshold(&log_odds);
+    for ((first, second), log_odds) in first.iter_mut().zip(second).zip(log_odds) {
+        *second = 1.0 / (1.0 + (threshold - log_odds).exp());
+        *first = 1.0 / (1.0 + (log_odds - threshold).exp());
+    }
+}
+
+/// Otsu's threshold ("A Threshold Selection Method from Gray-Level Histograms", 1979) over 64 bins from the least value to
+/// the greatest: the upper edge of the bin up to which the variance between the two groups is largest, the middle of
+/// those edges where it is the same for several. Values that are all the same, or not finite, have none: it is 0.
+pub fn threshold(values: &[f32]) -> f32 {
+    let (least, most) = values
+        .iter()
+        .fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), value| {
+            (least.min(*value), most.max(*value))
+        });
+    let bin = (f64::from(most) - f64::from(least)) / BINS as f64;
+    if !bin.is_finite() || bin <= 0.0 {
+        return 0.0;
+    }
+    let mut counts = [0u32; BINS];
+    for value in values {
+        let index = ((f64::from(*value) - f64::from(least)) / bin) as usize;
+        counts[index.min(BINS - 1)] += 1;
+    }
+    let center = |index: usize| f64::from(least) + (index as f64 + 0.5) * bin;
+    let total = values.len() as f64;
+    let mean: f64 = (0..BINS)
+        .map(|index| f64::from(counts[index]) * center(index))
+        .sum::<f64>()
+        / total;
+    let (mut share, mut moment) = (0.0, 0.0);
+    let (mut best, mut first, mut last) = (0.0, 0, 0);
+    for (index, count) in counts.iter().enumerate().take(BINS - 1) {
+        share += f64::from(*count) / total;
+        moment += f64::from(*count) / total * center(index);
+        let variance = (mean * share - moment).powi(2) / (share * (1.0 - share)).max(1e-9);
+        if variance > best {
+            (best, first, last) = (variance, index, index);
+        } else if variance == best {
+            // Only empty bins lie between.
+            last = index;
+        }
+    }
+    (f64::from(least) + ((first + last) as f64 / 2.0 + 1.0) * bin) as f32
 }
 
 #[cfg(test)]
@@ -310,15 +343,24 @@ mod tests {
             height: side,
             data: vec![0.1; 3 * side * side],
         };
-        let mut map = rough(side, |x, _| if x < 5 { 0.9 } else { 0.2 });
-        let before = map.clone();
+        let mut map = rough(side, |x, _| if x < 8 { 0.9 } else { 0.2 });
         ColorModel::default().refine(&image, &mut map);
-        let order = |map: &RegionMap, a: usize, b: usize| {
-            map.probabilities[side * side + a] > map.probabilities[side * side + b]
-        };
-        for at in 1..side {
-            assert_eq!(order(&map, at, 15), order(&before, at, 15));
+        for row in map.probabilities[side * side..].chunks_exact(side) {
+            assert!(row.is_sorted_by(|left, right| left >= right), "{row:?}");
+            assert!(row[0] > row[15] + 0.05, "{row:?}");
         }
+    }
+
+    #[test]
+    fn the_threshold_divides_two_groups() {
+        assert_eq!(threshold(&[0.0; 9]), 0.0);
+        assert_eq!(threshold(&[0.0, f32::INFINITY, 3.0]), 0.0);
+        assert_eq!(threshold(&[]), 0.0);
+        assert!((threshold(&[1.0, 1.0, 1.0, 5.0]) - 3.0).abs() < 0.1);
+        // Two bells of different size around -4 and 1.
+        let bell = |center: f32, count: usize| (0..count).map(move |i| center + ((i * 37 % 101) as f32 / 50.0 - 1.0));
+        let found = threshold(&bell(-4.0, 900).chain(bell(1.0, 100)).collect::<Vec<f32>>());
+        assert!((-3.0..0.0).contains(&found), "{found}");
     }
 
     #[test]

@@ -225,8 +225,8 @@ fn taps(source: usize, target: usize) -> Vec<(usize, usize, f32)> {
         .collect()
 }
 
-/// Weights at distances from 0 of a Gaussian that sums to 1 over both sides.
-fn gaussian(deviation: f32) -> Vec<f32> {
+/// Weights at distances from 0 to three deviations of a Gaussian that sums to 1 over both sides.
+pub fn gaussian(deviation: f32) -> Vec<f32> {
     let reach = (3.0 * deviation).ceil() as usize;
     let weights: Vec<f64> = (0..=reach)
         .map(|distance| (-((distance * distance) as f64) / (2.0 * f64::from(deviation).powi(2))).exp())
@@ -236,7 +236,7 @@ fn gaussian(deviation: f32) -> Vec<f32> {
 }
 
 /// `at` reflected into `0..length`, the border's own value repeated.
-fn mirrored(at: isize, length: usize) -> usize {
+pub fn mirrored(at: isize, length: usize) -> usize {
     let period = 2 * length as isize;
     let at = at.rem_euclid(period);
     if at < length as isize {

@@ -1,6 +1,6 @@
 //! Masks of one frame after another.
 
-use crate::segmenter::RegionMap;
+use crate::map::RegionMap;
 
 /// Blends a new map with the one before it: the share of the old one is `strength` where both agree and
 /// falls with the square of what they differ by, so that still areas stop flickering and moving edges

@@ -1,0 +1,29 @@
+//! Region masks judged again after the network: by the picture's own colours, by what moves on its own, by the frame
+//! before.
+//!
+//! Nothing here is learned, nothing is labelled, and nothing knows a network: pictures and soft region masks go in, masks
+//! come out. All of it runs at the network's resolution or twice that, on one thread, in a few milliseconds.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`map`] | pictures and masks |
+//! | [`color`] | each pixel judged by how typical its colour is of each region |
+//! | [`motion`] | the object is what moves on its own: [`flow`] without the [`camera`]'s part |
+//! | [`temporal`] | masks blended with those of the frame before |
+//! | [`guided`] | masks along the edges of colours |
+//! | [`plane`], [`simd`] | what they are made of |
+
+pub mod camera;
+pub mod color;
+pub mod flow;
+pub mod guided;
+pub mod map;
+pub mod motion;
+pub mod plane;
+pub mod simd;
+pub mod temporal;
+
+pub use color::ColorModel;
+pub use map::{InputImage, RegionMap};
+pub use motion::MotionModel;
+pub use plane::Plane;

@@ -1,0 +1,321 @@
+//! The object is what moves on its own.
+//!
+//! A picture alone says little of where its object ends; what moves together says it exactly. For each frame
+//! [`MotionModel`] finds the optical flow to the frame before ([`crate::flow`]), takes the camera's part away
+//! ([`crate::camera`]), and weighs what remains against what a network said of the frame. The measure of motion is the
+//! picture's own noise. Where nothing moves on its own, the network alone decides.
+//!
+//! ```
+//! use factorseg_refine::{InputImage, MotionModel, RegionMap};
+//!
+//! let mut model = MotionModel::default();
+//! let input = (56, 32);
+//! let network = RegionMap { regions: 2, width: 56, height: 32, probabilities: vec![0.5; 2 * 56 * 32] };
+//! let (width, height) = MotionModel::frame_size(input);
+//! for frame in 0..2 {
+//!     let image = InputImage { width, height, data: vec![0.1 * frame as f32; 3 * width * height] };
+//!     let judged = model.refine(&image, &network, &[false, true]);
+//!     assert_eq!((judged.width, judged.height), (width, height));
+//! }
+//! ```
+
+use crate::camera::{self, Residual};
+use crate::flow::{Flow, Pyramid, flow};
+use crate::guided::guided;
+use crate::map::{InputImage, RegionMap};
+use crate::plane::{Plane, quantile};
+
+/// Sides of the picture that motion is looked for in, in multiples of the network's input.
+const SCALE: usize = 2;
+/// Probabilities are kept this far from 0 and 1, where odds have no logarithm.
+const LEAST: f32 = 1e-4;
+/// Weight of the log-odds of motion.
+const MOTION: f32 = 2.0;
+/// Weight of the network's log-odds beside full evidence of motion; without any it is 1.
+const NETWORK: f32 = 0.25;
+/// The logarithm of a residual relative to its threshold counts at most this.
+const LIMIT: f32 = 2.0;
+/// Standard deviation, in pixels, of the blur of residuals.
+const SMOOTHING: f32 = 1.5;
+/// Added to the residuals' scale, in pixels.
+const NOISE: f32 = 0.03;
+/// The share of a picture's residuals below its level of motion.
+const LEVEL: f64 = 0.97;
+/// The threshold between still and moving, in geometric means of the scale and the level of motion.
+const THRESHOLD: f32 = 2.2;
+/// In multiples of the scale: at the first level of motion nothing moves on its own (noise alone has 2.3 times its median, rippling water up to 5
+/// there), from the second on the evidence counts in full.
+const CONTRAST: (f32, f32) = (3.5, 7.0);
+/// Weight of the frame before, brought along by the flow, at full evidence of motion and without any.
+const MEMORY: (f32, f32) = (0.3, 0.9);
+/// Another scene begins where pictures differ after flow by more than this, in grey levels, ...
+const CUT: f32 = 12.0;
+/// ... and by more than this share of the picture's standard deviation.
+const CUT_SHARE: f32 = 0.5;
+
+/// Judges the masks of successive frames by motion; keeps the last frame.
+#[derive(Clone, Debug, Default)]
+pub struct MotionModel {
+    previous: Option<Previous>,
+}
+
+#[derive(Clone, Debug)]
+struct Previous {
+    picture: Pyramid,
+    log_odds: Plane,
+}
+
+impl MotionModel {
+    /// The size, `(width, height)`, at which [`Self::refine`] wants the frame that the network sees at `input`.
+    pub fn frame_size((width, height): (usize, usize)) -> (usize, usize) {
+        (SCALE * width, SCALE * height)
+    }
+
+    /// Forgets the frame before: the next one begins a scene.
+    pub fn reset(&mut self) {
+        self.previous = None;
+    }
+
+    /// The regions of a frame at the frame's size, after the one that was told last. A frame of another size than that, or
+    /// with little in common with it, begins a scene.
+    ///
+    /// `frame` is best of [`Self::frame_size`]; `map` may be smaller. `foreground` says which regions are the object: their
+    /// sum is judged, and regions keep their shares of the foreground and of the rest. Where all regions are foreground,
+    /// or none is, motion says nothing, and the map comes back as it is.
+    ///
+    /// With n the log-odds of the network's foreground; r the length of the flow's difference to the camera's motion,
+    /// blurred; s its median plus 0.03 pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5
+    /// to log 7: `z = (1 - 0.75 g) n + 2 g log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. z is blended with that of
+    /// the frame before, brought along by the flow, with a weight of that from 0.9 (g = 0) to 0.3 (g = 1). The new
+    /// log-odds are z along the edges of the colours ([`guided`]). Frames that are the same have the same result to the
+    /// last bit.
+    pub fn refine(&mut self, frame: &InputImage, map: &RegionMap, foreground: &[bool]) -> RegionMap {
+        let (width, height) = (frame.width, frame.height);
+        let pixels = width * height;
+        let fits = frame.data.len() == 3 * pixels && foreground.len() == map.regions && pixels > 0;
+        if !fits || foreground.iter().all(|is| *is) || !foreground.contains(&true) {
+            self.reset();
+            return map.clone();
+        }
+        let cells = map.width * map.height;
+        let plane = |region: usize| Plane {
+            width: map.width,
+            height: map.height,
+            values: map.probabilities[region * cells..(region + 1) * cells].to_vec(),
+        };
+        let regions: Vec<Plane> = (0..map.regions).map(plane).collect();
+        let object = sum(&regions, foreground, true);
+        let colors = frame.colors();
+        let judged = self.judge(&colors, &object.map(log_odds)).map(probability);
+
+        let regions: Vec<Plane> = regions.iter().map(|plane| plane.resized(width, height)).collect();
+        let before = [false, true].map(|kind| sum(&regions, foreground, kind));
+        let members = [false, true].map(|kind| foreground.iter().filter(|is| **is == kind).count() as f32);
+        let mut probabilities = Vec::with_capacity(map.regions * pixels);
+        for (plane, is_object) in regions.iter().zip(foreground) {
+            let kind = usize::from(*is_object);
+            let sums = before[kind].values.iter().zip(&judged.values);
+            probabilities.extend(plane.values.iter().zip(sums).map(|(p, (before, object))| {
+                let now = if *is_object { *object } else { 1.0 - object };
+                // A group that had nothing has no shares: all of it are alike.
+                if *before > f32::MIN_POSITIVE {
+                    now * (p / before)
+                } else {
+                    now / members[kind]
+                }
+            }));
+        }
+        RegionMap {
+            regions: map.regions,
+            width,
+            height,
+            probabilities,
+        }
+    }
+
+    /// The log-odds of the foreground at each pixel of a frame with these colours, each from 0 to 1.
+    fn judge(&mut self, colors: &[Plane; 3], network: &Plane) -> Plane {
+        let (width, height) = colors[0].size();
+        let network = network.resized(width, height);
+        let picture = Pyramid::new(brightness(colors));
+        let known = self
+            .previous
+            .take()
+            .filter(|previous| previous.log_odds.size() == (width, height));
+        let mut log_odds = network;
+        if let Some(previous) = known {
+            let flow = flow(&picture, &previous.picture);
+            if !is_cut(&picture, &previous.picture, &flow) {
+                let evidence = Evidence::of(camera::residual(&flow));
+                log_odds = evidence.weigh(&log_odds, &flow.warp(&previous.log_odds));
+            }
+        }
+        let edged = (width.min(height) >= 2).then(|| guided(colors, &log_odds));
+        self.previous = Some(Previous {
+            picture,
+            log_odds: log_odds.clone(),
+        });
+        edged.unwrap_or(log_odds)
+    }
+}
+
+/// The sum of the regions that are foreground, or of those that are not.
+fn sum(regions: &[Plane], foreground: &[bool], kind: bool) -> Plane {
+    let mut sum = Plane::filled(regions[0].width, regions[0].height, 0.0);
+    for (plane, _) in regions.iter().zip(foreground).filter(|(_, is)| **is == kind) {
+        sum.values.iter_mut().zip(&plane.values).for_each(|(sum, p)| *sum += p);
+    }
+    sum
+}
+
+fn log_odds(probability: f32) -> f32 {
+    let p = probability.clamp(LEAST, 1.0 - LEAST);
+    (p / (1.0 - p)).ln()
+}
+
+fn probability(log_odds: f32) -> f32 {
+    1.0 / (1.0 + (-log_odds).exp())
+}
+
+/// Luma of BT.601, 0 to 255.
+fn brightness([red, green, blue]: &[Plane; 3]) -> Plane {
+    let mut out = red.zip(green, |red, green| 255.0 * (0.299 * red + 0.587 * green));
+    for (out, blue) in out.values.iter_mut().zip(&blue.values) {
+        *out += 255.0 * 0.114 * blue;
+    }
+    out
+}
+
+/// Whether two pictures show different scenes.
+fn is_cut(current: &Pyramid, previous: &Pyramid, flow: &Flow) -> bool {
+    let difference = flow
+        .warp(previous.picture())
+        .zip(current.picture(), |a, b| (a - b).abs())
+        .mean();
+    difference > CUT.max(CUT_SHARE * current.picture().deviation())
+}
+
+/// What motion says of a frame.
+struct Evidence {
+    /// Residuals, blurred, in pixels.
+    length: Plane,
+    /// Between still and moving, in pixels.
+    threshold: f32,
+    /// How much the frame's motion tells, 0 to 1.
+    weight: f32,
+}
+
+impl Evidence {
+    fn of(residual: Residual) -> Self {
+        let length = residual.length.blurred(SMOOTHING);
+        let scale = residual.scale + NOISE;
+        let level = quantile(&mut length.values.clone(), LEVEL);
+        let (none, full) = (CONTRAST.0.ln(), CONTRAST.1.ln());
+        Self {
+            length,
+            threshold: THRESHOLD * (scale * level).sqrt(),
+            weight: (((level / scale).max(f32::MIN_POSITIVE).ln() - none) / (full - none)).clamp(0.0, 1.0),
+        }
+    }
+
+    fn weigh(&self, network: &Plane, previous: &Plane) -> Plane {
+        let own = 1.0 - self.weight * (1.0 - NETWORK);
+        let memory = MEMORY.1 + self.weight * (MEMORY.0 - MEMORY.1);
+        let threshold = self.threshold.max(f32::MIN_POSITIVE);
+        let judged = network.zip(&self.length, |network, length| {
+            let motion = ((length + 1e-3) / threshold).ln().clamp(-LIMIT, LIMIT);
+            own * network + MOTION * self.weight * motion
+        });
+        judged.zip(previous, |judged, previous| judged + memory * (previous - judged))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Blobs of brightness on a 64x48 frame, whose reddish square of 16 pixels has moved to the right by `moved`.
+    fn frame(moved: usize) -> InputImage {
+        let (width, height) = (64, 48);
+        let plane = |red: f32| {
+            (0..width * height).map(move |at| {
+                let (x, y) = (at % width, at / width);
+                let square = (12 + moved..28 + moved).contains(&x) && (16..32).contains(&y);
+                let place = if square { (x - moved + 1000, y) } else { (x, y) };
+                let mixed = (place.0 / 3 * 7919 + place.1 / 3 * 104_729) % 97;
+                mixed as f32 / 97.0 - 0.5 + if square { red } else { 0.0 }
+            })
+        };
+        InputImage {
+            width,
+            height,
+            data: plane(0.4).chain(plane(-0.2)).chain(plane(-0.2)).collect(),
+        }
+    }
+
+    /// Three regions: background, and two that share what is left as 3 to 1.
+    fn unsure() -> RegionMap {
+        let cells = 32 * 24;
+        let mut probabilities = vec![0.6; cells];
+        probabilities.resize(2 * cells, 0.3);
+        probabilities.resize(3 * cells, 0.1);
+        RegionMap {
+            regions: 3,
+            width: 32,
+            height: 24,
+            probabilities,
+        }
+    }
+
+    #[test]
+    fn what_moves_becomes_the_object_and_parts_keep_their_shares() {
+        let mut masks = MotionModel::default();
+        let foreground = [false, true, true];
+        let (mut map, pixels) = (unsure(), 64 * 48);
+        for moved in 0..4 {
+            map = masks.refine(&frame(2 * moved), &unsure(), &foreground);
+        }
+        assert_eq!((map.regions, map.width, map.height), (3, 64, 48));
+        let at = |region: usize, x: usize, y: usize| map.probabilities[region * pixels + y * 64 + x];
+        let object = |x, y| at(1, x, y) + at(2, x, y);
+        // The square is at 18..34 now.
+        assert!(object(26, 24) > 0.8, "{}", object(26, 24));
+        assert!(
+            object(50, 10) < 0.2 && object(4, 44) < 0.2,
+            "{} {}",
+            object(50, 10),
+            object(4, 44)
+        );
+        for (x, y) in [(26, 24), (50, 10), (0, 0)] {
+            assert!((object(x, y) + at(0, x, y) - 1.0).abs() < 1e-5);
+            assert!((at(1, x, y) / at(2, x, y) - 3.0).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn a_still_video_is_the_networks() {
+        let mut masks = MotionModel::default();
+        let mut map = unsure();
+        for _ in 0..3 {
+            map = masks.refine(&frame(0), &unsure(), &[false, true, true]);
+        }
+        let worst = map.probabilities[..64 * 48]
+            .iter()
+            .map(|p| (p - 0.6).abs())
+            .fold(0.0, f32::max);
+        assert!(worst < 1e-3, "{worst}");
+    }
+
+    #[test]
+    fn without_an_object_nothing_is_judged() {
+        let mut masks = MotionModel::default();
+        for foreground in [&[true; 3][..], &[false; 3], &[true, false]] {
+            assert_eq!(masks.refine(&frame(0), &unsure(), foreground), unsure());
+        }
+        let torn = InputImage {
+            data: vec![0.0; 5],
+            ..frame(0)
+        };
+        assert_eq!(masks.refine(&torn, &unsure(), &[false, true, true]), unsure());
+    }
+}
