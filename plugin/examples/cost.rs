@@ -50,6 +50,15 @@ fn full_map(width: usize, height: usize) -> RegionMap {
     }
 }
 
+/// The planes of a frame, to read.
+fn views<'a>(planes: &'a [PlaneMut<'_>]) -> Vec<Plane<'a>> {
+    let view = |plane: &'a PlaneMut<'_>| Plane {
+        data: plane.data,
+        stride: plane.stride,
+    };
+    planes.iter().map(view).collect()
+}
+
 /// A disc over a sixth of the picture.
 fn object_map(width: usize, height: usize) -> RegionMap {
     let cells = width * height;
@@ -149,13 +158,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 painter.paint(&layout, &layer, planes);
             });
             let blur = draw(&mut |painter, planes| {
-                let views: Vec<Plane<'_>> = planes
-                    .iter()
-                    .map(|plane| Plane {
-                        data: plane.data,
-                        stride: plane.stride,
-                    })
-                    .collect();
+                let views = views(planes);
                 let averages = sampler.average(&views);
                 let layer = overlay::blur_background(&object, &[true, false], averages, &layout);
                 painter.paint(&layout, &layer, planes);
@@ -167,13 +170,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut blender = Blender::default();
             let mut foreground = Vec::new();
             let refined = draw(&mut |_, planes| {
-                let views: Vec<Plane<'_>> = planes
-                    .iter()
-                    .map(|plane| Plane {
-                        data: plane.data,
-                        stride: plane.stride,
-                    })
-                    .collect();
+                let views = views(planes);
                 let coarse = overlay::foreground(&object, &[true, false]);
                 let fit = guided::fit(&coarse, sampler.average(&views), grid_width, grid_height);
                 refiner.refine(&layout, &views, &fit, &mut foreground);

@@ -22,6 +22,19 @@ struct Tap {
     tail: f32,
 }
 
+impl Tap {
+    /// Of a single source sample.
+    fn one(sample: usize) -> Self {
+        Self {
+            first: sample,
+            last: sample,
+            head: 1.0,
+            interior: 0.0,
+            tail: 0.0,
+        }
+    }
+}
+
 /// The taps that resample `extent` source samples (of which `length` exist) to `target`.
 fn taps(length: usize, extent: f64, target: usize) -> Vec<Tap> {
     let scale = extent / target as f64;
@@ -34,13 +47,7 @@ fn taps(length: usize, extent: f64, target: usize) -> Vec<Tap> {
                 let first = (begin.floor() as usize).min(limit);
                 let last = ((end.ceil() as usize).max(1) - 1).clamp(first, limit);
                 if first == last {
-                    return Tap {
-                        first,
-                        last,
-                        head: 1.0,
-                        interior: 0.0,
-                        tail: 0.0,
-                    };
+                    return Tap::one(first);
                 }
                 let head = (first + 1) as f64 - begin;
                 let tail = end - last as f64;
@@ -58,13 +65,7 @@ fn taps(length: usize, extent: f64, target: usize) -> Vec<Tap> {
                 let fraction = (center - first as f64) as f32;
                 let last = (first + 1).min(limit);
                 if last == first {
-                    return Tap {
-                        first,
-                        last,
-                        head: 1.0,
-                        interior: 0.0,
-                        tail: 0.0,
-                    };
+                    return Tap::one(first);
                 }
                 Tap {
                     first,

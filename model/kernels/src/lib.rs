@@ -43,6 +43,7 @@ mod matrix;
 pub mod measured;
 mod memory;
 mod normalisation;
+mod operands;
 mod plan;
 mod resample;
 mod simd;

@@ -5,7 +5,10 @@ use factorseg_kernels::{
 };
 use safetensors::SafeTensors;
 use std::collections::HashMap;
-use std::path::PathBuf;
+
+mod common;
+
+use common::{File, words};
 
 struct Fixture {
     tensors: HashMap<String, (Vec<f32>, Vec<usize>)>,
@@ -15,47 +18,13 @@ struct Fixture {
 }
 
 fn load(name: &str) -> Fixture {
-    load_file(&format!("../../tests/reference/fixtures/{name}.safetensors"))
+    load_file(File::fixture(name))
 }
 
-fn load_file(path: &str) -> Fixture {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
-    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
-    let config = metadata.metadata().as_ref().unwrap()["factorseg.config"].clone();
-    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
-    let number = |key: &str| config[key].as_u64().unwrap() as usize;
-    let list = |key: &str| -> Vec<usize> {
-        config[key]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|value| value.as_u64().unwrap() as usize)
-            .collect()
-    };
-    let channel_multipliers = list("channel_multipliers");
-    let resolutions = list("attention_resolutions");
-    let architecture = Architecture {
-        base_channels: number("base_channels"),
-        residual_blocks: number("residual_blocks"),
-        attention_levels: (0..channel_multipliers.len())
-            .map(|level| resolutions.contains(&(number("image_size") >> level)))
-            .collect(),
-        channel_multipliers,
-        attention_heads: number("attention_heads"),
-        attention_head_channels: config
-            .get("attention_head_channels")
-            .map(|_| number("attention_head_channels")),
-        resblock_updown: config["resblock_updown"] == true,
-        norm_groups: number("norm_groups"),
-        regions: number("regions"),
-    };
+fn load_file(file: File) -> Fixture {
     let (mut tensors, mut integers) = (HashMap::new(), HashMap::new());
-    for (name, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
-        let words = view
-            .data()
-            .chunks_exact(4)
-            .map(|word| <[u8; 4]>::try_from(word).unwrap());
+    for (name, view) in SafeTensors::deserialize(&file.bytes).unwrap().tensors() {
+        let words = words(view.data());
         if view.dtype() == safetensors::Dtype::F32 {
             tensors.insert(name, (words.map(f32::from_le_bytes).collect(), view.shape().to_vec()));
         } else {
@@ -65,8 +34,8 @@ fn load_file(path: &str) -> Fixture {
     Fixture {
         tensors,
         integers,
-        architecture,
-        classes: number("classes"),
+        architecture: file.architecture(),
+        classes: file.classes(),
     }
 }
 
@@ -207,7 +176,11 @@ fn bf16_differs_by_rounding_alone() {
         ("conditional_64", load("conditional_64"), 6e-3),
         ("conditional_128", load("conditional_128"), 8e-3),
         ("residual_64", load("residual_64"), 8e-3),
-        ("default", load_file("../checkpoints/default.safetensors"), 2.5e-3),
+        (
+            "default",
+            load_file(File::read("../checkpoints/default.safetensors")),
+            2.5e-3,
+        ),
     ];
     for (name, fixture, allowed) in cases {
         for instructions in InstructionSet::available() {

@@ -6,7 +6,10 @@ use factorseg_kernels::{
 };
 use safetensors::SafeTensors;
 use std::collections::HashMap;
-use std::path::PathBuf;
+
+mod common;
+
+use common::{File, words};
 
 /// As in the script.
 const TEMPERATURE: f32 = 0.7;
@@ -20,41 +23,10 @@ struct Fixture {
 }
 
 fn load(name: &str) -> Fixture {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/reference/fixtures")
-        .join(format!("{name}.safetensors"));
-    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
-    let config: serde_json::Value =
-        serde_json::from_str(&metadata.metadata().as_ref().unwrap()["factorseg.config"]).unwrap();
-    let number = |key: &str| config[key].as_u64().unwrap() as usize;
-    let list = |key: &str| -> Vec<usize> {
-        let values = config[key].as_array().unwrap().iter();
-        values.map(|value| value.as_u64().unwrap() as usize).collect()
-    };
-    let channel_multipliers = list("channel_multipliers");
-    let resolutions = list("attention_resolutions");
-    let architecture = Architecture {
-        base_channels: number("base_channels"),
-        residual_blocks: number("residual_blocks"),
-        attention_levels: (0..channel_multipliers.len())
-            .map(|level| resolutions.contains(&(number("image_size") >> level)))
-            .collect(),
-        channel_multipliers,
-        attention_heads: number("attention_heads"),
-        attention_head_channels: config
-            .get("attention_head_channels")
-            .map(|_| number("attention_head_channels")),
-        resblock_updown: config["resblock_updown"] == true,
-        norm_groups: number("norm_groups"),
-        regions: number("regions"),
-    };
+    let file = File::fixture(name);
     let (mut tensors, mut classes, mut size) = (HashMap::new(), None, (0, 0));
-    for (name, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
-        let words = view
-            .data()
-            .chunks_exact(4)
-            .map(|word| <[u8; 4]>::try_from(word).unwrap());
+    for (name, view) in SafeTensors::deserialize(&file.bytes).unwrap().tensors() {
+        let words = words(view.data());
         if name == "fixture.x_t" {
             size = (view.shape()[2], view.shape()[3]);
         }
@@ -68,8 +40,8 @@ fn load(name: &str) -> Fixture {
         tensors,
         classes,
         size,
-        class_count: number("classes"),
-        architecture,
+        class_count: file.classes(),
+        architecture: file.architecture(),
     }
 }
 

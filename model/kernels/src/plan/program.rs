@@ -6,11 +6,9 @@ use crate::KernelError;
 use crate::attention::Attention;
 use crate::convolution::{Convolution, Kernel, Method};
 use crate::normalisation::GroupNorm;
+use crate::operands::{Adds, Reads, TensorId};
 use crate::resample::Resampling;
 use crate::simd::{Arithmetic, InstructionSet, padded};
-
-/// Index of an activation.
-pub(crate) type TensorId = usize;
 
 /// One activation of the network.
 #[derive(Debug, Clone, Copy)]
@@ -23,26 +21,6 @@ pub(crate) struct Tensor {
     channels: usize,
     /// Whether something normalises it, so that its sums are wanted.
     pub(crate) summed: bool,
-}
-
-/// What a convolution reads.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Reads {
-    Image,
-    Activations {
-        first: TensorId,
-        second: Option<TensorId>,
-        upsample: bool,
-    },
-}
-
-/// What a convolution adds to its products.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Adds {
-    Nothing,
-    /// The output's former content.
-    Output,
-    Tensor(TensorId),
 }
 
 /// One step of a pass.

@@ -2,7 +2,8 @@
 //! input.
 
 use super::normalisation::Gradients;
-use super::state::{State, TensorId};
+use super::state::State;
+use crate::operands::TensorId;
 use crate::source::Affine;
 
 /// One or two joined activations.

@@ -2,8 +2,9 @@
 
 use super::normalised::{affine, input_gradients, parameter_gradients, prepare};
 use super::pixels::{spread_halved, sum_enlarged};
-use super::state::{State, TensorId};
+use super::state::State;
 use crate::memory::Shared;
+use crate::operands::TensorId;
 use crate::resample::{Resampling, resample};
 use crate::source::{Part, Source};
 use crate::threads::for_each;

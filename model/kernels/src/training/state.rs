@@ -7,10 +7,8 @@ use super::weight_gradient::Space;
 use crate::convolution::Workspaces;
 use crate::memory::{Buffer, Shared};
 use crate::normalisation::ChannelSums;
+use crate::operands::TensorId;
 use crate::simd::InstructionSet;
-
-/// Index of an activation.
-pub(crate) type TensorId = usize;
 
 /// One activation of the network: [items, height >> level, width >> level, width].
 #[derive(Debug, Clone, Copy)]

@@ -5,11 +5,12 @@ use super::layout::{Direction, Layout};
 use super::normalised::{affine, input_gradients, parameter_gradients, prepare};
 use super::pixels::{Patches, gather_patches, sum_enlarged, sum_pixels};
 use super::resample::ResampleStep;
-use super::state::{State, TensorId};
+use super::state::State;
 use super::weight_gradient::weight_gradient;
 use crate::convolution::{Convolution, Input, Loading, Output, Planar, Residual, convolve};
 use crate::matrix::{PackedMatrix, Rows, multiply};
 use crate::memory::Shared;
+use crate::operands::{Adds, Reads, TensorId};
 use crate::simd::InstructionSet;
 use crate::source::{Part, Source};
 use crate::threads::for_each;
@@ -24,26 +25,6 @@ pub(crate) enum Step {
         output: TensorId,
     },
     Resample(ResampleStep),
-}
-
-/// What a convolution reads.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Reads {
-    Image,
-    Activations {
-        first: TensorId,
-        second: Option<TensorId>,
-        upsample: bool,
-    },
-}
-
-/// What a convolution adds to its products.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Adds {
-    Nothing,
-    /// The output's former content.
-    Output,
-    Tensor(TensorId),
 }
 
 /// How the gradient of the input is computed.
