@@ -116,7 +116,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let colors = PALETTE.map(rgb);
     for (name, width, height) in SIZES {
         // As a network of 64 pixels takes a frame of 16:9.
-        let (grid_width, grid_height) = (112, 64);
+        // What the motion model makes of a network of 64 pixels.
+        let (grid_width, grid_height) = (224, 128);
         let full = full_map(grid_width, grid_height);
         let object = object_map(grid_width, grid_height);
         for &format in formats {

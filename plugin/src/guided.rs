@@ -8,8 +8,10 @@
 //! interpolation, and 0.898 against 0.882 if they are blurred first; the filter's own offset, which smooths the mask
 //! over its window, has 0.925 and 0.891. Components are used as they are (YUV or RGB).
 
+use factorseg_refine::Plane;
+
 use crate::draw::{Place, places};
-use crate::layout::{Channel, Component, Layout, Plane};
+use crate::layout::{self, Channel, Component, Layout};
 use crate::simd::vectorised;
 
 /// Half the side of the window that is fitted, in cells.
@@ -31,50 +33,56 @@ pub struct Fit {
 /// (`[components, height, width]`, `0..=255`, as [`crate::sample::Sampler::average`] gives them).
 pub fn fit(foreground: &[f32], averages: &[f32], width: usize, height: usize) -> Fit {
     let cells = width * height;
-    let components = averages.len() / cells;
-    let guide: Vec<Vec<f64>> = averages
+    let plane = |values: &[f32], scale: f32| Plane {
+        width,
+        height,
+        values: values.iter().map(|value| value * scale).collect(),
+    };
+    let guide: Vec<Plane> = averages
         .chunks_exact(cells)
-        .map(|values| values.iter().map(|value| f64::from(*value) / 255.0).collect())
+        .map(|values| plane(values, 1.0 / 255.0))
         .collect();
-    let target: Vec<f64> = foreground.iter().map(|p| f64::from(*p)).collect();
-    let mean = |values: &[f64]| box_mean(values, width, height);
-    let product = |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a * b).collect() };
-    let guide_mean: Vec<Vec<f64>> = guide.iter().map(|values| mean(values)).collect();
+    let components = guide.len();
+    let target = plane(foreground, 1.0);
+    let mean = |plane: &Plane| plane.window_means(RADIUS);
+    let product = |a: &Plane, b: &Plane| mean(&a.zip(b, |a, b| a * b));
+    let guide_mean: Vec<Plane> = guide.iter().map(mean).collect();
     let target_mean = mean(&target);
-    let cross: Vec<Vec<f64>> = guide.iter().map(|values| mean(&product(values, &target))).collect();
+    let cross: Vec<Plane> = guide.iter().map(|values| product(values, &target)).collect();
     // The lower triangle: the matrix is symmetric.
-    let squares: Vec<Vec<Vec<f64>>> = guide
+    let squares: Vec<Vec<Plane>> = guide
         .iter()
         .enumerate()
-        .map(|(index, a)| guide[..=index].iter().map(|b| mean(&product(a, b))).collect())
+        .map(|(index, a)| guide[..=index].iter().map(|b| product(a, b)).collect())
         .collect();
 
-    let mut slopes = vec![vec![0.0; cells]; components];
+    let mut slopes = vec![plane(foreground, 0.0); components];
     for cell in 0..cells {
+        let at = |plane: &Plane| f64::from(plane.values[cell]);
         let mut matrix = [[0.0; 3]; 3];
         let mut vector = [0.0; 3];
         for a in 0..components {
             for b in 0..components {
-                let square = squares[a.max(b)][a.min(b)][cell];
-                matrix[a][b] = square - guide_mean[a][cell] * guide_mean[b][cell];
+                let square = at(&squares[a.max(b)][a.min(b)]);
+                matrix[a][b] = square - at(&guide_mean[a]) * at(&guide_mean[b]);
             }
             matrix[a][a] += EPSILON;
-            vector[a] = cross[a][cell] - guide_mean[a][cell] * target_mean[cell];
+            vector[a] = at(&cross[a]) - at(&guide_mean[a]) * at(&target_mean);
         }
         for (slopes, slope) in slopes.iter_mut().zip(solve(matrix, vector, components)) {
-            slopes[cell] = slope;
+            slopes.values[cell] = slope as f32;
         }
     }
     let mut grids = Vec::with_capacity(components + 1);
     let mut offset = target;
     for (slopes, values) in slopes.iter().zip(&guide) {
         let slopes = mean(slopes);
-        for ((offset, slope), value) in offset.iter_mut().zip(&slopes).zip(values) {
+        for ((offset, slope), value) in offset.values.iter_mut().zip(&slopes.values).zip(&values.values) {
             *offset -= slope * value;
         }
-        grids.push(slopes.iter().map(|slope| *slope as f32).collect());
+        grids.push(slopes.values);
     }
-    grids.push(offset.iter().map(|offset| (255.0 * offset) as f32).collect());
+    grids.push(offset.values.iter().map(|offset| 255.0 * offset).collect());
     Fit { width, height, grids }
 }
 
@@ -100,30 +108,6 @@ fn solve(mut matrix: [[f64; 3]; 3], mut vector: [f64; 3], size: usize) -> [f64; 
     solution
 }
 
-/// The mean over a window around each cell, as far as the grid reaches.
-fn box_mean(values: &[f64], width: usize, height: usize) -> Vec<f64> {
-    let window = |i: usize, length: usize| i.saturating_sub(RADIUS)..(i + RADIUS + 1).min(length);
-    let mut rows = vec![0.0; values.len()];
-    for (out, row) in rows.chunks_exact_mut(width).zip(values.chunks_exact(width)) {
-        for (x, out) in out.iter_mut().enumerate() {
-            let cells = window(x, width);
-            let count = cells.len() as f64;
-            *out = row[cells].iter().sum::<f64>() / count;
-        }
-    }
-    let mut means = vec![0.0; values.len()];
-    for (y, out) in means.chunks_exact_mut(width).enumerate() {
-        let lines = window(y, height);
-        let share = 1.0 / lines.len() as f64;
-        for line in lines {
-            for (out, value) in out.iter_mut().zip(&rows[line * width..(line + 1) * width]) {
-                *out += value * share;
-            }
-        }
-    }
-    means
-}
-
 /// Applies fits to frames of one layout; keeps its scratch rows.
 #[derive(Debug, Default)]
 pub struct Refiner {
@@ -136,7 +120,7 @@ pub struct Refiner {
 
 impl Refiner {
     /// Computes the foreground of a frame, `layout.width * layout.height` bytes, `0..=255`.
-    pub fn refine(&mut self, layout: &Layout, frame: &[Plane<'_>], fit: &Fit, foreground: &mut Vec<u8>) {
+    pub fn refine(&mut self, layout: &Layout, frame: &[layout::Plane<'_>], fit: &Fit, foreground: &mut Vec<u8>) {
         let (width, height) = (layout.width, layout.height);
         foreground.clear();
         foreground.resize(width * height, 0);
@@ -213,7 +197,7 @@ pub(crate) fn nearest(index: usize, length: usize, samples: usize) -> usize {
 }
 
 /// A row of a component as wide as the frame.
-fn widen(component: &Component, plane: &Plane<'_>, row: usize, width: usize, out: &mut Vec<f32>) {
+fn widen(component: &Component, plane: &layout::Plane<'_>, row: usize, width: usize, out: &mut Vec<f32>) {
     out.resize(width, 0.0);
     let start = row * plane.stride + component.offset;
     let end = start + (component.width - 1) * component.step + 1;
@@ -297,13 +281,13 @@ mod tests {
             let layout = layout(format, size as u32, size as u32);
             let data = disc(size, channels);
             let neutral = vec![128; size * size];
-            let mut planes = vec![Plane {
+            let mut planes = vec![layout::Plane {
                 data: &data,
                 stride: size * channels,
             }];
             if format == VideoFormat::Y444 {
                 planes.extend(
-                    [Plane {
+                    [layout::Plane {
                         data: &neutral,
                         stride: size,
                     }; 2],
@@ -340,15 +324,15 @@ mod tests {
         let layout = layout(VideoFormat::I420, 33, 17);
         let (luma, chroma) = (vec![80; 33 * 17], vec![128; 17 * 9]);
         let planes = [
-            Plane {
+            layout::Plane {
                 data: &luma,
                 stride: 33,
             },
-            Plane {
+            layout::Plane {
                 data: &chroma,
                 stride: 17,
             },
-            Plane {
+            layout::Plane {
                 data: &chroma,
                 stride: 17,
             },
