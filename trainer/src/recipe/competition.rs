@@ -16,6 +16,19 @@ pub enum Sight {
     Region,
 }
 
+/// The edges of the picture along which its frame runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrameEdges {
+    /// All four.
+    #[default]
+    All,
+    /// The left and the right one, for objects that reach from top to bottom.
+    Sides,
+    /// All but the upper one.
+    SidesAndBottom,
+}
+
 /// Regions compete to denoise hidden parts of the picture, and a pixel goes to the one that does it best.
 ///
 /// The noise of a picture varies from place to place. Scattered blocks are *hidden*: their noise is strong, the same for
@@ -38,6 +51,16 @@ pub struct Competition {
     pub background: Sight,
     /// Width of the frame that the background branch sees, as a share of the picture's side.
     pub frame: f64,
+    /// The edges of the picture along which the frame runs.
+    pub frame_edges: FrameEdges,
+    /// Where more than 0, the branch of region 1 sees not its own region but a disc in the middle of the picture, with this part
+    /// of the side as its radius: what the middle predicts is region 1.
+    pub centre: f64,
+    /// Where the foreground regions lie around one another: region k's branch, from the second foreground region on, sees
+    /// not its own region but the surroundings of those before it, regions 1 to k - 1: what is more than the first and at most the
+    /// second of these parts of the picture's side away from them. A pixel then belongs to region k if it is like what
+    /// surrounds the regions within; a gap keeps out what those have not reached yet. `[0, 0]`: every region sees itself.
+    pub surroundings: (f64, f64),
     /// Side of a hidden block, as a share of the picture's side.
     pub block: f64,
     /// Probability of a block to be hidden.
@@ -60,6 +83,9 @@ impl Default for Competition {
             spread: 0.0,
             background: Sight::Frame,
             frame: 0.125,
+            frame_edges: FrameEdges::All,
+            centre: 0.0,
+            surroundings: (0.0, 0.0),
             block: 0.25,
             hidden: 0.4,
             timesteps: (200, 500),
@@ -91,6 +117,19 @@ impl Competition {
             self.frame > 0.0 && self.frame < 0.5,
             "more than 0 and less than 0.5",
         )?;
+        check(
+            "competition.centre",
+            self.centre.to_string(),
+            (0.0..=0.5).contains(&self.centre),
+            "a share from 0 to 0.5",
+        )?;
+        let (from, to) = self.surroundings;
+        check(
+            "competition.surroundings",
+            format!("{:?}", self.surroundings),
+            self.surroundings == (0.0, 0.0) || (0.0 <= from && from < to && to <= 1.0),
+            "[from, to], shares with 0 <= from < to <= 1, or [0, 0]",
+        )?;
         for (field, value) in [("competition.block", self.block), ("competition.hidden", self.hidden)] {
             check(field, value.to_string(), inside(value), "a share between 0 and 1")?;
         }
@@ -107,5 +146,51 @@ impl Competition {
             (0.0..=0.25).contains(&self.smoothing),
             "a share from 0 to 0.25",
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn validate(competition: &Competition) -> Result<(), String> {
+        let check = |field: &str, _: String, ok: bool, _: &'static str| match ok {
+            true => Ok(()),
+            false => Err(RecipeError::Unknown { name: field.to_owned() }),
+        };
+        competition.validate(&check).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn sights_read_as_they_are_documented() {
+        let text = "frame_edges = \"sides_and_bottom\"\ncentre = 0.16\nsurroundings = [0.03, 0.16]";
+        let read: Competition = toml::from_str(text).unwrap();
+        let expected = Competition {
+            frame_edges: FrameEdges::SidesAndBottom,
+            centre: 0.16,
+            surroundings: (0.03, 0.16),
+            ..Competition::default()
+        };
+        assert_eq!(read, expected);
+        assert_eq!(validate(&read), Ok(()));
+        assert_eq!(validate(&Competition::default()), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_refused() {
+        for centre in [-0.1, 0.6, f64::NAN] {
+            let competition = Competition {
+                centre,
+                ..Competition::default()
+            };
+            assert!(validate(&competition).unwrap_err().contains("competition.centre"));
+        }
+        for surroundings in [(0.2, 0.1), (-0.1, 0.2), (0.1, 1.5), (0.1, 0.1), (0.1, f64::NAN)] {
+            let competition = Competition {
+                surroundings,
+                ..Competition::default()
+            };
+            assert!(validate(&competition).unwrap_err().contains("competition.surroundings"));
+        }
     }
 }

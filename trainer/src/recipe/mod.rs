@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use competition::{Competition, Sight};
+pub use competition::{Competition, FrameEdges, Sight};
 pub use phase::{MaskHead, MaskShaping, NoiseWeighting, Normalisation, Phase, Ramp};
 
 /// Recipes that the program carries: name and TOML text.

@@ -7,8 +7,9 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::regions::Regions;
+use super::sight::Sights;
 use crate::data::batch::{MicroBatch, normal};
-use crate::recipe::{Competition, Sight};
+use crate::recipe::Competition;
 
 /// Regions that a recipe with a competition has where nothing else is said: background and foreground.
 pub const REGIONS: usize = 2;
@@ -112,7 +113,7 @@ impl Branches {
         let pixels = part.noised.len() / (3 * images);
         let side = pixels.isqrt();
         let hidden = hidden_blocks(images, side, competition, chance);
-        let frame = in_frame(side, competition.frame);
+        let sights = Sights::new(competition, side);
         let (first, last) = competition.timesteps;
         let last = last.min(schedule.timesteps());
         let timesteps: Vec<i32> = (0..images)
@@ -125,6 +126,7 @@ impl Branches {
         for image in 0..images {
             let (image_part, noise_part) = schedule.mix(part.timesteps[image] as usize);
             let (hidden_image, hidden_noise) = schedule.mix(timesteps[image] as usize);
+            let seen = sights.of(regions, image);
             for channel in 0..3 {
                 for pixel in 0..pixels {
                     let at = (image * 3 + channel) * pixels + pixel;
@@ -132,16 +134,11 @@ impl Branches {
                     let clean = (f64::from(part.noised[at]) - noise_part * f64::from(part.noise[at])) / image_part;
                     let own = f64::from(noise[at]);
                     let plain = image * pixels + pixel;
-                    let label = regions.label(plain);
                     for region in 0..regions.count() {
-                        let seen = match competition.background {
-                            Sight::Frame if region == 0 => frame[pixel],
-                            _ => label == region,
-                        };
                         let value = &mut noised[region * part.noised.len() + at];
                         if hidden[plain] {
                             *value = (hidden_image * clean + hidden_noise * own) as f32;
-                        } else if seen {
+                        } else if seen[region * pixels + pixel] {
                             *value = (image_part * clean + noise_part * own) as f32;
                         }
                     }
@@ -248,15 +245,6 @@ fn hidden_blocks(images: usize, side: usize, competition: &Competition, chance: 
     hidden
 }
 
-/// Whether each pixel lies in the frame, `[pixels]`.
-fn in_frame(side: usize, width: f64) -> Vec<bool> {
-    let width = ((width * side as f64).round() as usize).max(1);
-    let inner = width..side.saturating_sub(width).max(width);
-    (0..side * side)
-        .map(|pixel| !(inner.contains(&(pixel / side)) && inner.contains(&(pixel % side))))
-        .collect()
-}
-
 /// Convolves a square with a Gaussian, its border repeated.
 fn smooth(plane: &mut [f32], side: usize, deviation: f64) {
     let reach = (3.0 * deviation).ceil() as isize;
@@ -290,8 +278,10 @@ fn smooth(plane: &mut [f32], side: usize, deviation: f64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sight::in_frame;
     use super::*;
     use crate::data::order::{Stream, random};
+    use crate::recipe::{FrameEdges, Sight};
     use crate::training::testing::noise;
     use factorseg_model::ScheduleConfig;
 
@@ -333,24 +323,35 @@ mod tests {
         }
     }
 
+    /// The pixels of a picture 16 pixels wide that touch one, and itself.
+    fn neighbours(plain: usize) -> impl Iterator<Item = usize> {
+        let (image, x, y) = (plain / 256, plain % 16, plain / 16 % 16);
+        (y.saturating_sub(1)..(y + 2).min(16))
+            .flat_map(move |y| (x.saturating_sub(1)..(x + 2).min(16)).map(move |x| image * 256 + y * 16 + x))
+    }
+
     #[test]
     fn branches_see_their_own_region_the_frame_and_hidden_blocks() {
         let schedule = NoiseSchedule::new(&ScheduleConfig::default());
         let part = part(2, 16);
-        for (background, shares) in [
-            (Sight::Frame, vec![0.7, 0.3]),
-            (Sight::Frame, vec![0.4, 0.3, 0.3]),
-            (Sight::Region, vec![0.4, 0.3, 0.3]),
+        for (background, centre, surroundings, shares) in [
+            (Sight::Frame, 0.0, (0.0, 0.0), vec![0.7, 0.3]),
+            (Sight::Frame, 0.0, (0.0, 0.0), vec![0.4, 0.3, 0.3]),
+            (Sight::Region, 0.0, (0.0, 0.0), vec![0.4, 0.3, 0.3]),
+            // Next to the region before: across an edge or a corner.
+            (Sight::Frame, 0.2, (0.0, 1.5 / 16.0), vec![0.4, 0.1, 0.2, 0.3]),
         ] {
             let competition = Competition {
                 background,
+                centre,
+                surroundings,
                 ..Competition::default()
             };
             let count = shares.len();
             let regions = Regions::new(&noise(8, 2 * count * 256), 256, &shares, 1.0);
             let chance = &mut random(1, Stream::Masks, 0);
             let branches = Branches::new(&part, &regions, &competition, &schedule, chance);
-            let (values, frame) = (part.noised.len(), in_frame(16, competition.frame));
+            let (values, frame) = (part.noised.len(), in_frame(16, competition.frame, FrameEdges::All));
             assert_eq!(
                 (branches.noised.len(), &branches.classes),
                 (count * values, &vec![4; 2 * count])
@@ -369,6 +370,12 @@ mod tests {
                     } else {
                         let seen = if region == 0 && background == Sight::Frame {
                             frame[plain % 256]
+                        } else if region == 1 && centre > 0.0 {
+                            let from_middle = |at: usize| (at as f64 + 0.5) / 16.0 - 0.5;
+                            from_middle(plain % 16).hypot(from_middle(plain / 16 % 16)) <= centre
+                        } else if region > 1 && surroundings.1 > 0.0 {
+                            let inner = |label: usize| (1..region).contains(&label);
+                            !inner(regions.label(plain)) && neighbours(plain).any(|near| inner(regions.label(near)))
                         } else {
                             regions.label(plain) == region
                         };

@@ -18,6 +18,7 @@ pub mod report;
 pub mod run;
 pub mod run_directory;
 pub mod shaping;
+mod sight;
 pub mod signals;
 pub mod state;
 #[cfg(test)]

@@ -40,12 +40,22 @@ fn kernels_and_tape_weight_alike() {
     }
 }
 
-/// The same of regions that compete.
+/// The same of regions that compete, with what they see by default and by position.
 #[test]
 fn kernels_and_tape_compete_alike() {
     let mut recipe = recipe(MaskHead::Trained);
-    recipe.phases[0].competition = Some(Competition::default());
-    for regions in [2, 3] {
+    let by_position = Competition {
+        frame_edges: FrameEdges::Sides,
+        centre: 0.2,
+        surroundings: (0.05, 0.3),
+        ..Competition::default()
+    };
+    for (regions, competition) in [
+        (2, Competition::default()),
+        (3, Competition::default()),
+        (3, by_position),
+    ] {
+        recipe.phases[0].competition = Some(competition);
         let config = ModelConfig { regions, ..config() };
         assert_learn_alike(&config, recipe.clone());
     }

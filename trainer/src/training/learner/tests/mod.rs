@@ -6,7 +6,7 @@ mod phases;
 
 use super::*;
 use crate::data::batch::MicroBatch;
-use crate::recipe::{Competition, MaskHead, MaskShaping, NoiseWeighting, Normalisation, Ramp};
+use crate::recipe::{Competition, FrameEdges, MaskHead, MaskShaping, NoiseWeighting, Normalisation, Ramp};
 use crate::training::testing::{config, cpu, noise, scrambled};
 use factorseg_model::NoiseSchedule;
 
