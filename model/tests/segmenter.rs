@@ -125,6 +125,33 @@ fn the_embedded_checkpoint_segments() {
 }
 
 #[test]
+fn the_faces_checkpoint_names_face_and_hair() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/checkpoints/faces.safetensors");
+    let source = CheckpointSource::from_path(path);
+    assert_eq!(Checkpoint::open(&source).unwrap().info().foreground_regions, [1, 2]);
+    let mut segmenter = segmenter(&source, &SegmenterOptions::default());
+    // A light disc, a dark ring around it, and grey at the sides.
+    let side = 64;
+    let distance = |pixel: usize| (pixel % side).abs_diff(32).pow(2) + (pixel / side).abs_diff(32).pow(2);
+    let plane = |pixel: usize| match distance(pixel) {
+        0..196 => 0.5,
+        196..625 => -0.8,
+        _ => 0.0,
+    };
+    let image = InputImage {
+        width: side,
+        height: side,
+        data: (0..3 * side * side).map(|at| plane(at % (side * side))).collect(),
+    };
+    let map = segmenter.segment(&[image]).unwrap().remove(0);
+    let region = |x: usize, y: usize| {
+        let value = |k: usize| map.probabilities[k * side * side + y * side + x];
+        (0..map.regions).max_by(|a, b| value(*a).total_cmp(&value(*b))).unwrap()
+    };
+    assert_eq!([region(2, 20), region(32, 34), region(32, 12)], [0, 1, 2]);
+}
+
+#[test]
 fn frames_of_any_size_have_an_input_size_that_fits() {
     let segmenter = segmenter(&fixture(), &SegmenterOptions::default());
     let stride = segmenter.config().stride();
