@@ -64,13 +64,19 @@ def refine(picture: np.ndarray, p: np.ndarray) -> np.ndarray:
         p = np.stack([1 - second, second])
     cell = tuple(np.clip((picture + 1) * CELLS / 2, 0, CELLS - 1).astype(int))
     sharp = p**2 / (p**2).sum(0)
+    height, width = p.shape[1:]
+    deep = max(1, round(min(height, width) / 16))
+    frame = np.ones((height, width), bool)
+    frame[deep:-deep, deep:-deep] = False
+    background = sharp[:, frame].sum(1).argmax()
+    sharp[:, frame] = np.where(np.arange(len(p))[:, None] == background, sharp[:, frame] + 2, 0)
     scores = []
     for region, network in zip(sharp, p):
         histogram = np.zeros((CELLS,) * 3)
         np.add.at(histogram, cell, region)
         histogram = gaussian_filter(histogram, 1.0, mode="reflect", radius=3)
         area = region.mean()
-        likelihood = np.log(histogram[cell] / region.size + 1e-4 * area) - 0.5 * np.log(area)
+        likelihood = np.log(histogram[cell] / region.size + 1e-4 * area) - 0.75 * np.log(area)
         score = 2 * gaussian_filter(likelihood, 1.0, mode="reflect", radius=3) + 0.5 * np.log(network)
         scores.append(guided((picture + 1) / 2, score))
     scores = np.exp(scores - np.max(scores, axis=0))

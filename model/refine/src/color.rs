@@ -22,7 +22,11 @@ const NETWORK: f32 = 0.5;
 /// Weight of the colours' log-likelihoods.
 const COLORS: f32 = 2.0;
 /// Power of a region's area that its histogram is divided by: 1 would give all regions the same prior, 0 that of their areas.
-const AREA: f32 = 0.5;
+const AREA: f32 = 0.75;
+/// Width of the picture's frame, as a share of its shorter side.
+const FRAME: f32 = 1.0 / 16.0;
+/// How often a pixel of the frame counts as background, beside once as what the network says.
+const FRAME_WEIGHT: f32 = 2.0;
 /// What a colour that a region does not hold counts, as a share of the region's pixels.
 const FLOOR: f32 = 1e-4;
 /// Standard deviation, in pixels, of the blur of the log-likelihoods over the picture.
@@ -123,10 +127,11 @@ pub struct ColorModel {
 impl ColorModel {
     /// Sharpens `map`, the regions of `image`, by the image's colours. Probabilities stay positive and sum to 1.
     ///
-    /// With `p` the network's probabilities, `a_k` the mean of `p_k^2 / sum_j p_j^2` (region k's area) and `h_k(c)` its share
-    /// of all pixels in the blurred cell of colour c, each region's score is
-    /// `0.5 log p_k + 2 blur(log((h_k(c) + 1e-4 a_k) / a_k^0.5))`, brought along the edges of the colours ([`guided`]), and
-    /// the new probabilities are the softmax of the scores.
+    /// With `p` the network's probabilities, a pixel counts `w_k = p_k^2 / sum_j p_j^2` for region k. The picture's frame, a
+    /// sixteenth of the shorter side wide, is background: the region that holds most of it counts 2 more there, the others
+    /// nothing. With `a_k` the mean of `w_k` (region k's area) and `h_k(c)` its share in the blurred cell of colour c, each
+    /// region's score is `0.5 log p_k + 2 blur(log((h_k(c) + 1e-4 a_k) / a_k^0.75))`, brought along the edges of the colours
+    /// ([`guided`]), and the new probabilities are the softmax of the scores.
     ///
     /// Where there are two regions, each picture first gets its own threshold between them: log-odds are taken from
     /// the one that divides them best into two groups ([`threshold`]), since a network that learned how large objects are
@@ -145,6 +150,7 @@ impl ColorModel {
         let cells = ColorHistogram::cells(&image.data);
         let mut sharp: Vec<f32> = map.probabilities.iter().map(|p| p * p).collect();
         normalise(&mut sharp, map.regions);
+        count_frame(&mut sharp, (width, height));
         let colors = image.colors();
         let mut scores = Vec::with_capacity(map.probabilities.len());
         for (plane, sharp) in map.probabilities.chunks_exact(pixels).zip(sharp.chunks_exact(pixels)) {
@@ -182,6 +188,28 @@ fn normalise(values: &mut [f32], regions: usize) {
         let sum: f32 = (0..regions).map(|k| values[k * pixels + pixel]).sum();
         let scale = 1.0 / sum.max(f32::MIN_POSITIVE);
         (0..regions).for_each(|k| values[k * pixels + pixel] *= scale);
+    }
+}
+
+/// Counts the picture's frame as background, which is the region that has most of it.
+fn count_frame(weights: &mut [f32], (width, height): (usize, usize)) {
+    let frame = ((FRAME * width.min(height) as f32).round() as usize).max(1);
+    let in_frame = |at: usize| {
+        let (x, y) = (at % width, at / width);
+        x.min(width - 1 - x).min(y).min(height - 1 - y) < frame
+    };
+    let places: Vec<usize> = (0..width * height).filter(|at| in_frame(*at)).collect();
+    let held = |plane: &[f32]| places.iter().map(|at| plane[*at]).sum::<f32>();
+    let planes = || weights.chunks_exact(width * height).map(held).enumerate();
+    let background = planes().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(region, _)| region);
+    for (region, plane) in weights.chunks_exact_mut(width * height).enumerate() {
+        for at in &places {
+            plane[*at] = if Some(region) == background {
+                plane[*at] + FRAME_WEIGHT
+            } else {
+                0.0
+            };
+        }
     }
 }
 
