@@ -1,7 +1,8 @@
 //! `factorseg worker`: computes gradients for a trainer on another machine, one trainer at a time.
 
 use std::any::Any;
-use std::net::{TcpListener, TcpStream};
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::thread;
@@ -17,6 +18,8 @@ use super::{Common, replica_learner, weights};
 
 /// Time for a trainer to introduce itself.
 const INTRODUCTION: Duration = Duration::from_secs(10);
+/// Time for a trainer that is refused to close its side.
+const PARTING: Duration = Duration::from_secs(1);
 /// Time between two jobs, after which a trainer is taken for dead.
 const IDLE: Duration = Duration::from_secs(3600);
 /// Time for an answer to go.
@@ -53,8 +56,6 @@ pub fn listen(listener: &TcpListener, options: WorkerOptions) -> ! {
                 Ok(guard) => guard,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => {
-                    // What has come must be read, or closing would take back the answer.
-                    let _ = wire::read(&mut Timed::new(&stream, INTRODUCTION), Kind::Hello, MAXIMUM_JSON);
                     refuse(&stream, "it works for another trainer");
                     return;
                 }
@@ -80,7 +81,11 @@ pub fn listen(listener: &TcpListener, options: WorkerOptions) -> ! {
 
 /// Says why it does not go on. Whoever does not listen is gone.
 fn refuse(stream: &TcpStream, reason: &str) {
-    let _ = wire::write(&mut Timed::new(stream, INTRODUCTION), Kind::Refusal, reason.as_bytes());
+    let said = wire::write(&mut Timed::new(stream, INTRODUCTION), Kind::Refusal, reason.as_bytes());
+    if said.is_ok() && stream.shutdown(Shutdown::Write).is_ok() {
+        // Closing takes back an answer while there are bytes unread: they are, until the other side has closed.
+        let _ = io::copy(&mut Timed::new(stream, PARTING), &mut io::sink());
+    }
 }
 
 fn words(panic: &(dyn Any + Send)) -> &str {
