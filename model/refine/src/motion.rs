@@ -92,18 +92,14 @@ impl MotionModel {
     pub fn refine(&mut self, frame: &InputImage, map: &RegionMap, foreground: &[bool]) -> RegionMap {
         let (width, height) = (frame.width, frame.height);
         let pixels = width * height;
-        let fits = frame.data.len() == 3 * pixels && foreground.len() == map.regions && pixels > 0;
+        let cells = map.width * map.height;
+        let whole = frame.data.len() == 3 * pixels && map.probabilities.len() == map.regions * cells;
+        let fits = whole && foreground.len() == map.regions && pixels > 0 && cells > 0;
         if !fits || foreground.iter().all(|is| *is) || !foreground.contains(&true) {
             self.reset();
             return map.clone();
         }
-        let cells = map.width * map.height;
-        let plane = |region: usize| Plane {
-            width: map.width,
-            height: map.height,
-            values: map.probabilities[region * cells..(region + 1) * cells].to_vec(),
-        };
-        let regions: Vec<Plane> = (0..map.regions).map(plane).collect();
+        let regions = map.planes();
         let object = sum(&regions, foreground, true);
         let colors = frame.colors();
         let judged = self.judge(&colors, &object.map(log_odds)).map(probability);
@@ -317,5 +313,10 @@ mod tests {
             ..frame(0)
         };
         assert_eq!(masks.refine(&torn, &unsure(), &[false, true, true]), unsure());
+        let torn = RegionMap {
+            probabilities: vec![0.5; 7],
+            ..unsure()
+        };
+        assert_eq!(masks.refine(&frame(0), &torn, &[false, true, true]), torn);
     }
 }

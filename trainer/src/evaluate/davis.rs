@@ -20,7 +20,7 @@ use super::baselines::{FixedMask, TruthMask};
 use super::common_grid::CommonGrid;
 use super::metrics::Scores;
 use super::picture_baselines::Ranks;
-use super::segment::{Passes, network_input, segment, upsample};
+use super::segment::{Passes, network_input, segment};
 use super::series::Statistics;
 use crate::training::monitor::MaskFigures;
 
@@ -218,7 +218,7 @@ impl Successive<'_> {
                 let (width, height) = (map.width, map.height);
                 let frame = network_input(picture, MotionModel::frame_size(self.engine.input_size(width, height)));
                 let judged = self.motion.refine(&frame, map, &self.foreground);
-                *map = upsample(&judged, width, height);
+                *map = judged.resized(width, height);
             }
             if let Some(previous) = &self.previous {
                 smooth(map, previous, self.over_time.smoothing);

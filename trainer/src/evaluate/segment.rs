@@ -101,7 +101,7 @@ pub fn segment(engine: &mut dyn Engine, pictures: &[RgbImage], passes: &Passes) 
                 if mirrored {
                     mirror(&mut map.probabilities, map.width);
                 }
-                let map = upsample(&map, picture.width() as usize, picture.height() as usize);
+                let map = map.resized(picture.width() as usize, picture.height() as usize);
                 match mean {
                     None if share == 1.0 => *mean = Some(map),
                     None => {
@@ -150,61 +150,11 @@ fn mirror(values: &mut [f32], width: usize) {
     values.chunks_exact_mut(width).for_each(<[f32]>::reverse);
 }
 
-/// Bilinear resampling of all region masks (pixel centres at half coordinates).
-pub fn upsample(map: &RegionMap, width: usize, height: usize) -> RegionMap {
-    if (map.width, map.height) == (width, height) {
-        return map.clone();
-    }
-    let (columns, rows) = (weights(map.width, width), weights(map.height, height));
-    let mut probabilities = Vec::with_capacity(map.regions * width * height);
-    for plane in map.probabilities.chunks_exact(map.width * map.height) {
-        for (top, bottom, down) in &rows {
-            for (left, right, across) in &columns {
-                let row =
-                    |y: usize| plane[y * map.width + left] * (1.0 - across) + plane[y * map.width + right] * across;
-                probabilities.push(row(*top) * (1.0 - down) + row(*bottom) * down);
-            }
-        }
-    }
-    RegionMap {
-        regions: map.regions,
-        width,
-        height,
-        probabilities,
-    }
-}
-
-/// For each target position: two source positions and the second one's weight.
-fn weights(source: usize, target: usize) -> Vec<(usize, usize, f32)> {
-    (0..target)
-        .map(|at| {
-            let position = ((at as f32 + 0.5) * source as f32 / target as f32 - 0.5).clamp(0.0, (source - 1) as f32);
-            let first = position as usize;
-            (first, (first + 1).min(source - 1), position - first as f32)
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::evaluate::testing::ByColour;
     use image::Rgb;
-
-    #[test]
-    fn upsampling_is_bilinear_and_keeps_sums() {
-        let map = RegionMap {
-            regions: 2,
-            width: 2,
-            height: 1,
-            probabilities: vec![0.0, 1.0, 1.0, 0.0],
-        };
-        let large = upsample(&map, 4, 2);
-        assert_eq!(&large.probabilities[..4], [0.0, 0.25, 0.75, 1.0]);
-        for pixel in 0..8 {
-            assert!((large.probabilities[pixel] + large.probabilities[8 + pixel] - 1.0).abs() < 1e-6);
-        }
-    }
 
     /// Left half red, right half green, on 24 by 12.
     fn halves() -> RgbImage {
