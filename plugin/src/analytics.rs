@@ -2,7 +2,7 @@
 //! as `segmentationoverlay`.
 //!
 //! The mask is semantic: each of its bytes is the number of the region that wins there, from 1. It is as small as the
-//! network's grid and covers the whole frame; its rows have no padding.
+//! masks' grid and covers the whole frame; its rows have no padding.
 
 use factorseg_model::RegionMap;
 use gst::glib;

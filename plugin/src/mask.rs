@@ -30,7 +30,7 @@ pub struct Bounds {
 /// Soft regions of one frame.
 #[derive(Clone, Debug)]
 pub struct Mask {
-    /// Probabilities on the network's grid, which covers the whole frame.
+    /// Probabilities on a grid that covers the whole frame: the network's, or twice as fine from the motion model.
     pub map: RegionMap,
     /// Timestamp of the frame that they were computed from.
     pub pts: Option<gst::ClockTime>,
