@@ -4,9 +4,9 @@ use std::any::Any;
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use factorseg_model::DeviceSpec;
@@ -18,6 +18,8 @@ use super::{Common, replica_learner, weights};
 
 /// Time for a trainer to introduce itself.
 const INTRODUCTION: Duration = Duration::from_secs(10);
+/// Time for the trainer before to leave.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Time for a trainer that is refused to close its side.
 const PARTING: Duration = Duration::from_secs(1);
 /// Time between two jobs, after which a trainer is taken for dead.
@@ -50,31 +52,42 @@ pub fn listen(listener: &TcpListener, options: WorkerOptions) -> ! {
             }
         };
         let free = free.clone();
-        let serve = move || {
-            // Poisoned or not: what it guards holds nothing.
-            let _guard = match free.try_lock() {
-                Ok(guard) => guard,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => {
-                    refuse(&stream, "it works for another trainer");
-                    return;
+        let serve = move || match reserved(&free) {
+            None => refuse(&stream, "it works for another trainer"),
+            Some(place) => {
+                eprintln!("{address}: connected");
+                // A panic ends the session, not the worker.
+                let ended = catch_unwind(AssertUnwindSafe(|| session(&stream, options)))
+                    .unwrap_or_else(|panic| Err(anyhow!("the step failed: {}", words(panic.as_ref()))));
+                // Whoever reads a refusal may come again at once.
+                drop(place);
+                match ended {
+                    Err(error) if !matches!(error.downcast_ref(), Some(WireError::Closed)) => {
+                        eprintln!("{address}: {error:#}");
+                        refuse(&stream, &format!("{error:#}"));
+                    }
+                    _ => eprintln!("{address}: gone"),
                 }
-            };
-            eprintln!("{address}: connected");
-            // A panic ends the session, not the worker.
-            let ended = catch_unwind(AssertUnwindSafe(|| session(&stream, options)))
-                .unwrap_or_else(|panic| Err(anyhow!("the step failed: {}", words(panic.as_ref()))));
-            match ended {
-                Err(error) if !matches!(error.downcast_ref(), Some(WireError::Closed)) => {
-                    eprintln!("{address}: {error:#}");
-                    refuse(&stream, &format!("{error:#}"));
-                }
-                _ => eprintln!("{address}: gone"),
             }
         };
         let session = thread::Builder::new().name("factorseg-session".to_owned());
         if let Err(error) = session.spawn(serve) {
             eprintln!("{address}: cannot start a thread: {error}");
+        }
+    }
+}
+
+/// The worker's only place, or none where another trainer still has it after a while: one that was killed leaves only when
+/// the worker has computed its last share.
+fn reserved(free: &Mutex<()>) -> Option<MutexGuard<'_, ()>> {
+    let asked = Instant::now();
+    loop {
+        match free.try_lock() {
+            Ok(guard) => return Some(guard),
+            // It guards no value that a panic could have left half changed.
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if asked.elapsed() > PATIENCE => return None,
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
         }
     }
 }
