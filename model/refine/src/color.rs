@@ -5,7 +5,7 @@
 //! typical its colour is of each region, beside what the network said. No training, no labels; it works at the
 //! network's resolution, so that its cost does not grow with the frame.
 
-use crate::guided::guided;
+use crate::guided::Guide;
 use crate::map::{InputImage, RegionMap};
 use crate::plane::{Plane, gaussian, mirrored};
 
@@ -131,7 +131,7 @@ impl ColorModel {
     /// sixteenth of the shorter side wide, is background: the region that holds most of it counts 2 more there, the others
     /// nothing. With `a_k` the mean of `w_k` (region k's area) and `h_k(c)` its share in the blurred cell of colour c, each
     /// region's score is `0.5 log p_k + 2 blur(log((h_k(c) + 1e-4 a_k) / a_k^0.75))`, brought along the edges of the colours
-    /// ([`guided`]), and the new probabilities are the softmax of the scores.
+    /// ([`Guide`]), and the new probabilities are the softmax of the scores.
     ///
     /// Where there are two regions, each picture first gets its own threshold between them: log-odds are taken from
     /// the one that divides them best into two groups ([`threshold`]), since a network that learned how large objects are
@@ -152,6 +152,7 @@ impl ColorModel {
         normalise(&mut sharp, map.regions);
         count_frame(&mut sharp, (width, height));
         let colors = image.colors();
+        let guide = (width.min(height) > 1).then(|| Guide::new(&colors));
         let mut scores = Vec::with_capacity(map.probabilities.len());
         for (plane, sharp) in map.probabilities.chunks_exact(pixels).zip(sharp.chunks_exact(pixels)) {
             let area = (sharp.iter().sum::<f32>() / pixels as f32).max(f32::MIN_POSITIVE);
@@ -167,8 +168,8 @@ impl ColorModel {
             for (score, p) in score.values.iter_mut().zip(plane) {
                 *score = COLORS * *score + NETWORK * p.max(f32::MIN_POSITIVE).ln();
             }
-            if width.min(height) > 1 {
-                score = guided(&colors, &score);
+            if let Some(guide) = &guide {
+                score = guide.follow(&score);
             }
             scores.extend(score.values);
         }

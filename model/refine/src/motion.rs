@@ -21,7 +21,7 @@
 
 use crate::camera::{self, Residual};
 use crate::flow::{Flow, Pyramid, flow};
-use crate::guided::guided;
+use crate::guided::Guide;
 use crate::map::{InputImage, RegionMap};
 use crate::plane::{Plane, quantile};
 
@@ -87,7 +87,7 @@ impl MotionModel {
     /// blurred; s its median plus 0.03 pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5
     /// to log 7: `z = (1 - 0.75 g) n + 2 g log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. z is blended with that of
     /// the frame before, brought along by the flow, with a weight of that from 0.9 (g = 0) to 0.3 (g = 1). The new
-    /// log-odds are z along the edges of the colours ([`guided`]). Frames that are the same have the same result to the
+    /// log-odds are z along the edges of the colours ([`Guide`]). Frames that are the same have the same result to the
     /// last bit.
     pub fn refine(&mut self, frame: &InputImage, map: &RegionMap, foreground: &[bool]) -> RegionMap {
         let (width, height) = (frame.width, frame.height);
@@ -146,7 +146,7 @@ impl MotionModel {
                 log_odds = evidence.weigh(&log_odds, &flow.warp(&previous.log_odds));
             }
         }
-        let edged = (width.min(height) >= 2).then(|| guided(colors, &log_odds));
+        let edged = (width.min(height) >= 2).then(|| Guide::new(colors).follow(&log_odds));
         self.previous = Some(Previous {
             picture,
             log_odds: log_odds.clone(),

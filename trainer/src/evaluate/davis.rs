@@ -57,12 +57,8 @@ pub fn fit(
 ) -> Result<Fitted> {
     let regions = engine.info().regions;
     let (mut first_frames, mut truths, mut small, mut ranks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for frame in sequences
-        .iter()
-        .filter_map(|sequence| sequence.frames.first())
-        .map(Frame::read)
-    {
-        let frame = frame?;
+    for files in sequences.iter().filter_map(|sequence| sequence.frames.first()) {
+        let frame = Frame::annotated(open(&files.picture)?, files)?;
         let map = segment(engine, std::slice::from_ref(&frame.picture), passes)?.remove(0);
         truths.push(frame.truth());
         small.push(frame.small_truth());
@@ -273,8 +269,9 @@ pub fn score(
             let maps = successive.segment(&pictures)?;
             seconds += start.elapsed().as_secs_f64();
             frames += maps.len();
-            for (files, map) in batch.iter().zip(&maps).filter(|(files, _)| files.scored) {
-                let frame = Frame::read(files)?;
+            let made = batch.iter().zip(pictures).zip(&maps);
+            for ((files, picture), map) in made.filter(|((files, _), _)| files.scored) {
+                let frame = Frame::annotated(picture, files)?;
                 common.add(&map.probabilities, map.width, map.height);
                 fixed.fit(frame.size(), fitted);
                 tally.add(&frame, &labels(&map.probabilities, regions), fitted, &fixed);

@@ -112,12 +112,12 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Decodes a frame and its annotation. Every colour but black is the object.
+    /// Decodes the annotation of a frame whose picture is there. Every colour but black is the object.
     ///
     /// # Errors
-    /// If a file is no image or the sizes differ.
-    pub fn read(files: &FrameFiles) -> Result<Self> {
-        let (picture, annotation) = (open(&files.picture)?, open(&files.annotation)?);
+    /// If the annotation is no image or the sizes differ.
+    pub fn annotated(picture: RgbImage, files: &FrameFiles) -> Result<Self> {
+        let annotation = open(&files.annotation)?;
         if picture.dimensions() != annotation.dimensions() {
             bail!(
                 "{} is {:?} and its annotation is {:?}; they must have the same size",
