@@ -152,7 +152,7 @@ fn colours_judge_as_in_the_reference() {
     }
     let json = std::fs::read_to_string(fixture_path("color_model.json")).unwrap();
     let cases: Vec<Case> = serde_json::from_str(&json).unwrap();
-    assert_eq!(cases.len(), 2);
+    assert_eq!(cases.len(), 3);
     for case in cases {
         let image = InputImage {
             width: case.width,

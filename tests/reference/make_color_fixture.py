@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_fill_holes, gaussian_filter, label
 
 CELLS = 32
 
@@ -80,13 +80,27 @@ def refine(picture: np.ndarray, p: np.ndarray) -> np.ndarray:
         score = 2 * gaussian_filter(likelihood, 1.0, mode="reflect", radius=3) + 0.5 * np.log(network)
         scores.append(guided((picture + 1) / 2, score))
     scores = np.exp(scores - np.max(scores, axis=0))
-    return scores / scores.sum(0)
+    return whole(scores / scores.sum(0), background, 1 - p[background])
+
+
+def whole(p: np.ndarray, background: int, evidence: np.ndarray) -> np.ndarray:
+    """Pieces with less than 0.3 of the evidence of the best go to the background, holes to the object."""
+    others = np.delete(np.arange(len(p)), background)
+    object_ = p[others].max(0) > p[background]
+    pieces, count = label(object_)
+    mass = np.array([evidence[pieces == piece].sum() for piece in range(1, count + 1)])
+    kept = np.isin(pieces, 1 + np.flatnonzero(mass >= 0.3 * mass.max(initial=0)))
+    wrong = binary_fill_holes(kept) != object_
+    out = p.copy()
+    out[background, wrong] = p[others].sum(0)[wrong]
+    out[others[:, None], wrong] = (p[others] / p[others].sum(0) * p[background])[:, wrong]
+    return out
 
 
 def main() -> None:
     random = np.random.default_rng(7)
     cases = []
-    for regions, height, width in [(3, 8, 14), (2, 24, 20)]:
+    for regions, height, width in [(3, 8, 14), (2, 24, 20), (3, 30, 26)]:
         # Smooth, so that neighbouring cells hold something, and with colours at the cube's faces.
         picture = np.clip(gaussian_filter(random.normal(size=(3, height, width)), (0, 2, 2)) * 4, -1, 1).round(3)
         logits = gaussian_filter(random.normal(size=(regions, height, width)), (0, 2, 2)) * 8

@@ -181,7 +181,22 @@ fn video_is_measured_and_drawn() {
     // The whole frame has the box's share, and K-means sees two colours.
     assert!((j(&report["baselines"][0]["scores"]) - 224.0 / 1536.0).abs() < 1e-12);
     assert_eq!(j(&report["baselines"][3]["scores"]), 1.0);
+    // The first frame and the one in the middle, each beside its overlay.
+    assert_eq!(
+        image::open(&sheet).unwrap().into_rgb8().dimensions(),
+        (4 * 244 - 4, 135)
+    );
+    let silhouettes = [
+        "--every",
+        "3",
+        "--sheet-style",
+        "silhouette",
+        "--sheet",
+        sheet.to_str().unwrap(),
+    ];
+    expect(&mut davis(&silhouettes), 0);
     assert_eq!(image::open(sheet).unwrap().into_rgb8().dimensions(), (2 * 244 - 4, 135));
+    expect(&mut davis(&["--sheet-style", "silhouette"]), 2);
     let table = davis(&["--markdown", "--every", "2", "--foreground", "0,2"])
         .output()
         .unwrap();

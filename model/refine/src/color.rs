@@ -7,6 +7,7 @@
 
 use crate::guided::Guide;
 use crate::map::{InputImage, RegionMap};
+use crate::pieces::misplaced;
 use crate::plane::{Plane, gaussian, mirrored};
 
 /// Cells of the colour cube along each of R, G and B.
@@ -131,7 +132,8 @@ impl ColorModel {
     /// sixteenth of the shorter side wide, is background: the region that holds most of it counts 2 more there, the others
     /// nothing. With `a_k` the mean of `w_k` (region k's area) and `h_k(c)` its share in the blurred cell of colour c, each
     /// region's score is `0.5 log p_k + 2 blur(log((h_k(c) + 1e-4 a_k) / a_k^0.75))`, brought along the edges of the colours
-    /// ([`Guide`]), and the new probabilities are the softmax of the scores.
+    /// ([`Guide`]), and the new probabilities are the softmax of the scores. Where what is not background has specks or holes
+    /// ([`misplaced`], by the network's evidence), background and the rest exchange their probabilities.
     ///
     /// Where there are two regions, each picture first gets its own threshold between them: log-odds are taken from
     /// the one that divides them best into two groups ([`threshold`]), since a network that learned how large objects are
@@ -150,7 +152,9 @@ impl ColorModel {
         let cells = ColorHistogram::cells(&image.data);
         let mut sharp: Vec<f32> = map.probabilities.iter().map(|p| p * p).collect();
         normalise(&mut sharp, map.regions);
-        count_frame(&mut sharp, (width, height));
+        let background = count_frame(&mut sharp, (width, height));
+        let of_network = map.probabilities[background * pixels..][..pixels].iter();
+        let evidence: Vec<f32> = of_network.map(|p| 1.0 - p).collect();
         let colors = image.colors();
         let guide = (width.min(height) > 1).then(|| Guide::new(&colors));
         let mut scores = Vec::with_capacity(map.probabilities.len());
@@ -179,6 +183,34 @@ impl ColorModel {
             places.for_each(|at| map.probabilities[at] = (scores[at] - most).exp());
         }
         normalise(&mut map.probabilities, map.regions);
+        make_whole(map, background, &evidence);
+    }
+}
+
+/// Exchanges what the background has with what the others have together, where an object's pixels are [`misplaced`].
+fn make_whole(map: &mut RegionMap, background: usize, evidence: &[f32]) {
+    let pixels = map.width * map.height;
+    let place = |region: usize, pixel: usize| region * pixels + pixel;
+    let of_object = |pixel: usize| {
+        let own = map.probabilities[place(background, pixel)];
+        (0..map.regions).any(|region| region != background && map.probabilities[place(region, pixel)] > own)
+    };
+    let object: Vec<bool> = (0..pixels).map(of_object).collect();
+    let wrong = misplaced(&object, evidence, map.width);
+    for pixel in (0..pixels).filter(|pixel| wrong[*pixel]) {
+        let own = map.probabilities[place(background, pixel)];
+        let others = 1.0 - own;
+        map.probabilities[place(background, pixel)] = others;
+        for region in (0..map.regions).filter(|region| *region != background) {
+            let value = &mut map.probabilities[place(region, pixel)];
+            // Where the others had nothing, all of them are alike.
+            let share = if others > f32::MIN_POSITIVE {
+                *value / others
+            } else {
+                1.0 / (map.regions - 1) as f32
+            };
+            *value = own * share;
+        }
     }
 }
 
@@ -192,8 +224,8 @@ fn normalise(values: &mut [f32], regions: usize) {
     }
 }
 
-/// Counts the picture's frame as background, which is the region that has most of it.
-fn count_frame(weights: &mut [f32], (width, height): (usize, usize)) {
+/// Counts the picture's frame as background, which is the region that has most of it, and says which that is.
+fn count_frame(weights: &mut [f32], (width, height): (usize, usize)) -> usize {
     let frame = ((FRAME * width.min(height) as f32).round() as usize).max(1);
     let in_frame = |at: usize| {
         let (x, y) = (at % width, at / width);
@@ -202,16 +234,18 @@ fn count_frame(weights: &mut [f32], (width, height): (usize, usize)) {
     let places: Vec<usize> = (0..width * height).filter(|at| in_frame(*at)).collect();
     let held = |plane: &[f32]| places.iter().map(|at| plane[*at]).sum::<f32>();
     let planes = || weights.chunks_exact(width * height).map(held).enumerate();
-    let background = planes().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(region, _)| region);
+    let most = planes().max_by(|a, b| a.1.total_cmp(&b.1));
+    let background = most.map_or(0, |(region, _)| region);
     for (region, plane) in weights.chunks_exact_mut(width * height).enumerate() {
         for at in &places {
-            plane[*at] = if Some(region) == background {
+            plane[*at] = if region == background {
                 plane[*at] + FRAME_WEIGHT
             } else {
                 0.0
             };
         }
     }
+    background
 }
 
 /// Takes the log-odds of two planes of probabilities from their best threshold.

@@ -19,6 +19,7 @@ pub mod flow;
 pub mod guided;
 pub mod map;
 pub mod motion;
+pub mod pieces;
 pub mod plane;
 pub mod simd;
 pub mod temporal;

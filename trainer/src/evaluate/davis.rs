@@ -172,6 +172,9 @@ pub struct DavisReport {
     pub masks: MaskFigures,
     /// Each sequence.
     pub sequences: Vec<SequenceReport>,
+    /// Of each sequence the frame in the middle of those that were scored, with the model's regions, `[height, width]`.
+    #[serde(skip)]
+    pub middle_frames: Vec<(RgbImage, Vec<u8>)>,
 }
 
 /// What a frame's masks owe to the frames before it.
@@ -251,7 +254,7 @@ pub fn score(
     let mut common = CommonGrid::new(regions);
     let mut reports = Vec::with_capacity(sequences.len());
     let (mut seconds, mut frames, mut scored_frames) = (0.0, 0, 0);
-    let mut fixed = FixedMasks::default();
+    let (mut fixed, mut middle_frames) = (FixedMasks::default(), Vec::new());
     for sequence in sequences {
         let mut tally = Tally::new(fitted, regions);
         successive.begin();
@@ -260,6 +263,8 @@ pub fn score(
             .iter()
             .filter(|frame| frame.scored || over_time.looks_back())
             .collect();
+        let scored = || needed.iter().filter(|frame| frame.scored);
+        let middle = scored().nth(scored().count() / 2).copied();
         for batch in needed.chunks(BATCH) {
             let pictures = batch
                 .iter()
@@ -274,7 +279,11 @@ pub fn score(
                 let frame = Frame::annotated(picture, files)?;
                 common.add(&map.probabilities, map.width, map.height);
                 fixed.fit(frame.size(), fitted);
-                tally.add(&frame, &labels(&map.probabilities, regions), fitted, &fixed);
+                let labels = labels(&map.probabilities, regions);
+                tally.add(&frame, &labels, fitted, &fixed);
+                if Some(*files) == middle {
+                    middle_frames.push((frame.picture, labels));
+                }
                 scored_frames += 1;
             }
         }
@@ -303,6 +312,7 @@ pub fn score(
         milliseconds: 1e3 * seconds / frames.max(1) as f64,
         masks: common.figures(),
         sequences: reports,
+        middle_frames,
     })
 }
 

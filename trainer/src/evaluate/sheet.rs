@@ -1,41 +1,75 @@
 //! Contact sheets: pictures beside what was found in them.
 
+use clap::ValueEnum;
 use image::{Rgb, RgbImage, imageops};
 
 /// Width and height that a picture is fitted into.
 const CELL: (u32, u32) = (240, 135);
 /// Pixels between cells.
 const GAP: u32 = 4;
-/// Pictures in a row, each with its overlay.
-const PER_ROW: usize = 2;
+/// Cells in a row, at most.
+const COLUMNS: usize = 4;
 /// Colour that the foreground is tinted with, half and half.
 const TINT: [u8; 3] = [230, 60, 60];
 
-/// Each picture beside itself with its foreground (`[height, width]`) tinted, two pairs to a row.
-pub fn contact_sheet(entries: &[(&RgbImage, Vec<bool>)]) -> RgbImage {
-    let rows = entries.len().div_ceil(PER_ROW) as u32;
-    let columns = 2 * entries.len().clamp(1, PER_ROW) as u32;
+/// What is shown of a picture and its foreground.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum SheetStyle {
+    /// The picture, and beside it the picture with its foreground tinted
+    #[default]
+    Overlay,
+    /// Foreground and background alone, each in its mean colour: can be shown where the pictures cannot
+    Silhouette,
+}
+
+/// A sheet of pictures with their foregrounds (`[height, width]`), four cells to a row.
+pub fn contact_sheet(entries: &[(&RgbImage, Vec<bool>)], style: SheetStyle) -> RgbImage {
+    let shown = |(picture, foreground): &(&RgbImage, Vec<bool>)| match style {
+        SheetStyle::Overlay => vec![fitted(picture), fitted(&tinted(picture, foreground))],
+        SheetStyle::Silhouette => vec![fitted(&silhouette(picture, foreground))],
+    };
+    let cells: Vec<RgbImage> = entries.iter().flat_map(shown).collect();
+    let columns = cells.len().clamp(1, COLUMNS);
+    let rows = cells.len().div_ceil(columns) as u32;
     let mut sheet = RgbImage::from_pixel(
-        columns * (CELL.0 + GAP) - GAP,
+        columns as u32 * (CELL.0 + GAP) - GAP,
         (rows * (CELL.1 + GAP)).max(GAP + 1) - GAP,
         Rgb([24; 3]),
     );
-    for (index, (picture, foreground)) in entries.iter().enumerate() {
-        let mut overlay = (*picture).clone();
-        for (pixel, _) in overlay.pixels_mut().zip(foreground).filter(|(_, inside)| **inside) {
-            for (value, tint) in pixel.0.iter_mut().zip(TINT) {
-                *value = ((u16::from(*value) + u16::from(tint)) / 2) as u8;
-            }
-        }
-        let (column, row) = (2 * (index % PER_ROW) as u32, (index / PER_ROW) as u32);
-        for (column, shown) in [(column, *picture), (column + 1, &overlay)] {
-            let cell = fitted(shown);
-            let left = column * (CELL.0 + GAP) + (CELL.0 - cell.width()) / 2;
-            let top = row * (CELL.1 + GAP) + (CELL.1 - cell.height()) / 2;
-            imageops::replace(&mut sheet, &cell, i64::from(left), i64::from(top));
-        }
+    for (index, cell) in cells.iter().enumerate() {
+        let (column, row) = ((index % columns) as u32, (index / columns) as u32);
+        let left = column * (CELL.0 + GAP) + (CELL.0 - cell.width()) / 2;
+        let top = row * (CELL.1 + GAP) + (CELL.1 - cell.height()) / 2;
+        imageops::replace(&mut sheet, cell, i64::from(left), i64::from(top));
     }
     sheet
+}
+
+fn tinted(picture: &RgbImage, foreground: &[bool]) -> RgbImage {
+    let mut overlay = picture.clone();
+    for (pixel, _) in overlay.pixels_mut().zip(foreground).filter(|(_, inside)| **inside) {
+        for (value, tint) in pixel.0.iter_mut().zip(TINT) {
+            *value = ((u16::from(*value) + u16::from(tint)) / 2) as u8;
+        }
+    }
+    overlay
+}
+
+fn silhouette(picture: &RgbImage, foreground: &[bool]) -> RgbImage {
+    let mut sums = [[0u64; 4]; 2];
+    for (pixel, inside) in picture.pixels().zip(foreground) {
+        let sum = &mut sums[usize::from(*inside)];
+        sum[3] += 1;
+        for (sum, value) in sum.iter_mut().zip(pixel.0) {
+            *sum += u64::from(value);
+        }
+    }
+    let colors = sums.map(|[r, g, b, count]| Rgb([r, g, b].map(|sum| (sum / count.max(1)) as u8)));
+    let mut painted = picture.clone();
+    for (pixel, inside) in painted.pixels_mut().zip(foreground) {
+        *pixel = colors[usize::from(*inside)];
+    }
+    painted
 }
 
 fn fitted(picture: &RgbImage) -> RgbImage {
@@ -54,12 +88,26 @@ mod tests {
         let picture = RgbImage::from_pixel(480, 270, Rgb([100; 3]));
         let foreground: Vec<bool> = (0..480 * 270).map(|at| at % 480 < 240).collect();
         let entries: Vec<_> = (0..3).map(|_| (&picture, foreground.clone())).collect();
-        let sheet = contact_sheet(&entries);
+        let sheet = contact_sheet(&entries, SheetStyle::Overlay);
         assert_eq!(sheet.dimensions(), (4 * 244 - 4, 2 * 139 - 4));
         // Third pair: the picture, then its tinted left half.
         assert_eq!(sheet.get_pixel(120, 200).0, [100; 3]);
         assert_eq!(sheet.get_pixel(244 + 60, 200).0, [165, 80, 80]);
         assert_eq!(sheet.get_pixel(244 + 180, 200).0, [100; 3]);
         assert_eq!(sheet.get_pixel(2 * 244 + 100, 200).0, [24; 3]);
+    }
+    #[test]
+    fn silhouettes_hold_two_colours_and_no_picture() {
+        let picture = RgbImage::from_fn(240, 135, |x, _| {
+            Rgb([if x < 120 { 40 } else { 200 }, (x % 2) as u8 * 100, 0])
+        });
+        let foreground: Vec<bool> = (0..240 * 135).map(|at| at % 240 < 120).collect();
+        let sheet = contact_sheet(&[(&picture, foreground)], SheetStyle::Silhouette);
+        assert_eq!(sheet.dimensions(), (240, 135));
+        assert_eq!(
+            (sheet.get_pixel(3, 9).0, sheet.get_pixel(200, 9).0),
+            ([40, 50, 0], [200, 50, 0])
+        );
+        assert_eq!(contact_sheet(&[], SheetStyle::Silhouette).dimensions(), (240, 1));
     }
 }

@@ -9,7 +9,7 @@ use clap::{ArgAction, Args};
 use super::{Common, positional, print_masks};
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
 use crate::evaluate::davis::{self, DavisReport, OverTime, VideoScores};
-use crate::evaluate::sheet::contact_sheet;
+use crate::evaluate::sheet::{SheetStyle, contact_sheet};
 
 /// Foreground scores on video: J and F of DAVIS.
 ///
@@ -21,7 +21,7 @@ use crate::evaluate::sheet::contact_sheet;
 Examples:
   factorseg evaluate davis DAVIS                                  (the embedded checkpoint)
   factorseg evaluate davis DAVIS --every 5 --scales 1,1.5,2       (a quick look at what larger inputs bring)
-  factorseg evaluate davis DAVIS --sheet masks.png                (and a picture of each first frame)")]
+  factorseg evaluate davis DAVIS --sheet masks.png                (and a picture of first and middle frames)")]
 pub struct Davis {
     /// Folder in the layout of DAVIS-2016
     root: PathBuf,
@@ -40,9 +40,12 @@ pub struct Davis {
     /// Blend each frame's masks with those of the frame before, as the element's `smoothing`: 0 to 0.99
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = share)]
     smoothing: f32,
-    /// Write a picture: the first frame of each sequence beside its foreground
+    /// Write a picture: the first frame of each sequence and the one in its middle, with their foregrounds
     #[arg(long, value_name = "PICTURE")]
     sheet: Option<PathBuf>,
+    /// What the sheet shows of a frame
+    #[arg(long, value_enum, default_value_t, value_name = "STYLE", requires = "sheet")]
+    sheet_style: SheetStyle,
 }
 
 impl Davis {
@@ -52,16 +55,6 @@ impl Davis {
         let mut engine = self.segmenter.load()?;
         let passes = self.passes.passes(&engine)?;
         let fitted = davis::fit(&mut engine, &passes, &sequences, &self.common.foreground)?;
-        if let Some(path) = &self.sheet {
-            let entries: Vec<_> = fitted
-                .first_frames
-                .iter()
-                .map(|(picture, regions)| (picture, regions.iter().map(|r| fitted.assignment.holds(*r)).collect()))
-                .collect();
-            contact_sheet(&entries)
-                .save(path)
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
         let over_time = OverTime {
             motion: self.motion_model,
             smoothing: self.smoothing,
@@ -70,6 +63,16 @@ impl Davis {
             eprintln!("{}: J {:.3}", sequence.name, sequence.model.j.mean);
         })
         .with_context(|| format!("cannot evaluate {}", self.root.display()))?;
+        if let Some(path) = &self.sheet {
+            let frames = fitted.first_frames.iter().zip(&report.middle_frames);
+            let entries: Vec<_> = frames
+                .flat_map(|(first, middle)| [first, middle])
+                .map(|(picture, regions)| (picture, regions.iter().map(|r| fitted.assignment.holds(*r)).collect()))
+                .collect();
+            contact_sheet(&entries, self.sheet_style)
+                .save(path)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
         if self.common.json {
             println!("{}", serde_json::to_string(&report)?);
         } else if self.common.markdown {
