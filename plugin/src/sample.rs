@@ -236,6 +236,8 @@ fn average_columns(row: &[f32], component: &Component, columns: &[Tap], out: &mu
 
 #[cfg(test)]
 mod tests {
+    use gstreamer_video::VideoFormat;
+
     use super::*;
     use crate::layout::{FORMATS, tests::layout};
 
@@ -307,6 +309,18 @@ mod tests {
             }
         }
         data
+    }
+
+    #[test]
+    fn halves_of_twice_the_size_are_of_the_size() {
+        let layout = layout(VideoFormat::Rgb, 97, 61);
+        let frame = frame(&layout, 3);
+        let sample = |width, height| Sampler::new(&layout, width, height).sample(&layout, &views(&frame));
+        let (halved, direct) = (sample(24, 16).halved(), sample(12, 8));
+        assert_eq!((halved.width, halved.height), (direct.width, direct.height));
+        for (a, b) in halved.data.iter().zip(&direct.data) {
+            assert!((a - b).abs() < 1e-4, "{a} {b}");
+        }
     }
 
     #[test]

@@ -14,17 +14,29 @@ pub struct InputImage {
 }
 
 impl InputImage {
-    /// Red, green and blue, each from 0 to 1.
-    pub(crate) fn colors(&self) -> [Plane; 3] {
+    /// Half as wide and high: means of 2x2 pixels; an odd column or row at the end is left out.
+    #[must_use]
+    pub fn halved(&self) -> Self {
+        let planes = [0, 1, 2].map(|channel| self.plane(channel).halved());
+        Self {
+            width: self.width / 2,
+            height: self.height / 2,
+            data: planes.into_iter().flat_map(|plane| plane.values).collect(),
+        }
+    }
+
+    fn plane(&self, channel: usize) -> Plane {
         let pixels = self.width * self.height;
-        [0, 1, 2].map(|channel: usize| Plane {
+        Plane {
             width: self.width,
             height: self.height,
-            values: self.data[channel * pixels..(channel + 1) * pixels]
-                .iter()
-                .map(|value| (value + 1.0) / 2.0)
-                .collect(),
-        })
+            values: self.data[channel * pixels..(channel + 1) * pixels].to_vec(),
+        }
+    }
+
+    /// Red, green and blue, each from 0 to 1.
+    pub(crate) fn colors(&self) -> [Plane; 3] {
+        [0, 1, 2].map(|channel| self.plane(channel).map(|value| (value + 1.0) / 2.0))
     }
 }
 

@@ -532,13 +532,21 @@ impl FactorSeg {
         let stream = &mut *stream;
         let sample =
             |slot: &mut Option<Sampler>, size| sampler(slot, &format.layout, size).sample(&format.layout, &planes);
-        let image = sample(&mut stream.sampler, (width, height));
         // Where everything is the object, or nothing, there is nothing to judge.
         let told = plan.foreground.contains(&true) && plan.foreground.contains(&false);
         let motion = (plan.motion_model && told).then(|| MotionJob {
             frame: sample(&mut stream.motion_sampler, MotionModel::frame_size((width, height))),
             foreground: plan.foreground.clone(),
         });
+        // Means of means, where both sizes average the frame.
+        let fine = motion.as_ref().map(|motion| &motion.frame).filter(|fine| {
+            let (columns, rows) = (format.info.width() as usize, format.info.height() as usize);
+            (fine.width, fine.height) == (2 * width, 2 * height) && fine.width <= columns && fine.height <= rows
+        });
+        let image = match fine {
+            Some(fine) => fine.halved(),
+            None => sample(&mut stream.sampler, (width, height)),
+        };
         let continues = !std::mem::take(&mut stream.discontinuous);
         stream.has_mask = true;
         let job = Job {
