@@ -27,6 +27,8 @@ pub enum FrameEdges {
     Sides,
     /// All but the upper one.
     SidesAndBottom,
+    /// All edges but the lower one: objects that the picture cuts off stand on it.
+    SidesAndTop,
 }
 
 /// Regions compete to denoise hidden parts of the picture, and a pixel goes to the one that does it best.

@@ -57,6 +57,7 @@ pub(super) fn in_frame(side: usize, width: f64, edges: FrameEdges) -> Vec<bool> 
                 FrameEdges::All => (true, true),
                 FrameEdges::Sides => (false, false),
                 FrameEdges::SidesAndBottom => (false, true),
+                FrameEdges::SidesAndTop => (true, false),
             };
             !inner.contains(&x) || above && y < inner.start || below && y >= inner.end
         })
@@ -152,6 +153,7 @@ mod tests {
             (FrameEdges::All, true, true),
             (FrameEdges::Sides, false, false),
             (FrameEdges::SidesAndBottom, false, true),
+            (FrameEdges::SidesAndTop, true, false),
         ] {
             let frame = in_frame(16, 0.125, edges);
             assert!(frame[at(1, 8)] && frame[at(14, 8)] && !frame[at(2, 8)] && !frame[at(13, 8)]);
