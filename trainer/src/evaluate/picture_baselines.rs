@@ -1,13 +1,18 @@
-//! Scores of two old ways to find an object without learning: colour clusters, and colours that the frame lacks.
+//! Scores of ways to find an object without learning: colour clusters, colours that the frame lacks, and a blob in the middle
+//! with the color model, which is what the color model does without a network.
 //!
-//! Both work on a copy of the picture whose longer side is at most 64 pixels. They look at the picture, so they are the
+//! All work on a copy of the picture whose longer side is at most 64 pixels. They look at the picture, so they are the
 //! next thing to beat after the masks of [`super::baselines`].
 
+use std::borrow::Cow;
+
+use factorseg_refine::{ColorModel, RegionMap};
 use image::RgbImage;
 use image::imageops;
 
 use super::baselines::TruthMask;
 use super::metrics::Scores;
+use super::segment::network_input;
 
 /// Longer side of the copy.
 const SIDE: u32 = 64;
@@ -15,6 +20,8 @@ const SIDE: u32 = 64;
 const BANDWIDTH: f32 = 0.08;
 /// Frame colours that a density is made of, at most.
 const FRAME_SAMPLES: usize = 128;
+/// Standard deviations of the blob in the middle, in sides of the picture.
+const BLOB: f32 = 0.3125;
 /// Rounds of K-means; it has converged long before on such small sets.
 const ROUNDS: usize = 30;
 
@@ -101,6 +108,33 @@ impl Ranks {
         }
     }
 
+    /// What the color model makes of a Gaussian blob in the middle, the same for all pictures: 0 for the object, 1/2 for the
+    /// rest. Any share up to a half gives the same mask.
+    pub fn blob(picture: &RgbImage) -> Self {
+        let small = small_copy(picture);
+        let (width, height) = (small.width() as usize, small.height() as usize);
+        let from_middle = |at: usize, length: usize| ((at as f32 + 0.5) / length as f32 - 0.5) / BLOB;
+        let object: Vec<f32> = (0..width * height)
+            .map(|at| {
+                let distance = from_middle(at % width, width).hypot(from_middle(at / width, height));
+                1.0 / (1.0 + (distance * distance).exp())
+            })
+            .collect();
+        let mut map = RegionMap {
+            regions: 2,
+            width,
+            height,
+            probabilities: object.iter().map(|p| 1.0 - p).chain(object.iter().copied()).collect(),
+        };
+        ColorModel::default().refine(&network_input(&small, (width, height)), &mut map);
+        let object = &map.probabilities[width * height..];
+        Self {
+            width,
+            height,
+            values: object.iter().map(|p| if *p > 0.5 { 0.0 } else { 0.5 }).collect(),
+        }
+    }
+
     /// The mask of the `share` of cells that look most like the object, at a size.
     pub fn mask(&self, share: f64, width: usize, height: usize) -> Vec<bool> {
         let columns: Vec<usize> = (0..width).map(|x| (2 * x + 1) * self.width / (2 * width)).collect();
@@ -129,6 +163,18 @@ impl Ranks {
     }
 }
 
+/// The picture, or a copy whose longer side is `SIDE`.
+fn small_copy(picture: &RgbImage) -> Cow<'_, RgbImage> {
+    let (width, height) = picture.dimensions();
+    let longer = width.max(height);
+    let fit = |side: u32| (side * SIDE / longer).max(1);
+    if longer > SIDE {
+        Cow::Owned(imageops::thumbnail(picture, fit(width), fit(height)))
+    } else {
+        Cow::Borrowed(picture)
+    }
+}
+
 /// A small copy of a picture in opponent colours: brightness, red against green, yellow against blue.
 struct Small {
     width: usize,
@@ -138,11 +184,7 @@ struct Small {
 
 impl Small {
     fn of(picture: &RgbImage) -> Self {
-        let (width, height) = picture.dimensions();
-        let longer = width.max(height).max(1);
-        let fit = |side: u32| (side * SIDE / longer).max(1);
-        let copy = (longer > SIDE).then(|| imageops::thumbnail(picture, fit(width), fit(height)));
-        let copy = copy.as_ref().unwrap_or(picture);
+        let copy = small_copy(picture);
         Self {
             width: copy.width() as usize,
             height: copy.height() as usize,
@@ -240,6 +282,12 @@ mod tests {
     }
 
     #[test]
+    fn a_blob_takes_the_shape_of_the_colours() {
+        let mask = Ranks::blob(&picture()).mask(0.5, 160, 80);
+        assert!(iou(mask.clone()) > 0.8, "{}", iou(mask));
+    }
+
+    #[test]
     fn the_cluster_on_the_frame_is_background_whether_dark_or_bright() {
         for (object, ground) in [(20, 220), (220, 20)] {
             let picture = RgbImage::from_fn(160, 80, |x, y| Rgb([if inside(x, y) { object } else { ground }; 3]));
@@ -251,7 +299,7 @@ mod tests {
     fn pictures_of_any_size_have_masks() {
         for (width, height) in [(1, 1), (1, 200), (3, 2), (64, 64)] {
             let picture = RgbImage::from_pixel(width, height, Rgb([7; 3]));
-            for ranks in [Ranks::k_means(&picture), Ranks::unlike_the_frame(&picture)] {
+            for ranks in [Ranks::k_means, Ranks::unlike_the_frame, Ranks::blob].map(|rank| rank(&picture)) {
                 assert_eq!(ranks.mask(0.5, 5, 4).len(), 20);
             }
         }

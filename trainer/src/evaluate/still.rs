@@ -90,7 +90,7 @@ pub struct StillReport {
     pub oracle: Scores,
     /// The model's mean mask, the same for every image: what its masks score without content.
     pub model_mean_mask: Scores,
-    /// Scores that need no model: three that never look at the picture, then two that do.
+    /// Scores that need no model: three that never look at the picture, then three that do.
     pub baselines: Vec<Line>,
     /// Figures of the masks.
     pub masks: MaskFigures,
@@ -195,6 +195,7 @@ pub fn evaluate(
             share,
             Ranks::unlike_the_frame,
         ),
+        of_ranks("blob in the middle, with the color model", 0.5, Ranks::blob),
     ];
     Ok(StillReport {
         data_set: data_set.to_owned(),
