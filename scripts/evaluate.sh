@@ -8,7 +8,7 @@
 # DAVIS/JPEGImages/480p with annotations. Zips are unpacked to a temporary folder. What is not there is left out and named.
 #
 # Environment: FACTORSEG (a built program; default: built with cargo), EVERY (of the video's frames, default 1), SHEET (a
-# picture of the first frames to write), SETS (names of still sets), OPTIONS (for both commands, such as
+# picture of first and middle frames to write), SETS (names of still sets), OPTIONS (for both commands, such as
 # "--device cpu --threads 1 --flip").
 set -euo pipefail
 data=$(realpath "${1:?usage: scripts/evaluate.sh DATA [CHECKPOINT]}")

@@ -283,8 +283,13 @@ mod tests {
 
     #[test]
     fn a_blob_takes_the_shape_of_the_colours() {
-        let mask = Ranks::blob(&picture()).mask(0.5, 160, 80);
-        assert!(iou(mask.clone()) > 0.8, "{}", iou(mask));
+        let picture = RgbImage::from_fn(160, 80, |x, y| {
+            Rgb(if inside(x, y) { [230, 140, 30] } else { [30, 60, 90] })
+        });
+        let found = iou(Ranks::blob(&picture).mask(0.5, 160, 80));
+        assert!(found > 0.85, "{found}");
+        let plain = iou(Ranks::blob(&RgbImage::new(160, 80)).mask(0.5, 160, 80));
+        assert!(plain < 0.7, "{plain}");
     }
 
     #[test]
