@@ -14,14 +14,7 @@ set -euo pipefail
 data=$(realpath "${1:?usage: scripts/evaluate.sh DATA [CHECKPOINT]}")
 model=()
 [[ -z ${2:-} ]] || model=(--model "$(realpath "$2")")
-here=$(pwd)
-cd "$(dirname "$0")/.."
-if [[ -z ${FACTORSEG:-} ]]; then
-    cargo build --release --locked --package factorseg-trainer
-    FACTORSEG=${CARGO_TARGET_DIR:-target}/release/factorseg
-fi
-FACTORSEG=$(realpath "$FACTORSEG")
-cd "$here"
+source "$(dirname "$0")/program.sh"
 read -ra options <<<"${OPTIONS:-}"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

@@ -14,19 +14,12 @@ horses=$(realpath "${1:?usage: docs/bench/dynamics.sh HORSES RUNS [ROW...]}")
 runs=$(realpath -m "${2:?usage: docs/bench/dynamics.sh HORSES RUNS [ROW...]}")
 shift 2
 rows=("$@")
-here=$(pwd)
-cd "$(dirname "$0")/../.."
-if [[ -z ${FACTORSEG:-} ]]; then
-    cargo build --release --locked --package factorseg-trainer
-    FACTORSEG=${CARGO_TARGET_DIR:-target}/release/factorseg
-fi
-program=$(realpath "$FACTORSEG")
-cd "$here"
+source "$(dirname "$0")/../../scripts/program.sh"
 mkdir -p "$runs"
 network="--regions 3 --image-size 32 --preset tiny --base-channels 16 --channel-multipliers 1,2,3 --residual-blocks 1 --attention-resolutions 8"
 
 # row NAME START STEPS TIMESTEPS PHASE: trains, from scratch or from the run START, a phase with the lines PHASE, and prints a
-# line: figures of the masks on held-out images at the last step, then scores on the horses.
+# line: the last loss, then figures of the masks and scores on the horses.
 row() {
     local name=$1 start=$2 steps=$(($3 * ${SCALE:-100} / 100)) timesteps=$4 phase=$5
     [[ ${#rows[@]} -eq 0 || " ${rows[*]} " == *" $name "* ]] || return 0
@@ -37,18 +30,17 @@ row() {
             'ema_rate = 0.99' '[augmentation]' 'crop = "random"' 'crop_scale = 1.25' '[[phases]]' "name = \"$name\"" \
             "steps = $steps" "timesteps = [$timesteps]" 'learning_rate = 2e-4' "$phase" >"$runs/$name.toml"
         # shellcheck disable=SC2086 # the options are words
-        "$program" train "$horses/images" --run "$run" --recipe "$runs/$name.toml" $network "${from[@]}" \
+        "$FACTORSEG" train "$horses/images" --run "$run" --recipe "$runs/$name.toml" $network "${from[@]}" \
             --seed "${SEED:-0}" --device cpu --threads 1 --input-threads 1 --save-every 100000 --sample-every 0 \
             >"$runs/$name-${SEED:-0}.log" 2>&1
     fi
-    "$program" evaluate still "$horses" --model "$run/model.safetensors" --color-model false --device cpu --threads 1 \
+    "$FACTORSEG" evaluate still "$horses" --model "$run/model.safetensors" --color-model false --device cpu --threads 1 \
         --json 2>/dev/null >"$run/scores.json"
     python3 - "$name" "$steps" "$run" <<'PYTHON'
 import json, sys
 
 name, steps, run = sys.argv[1:]
 report = json.load(open(f"{run}/scores.json"))
-report = report[0] if isinstance(report, list) else report
 lines = [json.loads(line) for line in open(f"{run}/metrics.jsonl")]
 loss = [line["loss"] for line in lines if line["kind"] != "checkpoint"][-1]
 masks, model = report["masks"], report["model"]

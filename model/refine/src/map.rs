@@ -17,7 +17,7 @@ impl InputImage {
     /// Half as wide and high: means of 2x2 pixels; an odd column or row at the end is left out.
     #[must_use]
     pub fn halved(&self) -> Self {
-        let planes = [0, 1, 2].map(|channel| self.plane(channel).halved());
+        let planes = [0, 1, 2].map(|channel| plane(&self.data, channel, self.width, self.height).halved());
         Self {
             width: self.width / 2,
             height: self.height / 2,
@@ -25,18 +25,13 @@ impl InputImage {
         }
     }
 
-    fn plane(&self, channel: usize) -> Plane {
-        let pixels = self.width * self.height;
-        Plane {
-            width: self.width,
-            height: self.height,
-            values: self.data[channel * pixels..(channel + 1) * pixels].to_vec(),
-        }
-    }
-
     /// Red, green and blue, each from 0 to 1.
     pub(crate) fn colors(&self) -> [Plane; 3] {
-        [0, 1, 2].map(|channel| self.plane(channel).map(|value| (value + 1.0) / 2.0))
+        [0, 1, 2].map(|channel| {
+            let mut plane = plane(&self.data, channel, self.width, self.height);
+            plane.values.iter_mut().for_each(|value| *value = (*value + 1.0) / 2.0);
+            plane
+        })
     }
 }
 
@@ -56,13 +51,8 @@ pub struct RegionMap {
 impl RegionMap {
     /// The probabilities of each region.
     pub fn planes(&self) -> Vec<Plane> {
-        let cells = self.width * self.height;
         (0..self.regions)
-            .map(|region| Plane {
-                width: self.width,
-                height: self.height,
-                values: self.probabilities[region * cells..(region + 1) * cells].to_vec(),
-            })
+            .map(|region| plane(&self.probabilities, region, self.width, self.height))
             .collect()
     }
 
@@ -82,6 +72,16 @@ impl RegionMap {
                 .flat_map(|plane| plane.resized(width, height).values)
                 .collect(),
         }
+    }
+}
+
+/// One of several planes that lie one after the other.
+fn plane(values: &[f32], index: usize, width: usize, height: usize) -> Plane {
+    let cells = width * height;
+    Plane {
+        width,
+        height,
+        values: values[index * cells..(index + 1) * cells].to_vec(),
     }
 }
 

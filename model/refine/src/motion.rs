@@ -71,6 +71,12 @@ impl MotionModel {
         (SCALE * width, SCALE * height)
     }
 
+    /// What the network sees of a frame of [`Self::frame_size`]: means of its pixels.
+    pub fn network_input(frame: &InputImage) -> InputImage {
+        const { assert!(SCALE == 2) };
+        frame.halved()
+    }
+
     /// Forgets the frame before: the next one begins a scene.
     pub fn reset(&mut self) {
         self.previous = None;

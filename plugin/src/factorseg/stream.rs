@@ -541,10 +541,10 @@ impl FactorSeg {
         // Means of means, where both sizes average the frame.
         let fine = motion.as_ref().map(|motion| &motion.frame).filter(|fine| {
             let (columns, rows) = (format.info.width() as usize, format.info.height() as usize);
-            (fine.width, fine.height) == (2 * width, 2 * height) && fine.width <= columns && fine.height <= rows
+            fine.width <= columns && fine.height <= rows
         });
         let image = match fine {
-            Some(fine) => fine.halved(),
+            Some(fine) => MotionModel::network_input(fine),
             None => sample(&mut stream.sampler, (width, height)),
         };
         let continues = !std::mem::take(&mut stream.discontinuous);

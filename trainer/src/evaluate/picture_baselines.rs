@@ -65,10 +65,15 @@ impl Ranks {
         let frame = small.frame();
         let on_frame = frame.iter().filter(|at| bright[**at]).count();
         let object = 2 * on_frame < frame.len();
+        Self::of_mask(small.width, small.height, bright.iter().map(|of| *of == object))
+    }
+
+    /// 0 in the object, 1/2 elsewhere.
+    fn of_mask(width: usize, height: usize, object: impl Iterator<Item = bool>) -> Self {
         Self {
-            width: small.width,
-            height: small.height,
-            values: bright.iter().map(|of| if *of == object { 0.0 } else { 0.5 }).collect(),
+            width,
+            height,
+            values: object.map(|inside| if inside { 0.0 } else { 0.5 }).collect(),
         }
     }
 
@@ -128,11 +133,7 @@ impl Ranks {
         };
         ColorModel::default().refine(&network_input(&small, (width, height)), &mut map);
         let object = &map.probabilities[width * height..];
-        Self {
-            width,
-            height,
-            values: object.iter().map(|p| if *p > 0.5 { 0.0 } else { 0.5 }).collect(),
-        }
+        Self::of_mask(width, height, object.iter().map(|p| *p > 0.5))
     }
 
     /// The mask of the `share` of cells that look most like the object, at a size.

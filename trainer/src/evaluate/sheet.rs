@@ -96,6 +96,7 @@ mod tests {
         assert_eq!(sheet.get_pixel(244 + 180, 200).0, [100; 3]);
         assert_eq!(sheet.get_pixel(2 * 244 + 100, 200).0, [24; 3]);
     }
+
     #[test]
     fn silhouettes_hold_two_colours_and_no_picture() {
         let picture = RgbImage::from_fn(240, 135, |x, _| {
