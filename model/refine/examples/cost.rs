@@ -65,7 +65,7 @@ fn main() {
         start.elapsed()
     });
     let mut motion = MotionModel::default();
-    measure("motion model, 224x128", seconds, |index| {
+    measure("motion model, 448x256", seconds, |index| {
         let image = frame(MotionModel::frame_size(input), index);
         let start = Instant::now();
         motion.refine(&image, &map, &[false, true]);

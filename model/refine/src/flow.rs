@@ -1,7 +1,7 @@
 //! Optical flow: Dense Inverse Search (Kroeger, Timofte, Dai and Van Gool, "Fast Optical Flow using Dense Inverse
 //! Search", 2016), without its variational refinement.
 //!
-//! From the coarsest level of a pyramid to the finest, overlapping patches of the current picture look for their place
+//! From the coarsest level of a pyramid to the finest, overlapping patches of the current picture (side by side in the finest) look for their place
 //! in the previous one: they start from where the coarser level or a neighbour went, descend the squared difference
 //! by Gauss-Newton steps whose matrix is the patch's own (the inverse search), and then vote for the displacement of
 //! each pixel that they cover. Differences count without their mean, so that a change of light is no motion.
@@ -13,8 +13,8 @@ use crate::vectorised;
 const PATCH: usize = 8;
 /// Pixels of a patch.
 const AREA: usize = PATCH * PATCH;
-/// Distance of neighbouring patches, in pixels.
-const STRIDE: usize = 4;
+/// Distance of neighbouring patches, in pixels: at the full size, where most of the work is, they lie side by side.
+const STRIDES: (usize, usize) = (PATCH, 4);
 /// Gauss-Newton steps of a patch in each of two sweeps.
 const STEPS: usize = 3;
 /// No level is lower or narrower, in pixels.
@@ -52,6 +52,16 @@ impl Flow {
             let [dx, dy] = self.at(x, y);
             previous.at(x as f32 + dx, y as f32 + dy)
         })
+    }
+
+    /// The flow of pictures of half the size: means of two by two.
+    #[must_use]
+    pub fn halved(&self) -> Self {
+        let half = |plane: &Plane| plane.halved().map(|value| value / 2.0);
+        Self {
+            x: half(&self.x),
+            y: half(&self.y),
+        }
     }
 
     /// The flow of pictures of another size.
@@ -92,7 +102,7 @@ impl Pyramid {
 /// The flow from `current` to `previous`, pictures of one size; none between pictures smaller than a patch.
 pub fn flow(current: &Pyramid, previous: &Pyramid) -> Flow {
     let mut flow: Option<Flow> = None;
-    for (current, previous) in current.levels.iter().zip(&previous.levels).rev() {
+    for (level, (current, previous)) in current.levels.iter().zip(&previous.levels).enumerate().rev() {
         let (width, height) = current.size();
         let start = match flow {
             Some(coarser) => coarser.resized(width, height),
@@ -101,10 +111,11 @@ pub fn flow(current: &Pyramid, previous: &Pyramid) -> Flow {
                 y: Plane::filled(width, height, 0.0),
             },
         };
+        let stride = if level == 0 { STRIDES.0 } else { STRIDES.1 };
         flow = Some(if width.min(height) < PATCH {
             start
         } else {
-            Level::new(current, previous, &start).search()
+            Level::new(current, previous, &start, stride).search()
         });
     }
     flow.unwrap_or_default()
@@ -125,8 +136,8 @@ struct Level<'a> {
 }
 
 impl<'a> Level<'a> {
-    fn new(current: &'a Plane, previous: &Plane, start: &Flow) -> Self {
-        let (columns, rows) = (starts(current.width), starts(current.height));
+    fn new(current: &'a Plane, previous: &Plane, start: &Flow, stride: usize) -> Self {
+        let (columns, rows) = (starts(current.width, stride), starts(current.height, stride));
         let middle = |patch: usize| patch + PATCH / 2;
         let found = rows
             .iter()
@@ -207,10 +218,10 @@ impl<'a> Level<'a> {
     }
 }
 
-/// Where patches start along a side: every `STRIDE` pixels and at the end, so that they cover it.
-fn starts(length: usize) -> Vec<usize> {
+/// Where patches start along a side: every `stride` pixels and at the end, so that they cover it.
+fn starts(length: usize, stride: usize) -> Vec<usize> {
     let last = length - PATCH;
-    (0..last).step_by(STRIDE).chain([last]).collect()
+    (0..last).step_by(stride).chain([last]).collect()
 }
 
 /// Central differences, the border's values going on outside.
@@ -480,7 +491,8 @@ mod tests {
         };
         let flow = flow(&current, &picture(96, 64, back));
         let error = error(&flow, 10, to);
-        assert!(error < 0.1, "off by {error}");
+        // Within a patch the motion varies by up to 0.3 pixels, and a patch has one displacement.
+        assert!(error < 0.2, "off by {error}");
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! for frame in 0..2 {
 //!     let image = InputImage { width, height, data: vec![0.1 * frame as f32; 3 * width * height] };
 //!     let judged = model.refine(&image, &network, &[false, true]);
-//!     assert_eq!((judged.width, judged.height), (width, height));
+//!     assert_eq!((judged.width, judged.height), (width / 2, height / 2));
 //! }
 //! ```
 
@@ -25,8 +25,8 @@ use crate::guided::Guide;
 use crate::map::{InputImage, RegionMap};
 use crate::plane::{Plane, quantile};
 
-/// Sides of the picture that motion is looked for in, in multiples of the network's input.
-const SCALE: usize = 2;
+/// Sides of the picture that motion is looked for in, in multiples of the network's input. Masks are half as fine.
+const SCALE: usize = 4;
 /// Probabilities are kept this far from 0 and 1, where odds have no logarithm.
 const LEAST: f32 = 1e-4;
 /// Weight of the log-odds of motion.
@@ -35,9 +35,9 @@ const MOTION: f32 = 2.0;
 const NETWORK: f32 = 0.25;
 /// The logarithm of a residual relative to its threshold counts at most this.
 const LIMIT: f32 = 2.0;
-/// Standard deviation, in pixels, of the blur of residuals.
+/// Standard deviation, in pixels of the masks, of the blur of residuals.
 const SMOOTHING: f32 = 1.5;
-/// Added to the residuals' scale, in pixels.
+/// Added to the residuals' scale, in pixels of the masks.
 const NOISE: f32 = 0.03;
 /// The share of a picture's residuals below its level of motion.
 const LEVEL: f64 = 0.97;
@@ -61,7 +61,10 @@ pub struct MotionModel {
 
 #[derive(Clone, Debug)]
 struct Previous {
+    /// Brightness, as fine as the frame.
     picture: Pyramid,
+    /// Brightness, as fine as the masks.
+    brightness: Plane,
     log_odds: Plane,
 }
 
@@ -73,8 +76,8 @@ impl MotionModel {
 
     /// What the network sees of a frame of [`Self::frame_size`]: means of its pixels.
     pub fn network_input(frame: &InputImage) -> InputImage {
-        const { assert!(SCALE == 2) };
-        frame.halved()
+        const { assert!(SCALE == 4) };
+        frame.halved().halved()
     }
 
     /// Forgets the frame before: the next one begins a scene.
@@ -82,24 +85,25 @@ impl MotionModel {
         self.previous = None;
     }
 
-    /// The regions of a frame at the frame's size, after the one that was told last. A frame of another size than that, or
+    /// The regions of a frame at half the frame's size, after the one that was told last. A frame of another size than that, or
     /// with little in common with it, begins a scene.
     ///
     /// `frame` is best of [`Self::frame_size`]; `map` may be smaller. `foreground` says which regions are the object: their
     /// sum is judged, and regions keep their shares of the foreground and of the rest. Where all regions are foreground,
     /// or none is, motion says nothing, and the map comes back as it is.
     ///
-    /// With n the log-odds of the network's foreground; r the length of the flow's difference to the camera's motion,
-    /// blurred; s its median plus 0.03 pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5
+    /// Flow is looked for at the frame's size, and everything else done at half of it. With n the log-odds of the network's
+    /// foreground; r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03 pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5
     /// to log 7: `z = (1 - 0.75 g) n + 2 g log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. z is blended with that of
     /// the frame before, brought along by the flow, with a weight of that from 0.9 (g = 0) to 0.3 (g = 1). The new
     /// log-odds are z along the edges of the colours ([`Guide`]). Frames that are the same have the same result to the
     /// last bit.
     pub fn refine(&mut self, frame: &InputImage, map: &RegionMap, foreground: &[bool]) -> RegionMap {
-        let (width, height) = (frame.width, frame.height);
+        let (width, height) = (frame.width / 2, frame.height / 2);
         let pixels = width * height;
         let cells = map.width * map.height;
-        let whole = frame.data.len() == 3 * pixels && map.probabilities.len() == map.regions * cells;
+        let whole =
+            frame.data.len() == 3 * frame.width * frame.height && map.probabilities.len() == map.regions * cells;
         let fits = whole && foreground.len() == map.regions && pixels > 0 && cells > 0;
         if !fits || foreground.iter().all(|is| *is) || !foreground.contains(&true) {
             self.reset();
@@ -107,8 +111,7 @@ impl MotionModel {
         }
         let regions = map.planes();
         let object = sum(&regions, foreground, true);
-        let colors = frame.colors();
-        let judged = self.judge(&colors, &object.map(log_odds)).map(probability);
+        let judged = self.judge(frame, &object.map(log_odds)).map(probability);
 
         let regions: Vec<Plane> = regions.iter().map(|plane| plane.resized(width, height)).collect();
         let before = [false, true].map(|kind| sum(&regions, foreground, kind));
@@ -135,26 +138,29 @@ impl MotionModel {
         }
     }
 
-    /// The log-odds of the foreground at each pixel of a frame with these colours, each from 0 to 1.
-    fn judge(&mut self, colors: &[Plane; 3], network: &Plane) -> Plane {
+    /// The log-odds of the foreground, at half the frame's size.
+    fn judge(&mut self, frame: &InputImage, network: &Plane) -> Plane {
+        let colors = frame.halved().colors();
         let (width, height) = colors[0].size();
         let network = network.resized(width, height);
-        let picture = Pyramid::new(brightness(colors));
+        let picture = Pyramid::new(brightness(&frame.colors()));
+        let brightness = brightness(&colors);
         let known = self
             .previous
             .take()
             .filter(|previous| previous.log_odds.size() == (width, height));
         let mut log_odds = network;
         if let Some(previous) = known {
-            let flow = flow(&picture, &previous.picture);
-            if !is_cut(&picture, &previous.picture, &flow) {
+            let flow = flow(&picture, &previous.picture).halved();
+            if !is_cut(&brightness, &previous.brightness, &flow) {
                 let evidence = Evidence::of(camera::residual(&flow));
                 log_odds = evidence.weigh(&log_odds, &flow.warp(&previous.log_odds));
             }
         }
-        let edged = (width.min(height) >= 2).then(|| Guide::new(colors).follow(&log_odds));
+        let edged = (width.min(height) >= 2).then(|| Guide::new(&colors).follow(&log_odds));
         self.previous = Some(Previous {
             picture,
+            brightness,
             log_odds: log_odds.clone(),
         });
         edged.unwrap_or(log_odds)
@@ -189,12 +195,9 @@ fn brightness([red, green, blue]: &[Plane; 3]) -> Plane {
 }
 
 /// Whether two pictures show different scenes.
-fn is_cut(current: &Pyramid, previous: &Pyramid, flow: &Flow) -> bool {
-    let difference = flow
-        .warp(previous.picture())
-        .zip(current.picture(), |a, b| (a - b).abs())
-        .mean();
-    difference > CUT.max(CUT_SHARE * current.picture().deviation())
+fn is_cut(current: &Plane, previous: &Plane, flow: &Flow) -> bool {
+    let difference = flow.warp(previous).zip(current, |a, b| (a - b).abs()).mean();
+    difference > CUT.max(CUT_SHARE * current.deviation())
 }
 
 /// What motion says of a frame.
@@ -236,12 +239,13 @@ impl Evidence {
 mod tests {
     use super::*;
 
-    /// Blobs of brightness on a 64x48 frame, whose reddish square of 16 pixels has moved to the right by `moved`.
+    /// Blobs of brightness on a frame with masks of 64x48, whose reddish square of 16 of their pixels has moved to the right
+    /// by `moved`.
     fn frame(moved: usize) -> InputImage {
-        let (width, height) = (64, 48);
+        let (width, height) = (128, 96);
         let plane = |red: f32| {
             (0..width * height).map(move |at| {
-                let (x, y) = (at % width, at / width);
+                let (x, y) = (at % width / 2, at / width / 2);
                 let square = (12 + moved..28 + moved).contains(&x) && (16..32).contains(&y);
                 let place = if square { (x - moved + 1000, y) } else { (x, y) };
                 let mixed = (place.0 / 3 * 7919 + place.1 / 3 * 104_729) % 97;
