@@ -109,6 +109,7 @@ impl LoaderBench {
             classes,
             schedule: NoiseSchedule::new(&ScheduleConfig::default()),
             recipe,
+            teacher: None,
         };
         let mut loader = Loader::start(Arc::new(maker), cache.clone(), 0, u64::MAX, self.input.loader())?;
         // The first batch waits for the threads and the first permutation.
@@ -244,6 +245,7 @@ impl TrainBench {
             classes: model.classes,
             schedule: NoiseSchedule::new(&model.schedule),
             recipe: recipe.clone(),
+            teacher: None,
         };
         let cache = Arc::new(self.input.cache(images, cached_side));
         let mut loader = Loader::start(Arc::new(maker), cache, 0, phase.steps, self.input.loader())?;

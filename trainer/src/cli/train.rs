@@ -17,7 +17,7 @@ use crate::data::packing::PackOptions;
 use crate::data::source::Source;
 use crate::recipe::Recipe;
 use crate::training::parallel::DeviceList;
-use crate::training::run_directory::{DataDescription, RunConfig, RunOptions, StoredPrecision};
+use crate::training::run_directory::{DataDescription, RunConfig, RunDirectory, RunOptions, StoredPrecision};
 use crate::training::{competition, run};
 
 /// Train a model on pictures or videos, without labels.
@@ -35,6 +35,7 @@ Examples:
   factorseg train imagenet-64.pack --run runs/imagenet --preset paper-64 --recipe paper-imagenet --micro-batch 64
   factorseg train photos --run runs/photos --device cuda:0,cuda:1,remote:gpu-box:7878
   factorseg recipes competition > mine.toml && factorseg train birds --run runs/birds --recipe mine.toml --steps 20000
+  factorseg train photos --run runs/student --recipe self-training --init-from runs/photos/model.safetensors
   factorseg resume runs/photos"
 )]
 pub struct Train {
@@ -52,6 +53,9 @@ pub struct Train {
     /// Start from the weights of a checkpoint
     #[arg(long, value_name = "CHECKPOINT")]
     init_from: Option<PathBuf>,
+    /// Checkpoint whose masks a recipe with self_training learns [default: that of --init-from]
+    #[arg(long, value_name = "CHECKPOINT")]
+    teacher: Option<PathBuf>,
     /// Leave out the classes that the folders name
     #[arg(long)]
     unconditional: bool,
@@ -127,6 +131,12 @@ impl Train {
         if self.unconditional {
             images = images.without_classes();
         }
+        if self.teacher.is_some() && recipe.self_training.is_none() {
+            bail!(
+                "recipe {} learns from no teacher; leave out --teacher, or use a recipe with self_training",
+                recipe.name
+            );
+        }
         let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
         let model = self.model(images.classes().len(), competes)?;
         recipe.validate_for(model.schedule.timesteps)?;
@@ -174,6 +184,9 @@ impl Train {
             seed: self.seed,
             data,
             model,
+            teacher: recipe
+                .self_training
+                .and_then(|_| self.teacher.or_else(|| self.init_from.clone())),
             init_from: self.init_from,
             recipe,
             options: RunOptions {
@@ -200,12 +213,7 @@ impl Train {
         }
         let side = self.model(0, false)?.image_size;
         let pack = self.run.join("data.pack");
-        if self.run.join("config.json").exists() {
-            bail!(
-                "{0} already holds a run; go on with `factorseg resume {0}`, or choose another --run",
-                self.run.display()
-            );
-        }
+        RunDirectory::refuse_existing(&self.run)?;
         eprintln!("packing {source} into {}", pack.display());
         let options = PackOptions {
             side: BatchMaker::cached_side(side, &recipe.augmentation),

@@ -1,14 +1,29 @@
 //! Training batches: crop, flip, noise (Eq. 1).
 
 use std::f32::consts::TAU;
+use std::sync::Arc;
 
-use factorseg_model::NoiseSchedule;
+use factorseg_model::{NoiseSchedule, SegmentError};
 use rand::Rng;
+use thiserror::Error;
 
 use super::cache::{ImageCache, TooManyBroken};
 use super::decode::Pixels;
+use super::jitter::Jitter;
 use super::order::{Order, Stream, random};
+use super::teacher::Teacher;
 use crate::recipe::{Augmentation, Crop, Recipe};
+
+/// Why there is no batch.
+#[derive(Debug, Error)]
+pub enum BatchError {
+    /// More images are broken than the run accepts.
+    #[error(transparent)]
+    Broken(#[from] TooManyBroken),
+    /// The teacher failed.
+    #[error("the teacher failed: {0}")]
+    Teacher(#[from] SegmentError),
+}
 
 /// A part of a batch that goes through the network at once.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +38,8 @@ pub struct MicroBatch {
     pub timesteps: Vec<i32>,
     /// Class indices; the number of classes stands for `none`. Empty without classes.
     pub classes: Vec<i32>,
+    /// The teacher's masks, `[size, K, side, side]`. Empty without a teacher.
+    pub targets: Vec<f32>,
 }
 
 /// All images of one optimizer step.
@@ -47,6 +64,8 @@ pub struct BatchMaker {
     pub schedule: NoiseSchedule,
     /// Phases, batch sizes, augmentation.
     pub recipe: Recipe,
+    /// Whose masks are learned, where the recipe is one of self-training.
+    pub teacher: Option<Arc<Teacher>>,
 }
 
 impl BatchMaker {
@@ -58,8 +77,8 @@ impl BatchMaker {
     /// The batch of `step`. A broken image is replaced by the next good one in the set's order.
     ///
     /// # Errors
-    /// When more images are broken than the run accepts.
-    pub fn make(&self, step: u64, order: &mut Order, images: &ImageCache) -> Result<Batch, TooManyBroken> {
+    /// When more images are broken than the run accepts, or the teacher fails.
+    pub fn make(&self, step: u64, order: &mut Order, images: &ImageCache) -> Result<Batch, BatchError> {
         let (phase, _) = self.recipe.phase_at(step);
         let timesteps = self.recipe.phases[phase].timesteps;
         let size = self.recipe.batch_size;
@@ -77,10 +96,11 @@ impl BatchMaker {
                 noise: Vec::with_capacity(values),
                 timesteps: Vec::with_capacity(size),
                 classes: Vec::new(),
+                targets: Vec::new(),
             };
             for _ in 0..size {
                 let (index, pixels) = good_image(images, order.image(position))?;
-                self.add(&mut part, position, &pixels, images.class(index), timesteps);
+                self.add(&mut part, position, &pixels, images.class(index), timesteps)?;
                 position += 1;
             }
             parts.push(part);
@@ -95,7 +115,7 @@ impl BatchMaker {
         pixels: &Pixels,
         class: Option<usize>,
         timesteps: (usize, usize),
-    ) {
+    ) -> Result<(), SegmentError> {
         let mut random = random(self.seed, Stream::Sample, position);
         let augmentation = &self.recipe.augmentation;
         // Every sample draws the same numbers in the same order, whatever the options.
@@ -114,11 +134,15 @@ impl BatchMaker {
         let start = part.noise.len();
         normal(&mut random, values, &mut part.noise);
         let (image_part, noise_part) = self.schedule.mix(timestep);
-        let noise = &part.noise[start..];
-        square(pixels, left, top, self.side, flip, |at, value| {
-            part.noised
-                .push(image_part as f32 * value + noise_part as f32 * noise[at]);
-        });
+        let mut picture = Vec::with_capacity(values);
+        square(pixels, left, top, self.side, flip, |value| picture.push(value));
+        if let (Some(teacher), Some(self_training)) = (&self.teacher, &self.recipe.self_training) {
+            part.targets.extend(teacher.masks(&picture, self.side)?);
+            Jitter::random(self_training.jitter as f32, &mut random).apply(&mut picture);
+        }
+        let noised = picture.iter().zip(&part.noise[start..]);
+        part.noised
+            .extend(noised.map(|(value, noise)| image_part as f32 * value + noise_part as f32 * noise));
         part.timesteps.push(timestep as i32);
         if self.classes > 0 {
             let class = if no_class {
@@ -128,6 +152,7 @@ impl BatchMaker {
             };
             part.classes.push(class as i32);
         }
+        Ok(())
     }
 }
 
@@ -149,19 +174,14 @@ fn good_image(images: &ImageCache, first: usize) -> Result<(usize, std::sync::Ar
     }
 }
 
-/// Calls `put(index, value)` for the square at (`left`, `top`), channel by channel, with pixels
+/// Calls `put` with the values of the square at (`left`, `top`), channel by channel, with pixels
 /// scaled to `x / 127.5 - 1`.
-fn square(pixels: &Pixels, left: usize, top: usize, side: usize, flip: bool, mut put: impl FnMut(usize, f32)) {
-    let mut at = 0;
+fn square(pixels: &Pixels, left: usize, top: usize, side: usize, flip: bool, mut put: impl FnMut(f32)) {
     for channel in 0..3 {
         for y in top..top + side {
             for x in 0..side {
                 let x = left + if flip { side - 1 - x } else { x };
-                put(
-                    at,
-                    f32::from(pixels.data[(y * pixels.width + x) * 3 + channel]) / 127.5 - 1.0,
-                );
-                at += 1;
+                put(f32::from(pixels.data[(y * pixels.width + x) * 3 + channel]) / 127.5 - 1.0);
             }
         }
     }
@@ -176,7 +196,7 @@ pub fn centre_square(pixels: &Pixels, side: usize) -> Vec<f32> {
         (pixels.height - side) / 2,
         side,
         false,
-        |_, value| values.push(value),
+        |value| values.push(value),
     );
     values
 }
@@ -209,6 +229,7 @@ mod tests {
             classes,
             schedule: NoiseSchedule::new(&ScheduleConfig::default()),
             recipe,
+            teacher: None,
         }
     }
 
@@ -312,6 +333,43 @@ mod tests {
         let value = |x: usize| (part.noised[64 + x] - noise_part as f32 * part.noise[64 + x]) / image_part as f32;
         assert!((value(0) - (210.0 / 127.5 - 1.0)).abs() < 1e-4);
         assert!((value(7) - (0.0 / 127.5 - 1.0)).abs() < 1e-4);
+    }
+
+    /// The teacher sees the crop as it is, the student with other colours and noise.
+    #[test]
+    fn a_teachers_masks_are_those_of_the_clean_crop() {
+        let data = tempfile::tempdir().unwrap();
+        RgbImage::from_fn(70, 64, |x, y| {
+            Rgb([(x * 3) as u8, (y * 4) as u8, if x > 30 { 200 } else { 20 }])
+        })
+        .save(data.path().join("0.png"))
+        .unwrap();
+        let images = ImageCache::new(DataSet::open(data.path()).unwrap(), 64, 1 << 20, 0);
+        let teacher = Arc::new(Teacher::load(factorseg_model::CheckpointSource::Embedded).unwrap());
+        let made = |teacher: Option<Arc<Teacher>>, jitter: f64| {
+            let mut recipe = recipe();
+            (recipe.batch_size, recipe.augmentation.flip) = (1, 1.0);
+            recipe.self_training = Some(crate::recipe::SelfTraining { jitter });
+            let maker = BatchMaker {
+                side: 64,
+                teacher,
+                ..maker(recipe, 0)
+            };
+            maker.make(3, &mut Order::new(5, 1), &images).unwrap().parts.remove(0)
+        };
+        let plain = made(None, 0.0);
+        assert!(plain.targets.is_empty());
+        let taught = made(Some(teacher.clone()), 0.6);
+        assert!(plain.noise == taught.noise && plain.timesteps == taught.timesteps && plain.noised != taught.noised);
+        let schedule = NoiseSchedule::new(&ScheduleConfig::default());
+        let (image_part, noise_part) = schedule.mix(plain.timesteps[0] as usize);
+        let pixels = images.get(0).unwrap().unwrap();
+        let mut clean = Vec::new();
+        square(&pixels, 3, 0, 64, true, |value| clean.push(value));
+        for ((noised, noise), clean) in plain.noised.iter().zip(&plain.noise).zip(&clean) {
+            assert!((noised - image_part as f32 * clean - noise_part as f32 * noise).abs() < 1e-5);
+        }
+        assert_eq!(taught.targets, teacher.masks(&clean, 64).unwrap());
     }
 
     #[test]

@@ -11,8 +11,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::batch::{Batch, BatchMaker};
-use super::cache::{ImageCache, TooManyBroken};
+use super::batch::{Batch, BatchError, BatchMaker};
+use super::cache::ImageCache;
 use super::order::Order;
 
 /// How far ahead the pipeline works, and with how many threads.
@@ -28,7 +28,7 @@ pub struct LoaderOptions {
 #[derive(Debug)]
 pub struct Loader {
     // Dropped before the runtime, so that a producer waiting for room ends.
-    batches: mpsc::Receiver<Result<Batch, TooManyBroken>>,
+    batches: mpsc::Receiver<Result<Batch, BatchError>>,
     waited: Duration,
     runtime: Option<Runtime>,
 }
@@ -64,8 +64,8 @@ impl Loader {
     /// The next batch; `None` after the last step.
     ///
     /// # Errors
-    /// When more images are broken than the run accepts.
-    pub fn next_batch(&mut self) -> Result<Option<Batch>, TooManyBroken> {
+    /// When more images are broken than the run accepts, or the teacher fails.
+    pub fn next_batch(&mut self) -> Result<Option<Batch>, BatchError> {
         let start = Instant::now();
         let batch = self.batches.blocking_recv().transpose();
         self.waited += start.elapsed();
@@ -93,7 +93,7 @@ async fn produce(
     first_step: u64,
     end_step: u64,
     threads: usize,
-    sender: mpsc::Sender<Result<Batch, TooManyBroken>>,
+    sender: mpsc::Sender<Result<Batch, BatchError>>,
 ) {
     // Orders are costly to advance to another epoch, so they are reused.
     let orders: Arc<Mutex<Vec<Order>>> = Arc::default();
@@ -159,6 +159,7 @@ mod tests {
             classes: 0,
             schedule: NoiseSchedule::new(&ScheduleConfig::default()),
             recipe,
+            teacher: None,
         };
         let cache = ImageCache::new(DataSet::open(data.path()).unwrap(), 8, 1 << 20, limit);
         (data, Arc::new(maker), Arc::new(cache))
@@ -206,7 +207,7 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        assert_eq!((error.count, error.limit), (3, 2));
+        assert!(matches!(&error, BatchError::Broken(broken) if (broken.count, broken.limit) == (3, 2)));
         assert!(error.to_string().contains("--max-broken"), "{error}");
     }
 }

@@ -3,9 +3,11 @@
 //! What needs no network is the crate `factorseg-data`: [`dataset`] finds the images and their classes, [`decode`] turns
 //! one file into pixels, [`packing`] turns any source into one mapped file, [`cache`] keeps decoded pixels in memory,
 //! [`order`] fixes which image is seen when. Here [`batch`] noises them (Eq. 1), and [`loader`] does all of it ahead of
-//! the training step.
+//! the training step; [`jitter`] and [`teacher`] are for self-training.
 
 pub mod batch;
+pub mod jitter;
 pub mod loader;
+pub mod teacher;
 
 pub use factorseg_data::{DataError, cache, dataset, decode, folder, order, pack, packing, source, testing};

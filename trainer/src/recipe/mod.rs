@@ -7,6 +7,7 @@
 
 mod competition;
 mod phase;
+mod self_training;
 
 use std::path::Path;
 
@@ -15,13 +16,15 @@ use thiserror::Error;
 
 pub use competition::{Competition, FrameEdges, Sight};
 pub use phase::{MaskHead, MaskShaping, NoiseWeighting, Normalisation, Phase, Ramp};
+pub use self_training::SelfTraining;
 
 /// Recipes that the program carries: name and TOML text.
-pub const BUILT_IN: [(&str, &str); 5] = [
+pub const BUILT_IN: [(&str, &str); 6] = [
     ("competition", include_str!("../../recipes/competition.toml")),
     ("paper-cub", include_str!("../../recipes/paper-cub.toml")),
     ("paper-ffhq", include_str!("../../recipes/paper-ffhq.toml")),
     ("paper-imagenet", include_str!("../../recipes/paper-imagenet.toml")),
+    ("self-training", include_str!("../../recipes/self-training.toml")),
     ("two-phase", include_str!("../../recipes/two-phase.toml")),
 ];
 
@@ -154,6 +157,9 @@ pub struct Recipe {
     /// How images are varied.
     #[serde(default)]
     pub augmentation: Augmentation,
+    /// The masks are learned from a teacher's; unset: by denoising.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_training: Option<SelfTraining>,
     /// The phases, in order.
     pub phases: Vec<Phase>,
 }
@@ -264,16 +270,25 @@ impl Recipe {
             "at least one phase",
         )?;
         for (index, phase) in self.phases.iter().enumerate() {
-            phase.validate(&|field, value, ok, expected| {
+            let check = |field: &str, value: String, ok: bool, expected| {
                 self.check(
                     &format!("phases[{index}] ({}) {field}", phase.name),
                     value,
                     ok,
                     expected,
                 )
-            })?;
+            };
+            phase.validate(&check)?;
+            if self.self_training.is_some() {
+                phase.validate_for_self_training(&check)?;
+            }
         }
-        Ok(())
+        match &self.self_training {
+            Some(self_training) => {
+                self_training.validate(&|field, value, ok, expected| self.check(field, value, ok, expected))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Checks the recipe against a noise schedule of `timesteps` steps.

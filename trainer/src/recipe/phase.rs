@@ -310,6 +310,25 @@ impl Phase {
         )
     }
 
+    /// What self-training leaves no room for.
+    pub(super) fn validate_for_self_training(&self, check: &Check<'_>) -> Result<(), RecipeError> {
+        check(
+            "mask_head",
+            format!("{:?} beside self_training", self.mask_head),
+            self.mask_head.is_learned(),
+            "\"trained\" or \"released\": there is nothing else to learn",
+        )?;
+        check(
+            "competition, masks, middle_dropout or noise_weighting",
+            "set beside self_training".to_owned(),
+            self.competition.is_none()
+                && self.masks == MaskShaping::default()
+                && self.middle_dropout == 0.0
+                && is_uniform(&self.noise_weighting),
+            "none of them: no branch denoises, and the teacher's masks are learned as they are",
+        )
+    }
+
     /// Learning rate at `step` (0-based) of the phase.
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         let warmup = if self.warmup_steps == 0 {

@@ -12,6 +12,7 @@ use super::held_out::HeldOut;
 use super::learner::Learner;
 use super::monitor::{Collapse, MaskFigures};
 use super::random_masks::random_masks;
+use super::self_training::cross_entropy;
 use super::shaping::{Shaping, Softmax, Volume};
 use crate::data::batch::{MicroBatch, normal};
 use crate::data::order::{Stream, random};
@@ -97,6 +98,10 @@ fn loss(
     let mut chance = random(seed, Stream::HeldOutLoss, 0);
     let part = noised(held_out, &schedule, phase.timesteps, &mut chance);
     let (side, regions) = (held_out.side, model.regions);
+    if !part.targets.is_empty() {
+        let logits = learner.mask_logits(network, &part.noised, &part.timesteps, &part.classes)?;
+        return Ok(cross_entropy(&logits, &part.targets, regions, part.size).0);
+    }
     if let Some(competition) = &phase.competition {
         let logits = learner.mask_logits(network, &part.noised, &part.timesteps, &part.classes)?;
         let shares = competition::exported_shares(competition, regions);
@@ -161,6 +166,7 @@ fn noised(
         noise,
         timesteps,
         classes: held_out.classes.clone(),
+        targets: held_out.targets.clone(),
     }
 }
 

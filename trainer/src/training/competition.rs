@@ -320,6 +320,7 @@ mod tests {
             noise,
             timesteps: vec![30; images],
             classes: vec![4; images],
+            targets: Vec::new(),
         }
     }
 

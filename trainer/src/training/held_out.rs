@@ -10,6 +10,7 @@ use super::shaping::{Shaping, Softmax, Volume, ZeroSum};
 use crate::data::batch::{centre_square, normal};
 use crate::data::cache::ImageCache;
 use crate::data::order::{Stream, random};
+use crate::data::teacher::Teacher;
 
 /// Held-out images at one noise level.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct HeldOut {
     noised: Vec<f32>,
     /// Class of each image; empty in a model without classes.
     pub classes: Vec<i32>,
+    /// The teacher's masks of all images, `[count, K, side, side]`; empty without a teacher.
+    pub targets: Vec<f32>,
     timestep: usize,
     /// Side in pixels.
     pub side: usize,
@@ -27,10 +30,10 @@ pub struct HeldOut {
 }
 
 impl HeldOut {
-    /// Reads the images (broken ones are left out) and noises them at `timestep`.
+    /// Reads the images (broken ones are left out), noises them at `timestep`, and asks the teacher for their masks.
     ///
     /// # Errors
-    /// If too many of them are broken.
+    /// If too many of them are broken, or the teacher fails.
     pub fn new(
         cache: &ImageCache,
         side: usize,
@@ -38,11 +41,13 @@ impl HeldOut {
         schedule: &NoiseSchedule,
         timestep: usize,
         seed: u64,
+        teacher: Option<&Teacher>,
     ) -> Result<Self> {
         let mut held_out = Self {
             images: Vec::new(),
             noised: Vec::new(),
             classes: Vec::new(),
+            targets: Vec::new(),
             timestep,
             side,
             count: 0,
@@ -68,6 +73,9 @@ impl HeldOut {
                 held_out.classes.push(cache.class(index).unwrap_or(classes) as i32);
             }
             held_out.count += 1;
+        }
+        if let Some(teacher) = teacher {
+            held_out.targets = teacher.masks(&held_out.images, side)?;
         }
         Ok(held_out)
     }

@@ -17,6 +17,7 @@ pub mod regions;
 pub mod report;
 pub mod run;
 pub mod run_directory;
+mod self_training;
 pub mod shaping;
 mod sight;
 pub mod signals;

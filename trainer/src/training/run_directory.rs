@@ -151,6 +151,9 @@ pub struct RunConfig {
     /// Checkpoint that the weights came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_from: Option<PathBuf>,
+    /// Checkpoint whose masks are learned, in self-training. The run's folder has a copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
     /// The schedule.
     pub recipe: Recipe,
     /// The rest.
@@ -224,17 +227,26 @@ pub struct RunDirectory {
 }
 
 impl RunDirectory {
-    /// Creates the folder of a new run and stores its configuration.
+    /// Checks that a new run may begin in the folder.
     ///
     /// # Errors
-    /// If there is a run in it already, or it cannot be written.
-    pub fn create(path: &Path, config: &RunConfig) -> Result<Self> {
+    /// If there is a run in it already.
+    pub fn refuse_existing(path: &Path) -> Result<()> {
         if path.join(CONFIG).exists() {
             bail!(
                 "{0} already holds a run; go on with `factorseg resume {0}`, or choose another --run",
                 path.display()
             );
         }
+        Ok(())
+    }
+
+    /// Creates the folder of a new run and stores its configuration.
+    ///
+    /// # Errors
+    /// If there is a run in it already, or it cannot be written.
+    pub fn create(path: &Path, config: &RunConfig) -> Result<Self> {
+        Self::refuse_existing(path)?;
         for folder in ["checkpoints", "samples"] {
             let folder = path.join(folder);
             fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -307,6 +319,11 @@ impl RunDirectory {
     /// The averaged weights of the best checkpoint.
     pub fn best_model(&self) -> PathBuf {
         self.path.join(BEST)
+    }
+
+    /// The teacher's checkpoint, in self-training.
+    pub fn teacher(&self) -> PathBuf {
+        self.path.join("teacher.safetensors")
     }
 
     /// Picture of `step`.

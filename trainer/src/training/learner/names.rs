@@ -2,7 +2,7 @@
 
 use factorseg_kernels::Learned;
 
-use crate::recipe::Phase;
+use crate::recipe::{Phase, Recipe};
 
 /// Name prefix of the mask generator's parameters.
 pub(in crate::training) const MASK_GENERATOR: &str = "mask_generator.";
@@ -19,9 +19,11 @@ pub(super) fn learned(phase: &Phase) -> Learned {
     }
 }
 
-/// Learning rate of a parameter in a phase, in multiples; 0 if it does not learn.
-pub(super) fn rate_factor(phase: &Phase, name: &str) -> f64 {
-    if !name.starts_with(MASK_GENERATOR) {
+/// Learning rate of a parameter in a phase of a recipe, in multiples; 0 if it does not learn.
+pub(super) fn rate_factor(recipe: &Recipe, phase: &Phase, name: &str) -> f64 {
+    if recipe.self_training.is_some() && name.starts_with(DECODER) {
+        0.0
+    } else if !name.starts_with(MASK_GENERATOR) {
         phase.denoiser_factor
     } else if phase.mask_head.is_learned() {
         phase.mask_generator_factor

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use burn::module::{AutodiffModule, Module, ModuleMapper, Param};
+use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{FloatDType, Int, TensorData};
 use factorseg_model::parameters::{ParameterSpec, cast_weights, map_values, parameter_specs, visit_values};
 use factorseg_model::{Features, ModelConfig, NoiseSchedule, Runtime};
@@ -156,8 +157,9 @@ impl TapeLearner {
         for (index, part) in slice.parts.iter().enumerate() {
             timing::start();
             let mut chance = random_part(self.seed, Stream::Masks, slice.step, slice.first + index);
-            self.working = in_precision(self.learned(phase), self.dtype);
+            self.working = in_precision(self.learned(recipe, phase), self.dtype);
             let (loss, part_masks) = match &phase.competition {
+                _ if recipe.self_training.is_some() => self.imitation_loss(part),
                 Some(competition) => self.competition_loss(part, competition, temperature, &mut chance),
                 None => self.loss(part, phase, temperature, &mut chance),
             };
@@ -184,8 +186,11 @@ impl TapeLearner {
     }
 
     /// The network with the tape at those parameters alone that learn in `phase`.
-    fn learned(&self, phase: &Phase) -> Network {
-        let frozen = self.specs.iter().map(|spec| rate_factor(phase, &spec.name) == 0.0);
+    fn learned(&self, recipe: &Recipe, phase: &Phase) -> Network {
+        let frozen = self
+            .specs
+            .iter()
+            .map(|spec| rate_factor(recipe, phase, &spec.name) == 0.0);
         self.network.clone().map(&mut Freeze { frozen })
     }
 
@@ -199,7 +204,10 @@ impl TapeLearner {
             gradients.clip(limit);
         }
         let rate = phase.learning_rate_at(phase_step);
-        let rates = self.specs.iter().map(|spec| rate * rate_factor(phase, &spec.name));
+        let rates = self
+            .specs
+            .iter()
+            .map(|spec| rate * rate_factor(recipe, phase, &spec.name));
         let rates: Vec<f64> = rates.collect();
         // Weights that have not moved are their own average.
         let average = self
@@ -328,6 +336,17 @@ impl TapeLearner {
         let loss = linear.clone() - linear.detach() + found.loss;
         let masks = self.tensor(regions.masks().to_vec(), [part.size, regions.count(), side, side]);
         (loss, Some(masks))
+    }
+
+    /// As [`Self::loss`], with a teacher's masks to learn: the cross entropy with them.
+    fn imitation_loss(&self, part: &MicroBatch) -> (Tensor<1>, Option<Tensor<4>>) {
+        let features = self.features(&part.noised, &part.timesteps, &part.classes);
+        let logits = self.mask_logits_of(&features);
+        let targets = self.tensor(part.targets.clone(), logits.dims());
+        let [images, _, height, width] = logits.dims();
+        let total = (images * height * width) as f64;
+        let loss = -(log_softmax(logits.clone(), 1) * targets).sum() / total;
+        (loss, Some(softmax(logits, 1)))
     }
 
     /// h_mid and h_enc of pictures `[timesteps, 3, side, side]`.

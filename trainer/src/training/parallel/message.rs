@@ -89,6 +89,8 @@ pub struct Shape {
     regions: usize,
     batch: usize,
     micro_batch: usize,
+    /// Whether micro-batches carry a teacher's masks.
+    teaches: bool,
     /// Steps of each phase.
     phases: Vec<u64>,
 }
@@ -103,14 +105,20 @@ impl Shape {
             timesteps: model.schedule.timesteps,
             regions: model.regions,
             batch: recipe.batch_size,
+            teaches: recipe.self_training.is_some(),
             micro_batch: recipe.micro_batch.unwrap_or(recipe.batch_size),
             phases: recipe.phases.iter().map(|phase| phase.steps).collect(),
         }
     }
 
+    /// Planes of the teacher's masks in an image.
+    fn target_planes(&self) -> usize {
+        if self.teaches { self.regions } else { 0 }
+    }
+
     /// Bytes of the longest job.
     pub fn longest_job(&self) -> u64 {
-        let image = 6 * (self.side as u64).pow(2) + 2;
+        let image = (6 + self.target_planes() as u64) * (self.side as u64).pow(2) + 2;
         let values = (self.batch as u64).saturating_mul(image);
         values
             .saturating_add(self.weights as u64)
@@ -136,7 +144,7 @@ struct JobHeader {
 }
 
 /// A job's frame: its JSON behind its length in four bytes, the weights, then each micro-batch's noised images, noise,
-/// timesteps and classes.
+/// timesteps, classes and teacher's masks.
 ///
 /// # Errors
 /// If it cannot be written as JSON.
@@ -157,6 +165,7 @@ pub fn encode_job(job: &Job) -> Result<Vec<u8>, WireError> {
         for values in [&part.timesteps, &part.classes] {
             bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         }
+        put_floats(&mut bytes, &part.targets);
     }
     Ok(bytes)
 }
@@ -194,6 +203,7 @@ pub fn decode_job(bytes: &[u8], shape: &Shape) -> Result<Job, WireError> {
             noise: bytes.floats(values)?,
             timesteps: bytes.integers(size)?,
             classes: bytes.integers(if shape.classes > 0 { size } else { 0 })?,
+            targets: bytes.floats(size * shape.target_planes() * shape.side * shape.side)?,
         };
         let inside = |value: &i32, last: usize| usize::try_from(*value).is_ok_and(|value| value <= last);
         valid(
@@ -306,6 +316,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::SelfTraining;
     use factorseg_model::Preset;
 
     fn run() -> (ModelConfig, Recipe, Shape) {
@@ -331,6 +342,7 @@ mod tests {
             noise: vec![-1.5; size * 48],
             timesteps: vec![1000; size],
             classes: vec![2; size],
+            targets: Vec::new(),
         }
     }
 
@@ -359,6 +371,21 @@ mod tests {
         let bytes = encode_job(&job()).unwrap();
         assert!(bytes.len() as u64 <= shape.longest_job());
         assert_eq!(decode_job(&bytes, &shape).unwrap(), job());
+        // With a teacher's masks, of one size alone.
+        let (model, recipe, _) = run();
+        let teaching = Recipe {
+            self_training: Some(SelfTraining::default()),
+            ..recipe
+        };
+        let teaching = Shape::new(&model, &teaching, 7);
+        let mut taught = job();
+        for part in &mut taught.parts {
+            part.targets = (0..part.size * model.regions * 16).map(|value| value as f32).collect();
+        }
+        let bytes = encode_job(&taught).unwrap();
+        assert!(bytes.len() as u64 <= teaching.longest_job());
+        assert_eq!(decode_job(&bytes, &teaching).unwrap(), taught);
+        assert!(decode_job(&bytes, &shape).is_err() && decode_job(&encode_job(&job()).unwrap(), &teaching).is_err());
         let bytes = encode_share(&share()).unwrap();
         assert!(bytes.len() as u64 <= shape.longest_share());
         assert_eq!(decode_share(&bytes, &shape).unwrap(), share());

@@ -236,6 +236,7 @@ mod tests {
                 noise: values(),
                 timesteps: vec![20 + 10 * index as i32],
                 classes: Vec::new(),
+                targets: Vec::new(),
             }
         };
         Batch {

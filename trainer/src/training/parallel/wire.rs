@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Version of the protocol.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Longest frame that is described by JSON alone.
 pub const MAXIMUM_JSON: u64 = 1 << 20;
 const MAGIC: [u8; 4] = *b"fseg";

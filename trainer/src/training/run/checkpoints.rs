@@ -131,10 +131,11 @@ impl Run {
             step,
             dataset: data_name(&config.data.path),
             weights: WeightKind::Ema,
-            // Regions that compete have their parts from the start.
-            foreground_regions: match phase.competition {
-                Some(_) => competition::foreground_regions(config.model.regions),
-                None => Vec::new(),
+            // Regions that compete have their parts from the start, and a student's are its teacher's.
+            foreground_regions: match (&phase.competition, &self.maker.teacher) {
+                (Some(_), _) => competition::foreground_regions(config.model.regions),
+                (None, Some(teacher)) => teacher.foreground_regions().to_vec(),
+                (None, None) => Vec::new(),
             },
         };
         let content = Content {

@@ -10,14 +10,15 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use burn::tensor::backend::Backend;
 use factorseg_model::checkpoint::Checkpoint;
-use factorseg_model::parameters::{map_values, visit_values};
+use factorseg_model::parameters::map_values;
 use factorseg_model::{CheckpointSource, ModelConfig, NoiseSchedule, Runtime};
 
 use super::held_out::HeldOut;
-use super::learner::{Learner, Loss, MaskBatch};
+use super::learner::{DECODER, Learner, Loss, MaskBatch};
 use super::parallel::{Common, DataParallel, DeviceList, ReplicaError};
 use super::report::Reporter;
 use super::run_directory::{DataDescription, RunConfig, RunDirectory};
+use super::self_training;
 use super::signals::Signals;
 use super::state::{self, RunningLoss};
 use super::{Device, Network};
@@ -51,8 +52,13 @@ pub enum Ending {
 /// If the data, the device, or the folder cannot be used, the loss is no longer finite, or
 /// something cannot be written.
 pub fn start(path: &Path, config: RunConfig, images: DataSet, json: bool) -> Result<Ending> {
+    RunDirectory::refuse_existing(path)?;
     let network = initial_network(&config)?;
+    let teacher = self_training::checked(&config)?;
     let directory = RunDirectory::create(path, &config)?;
+    if let Some(teacher) = teacher {
+        self_training::store(&directory, &teacher)?;
+    }
     Run::new(directory, config, images, network)?.train(RunningLoss::default(), 0, json)
 }
 
@@ -121,18 +127,24 @@ fn initial_network(config: &RunConfig) -> Result<Network> {
         );
     }
     let mut found = HashMap::new();
-    visit_values(&checkpoint.load::<Runtime>(&device)?, |name, shape, values| {
-        found.insert((name.to_owned(), shape.to_vec()), values);
-    });
+    for (name, shape, _) in checkpoint.tensors() {
+        let values = checkpoint.read(&name)?;
+        found.insert((name, shape), values);
+    }
     Runtime::seed(&device, config.seed);
-    let mut afresh = Vec::new();
+    let (mut afresh, mut decoder) = (Vec::new(), false);
     let network = map_values(config.model.init(&device), |name, shape| {
         let values = found.remove(&(name.to_owned(), shape.to_vec()));
-        if values.is_none() {
-            afresh.push(name.to_owned());
+        match name.strip_prefix(DECODER) {
+            _ if values.is_some() => {}
+            Some(_) => decoder = true,
+            None => afresh.push(name.to_owned()),
         }
         values
     });
+    if decoder {
+        afresh.push("the decoder".to_owned());
+    }
     if !afresh.is_empty() {
         eprintln!("not in {}, start afresh: {}", path.display(), afresh.join(", "));
     }
@@ -159,6 +171,10 @@ impl Run {
         let side = model.image_size;
         let schedule = NoiseSchedule::new(&model.schedule);
         let (training, held_out) = images.hold_out(config.data.held_out);
+        let teacher = match config.recipe.self_training {
+            Some(_) => Some(self_training::load(&directory.teacher(), model)?),
+            None => None,
+        };
         let budget = config.options.cache_mib << 20;
         let shorter_side = BatchMaker::cached_side(side, &config.recipe.augmentation);
         let images = Arc::new(ImageCache::new(
@@ -169,13 +185,22 @@ impl Run {
         ));
         let held_out = ImageCache::new(held_out, side, budget, config.options.max_broken);
         let timestep = SEGMENTATION_TIMESTEP.min(schedule.timesteps());
-        let held_out = HeldOut::new(&held_out, side, model.classes, &schedule, timestep, config.seed)?;
+        let held_out = HeldOut::new(
+            &held_out,
+            side,
+            model.classes,
+            &schedule,
+            timestep,
+            config.seed,
+            teacher.as_deref(),
+        )?;
         let maker = BatchMaker {
             seed: config.seed,
             side,
             classes: model.classes,
             schedule,
             recipe: config.recipe.clone(),
+            teacher,
         };
         let devices: DeviceList = config.options.device.parse()?;
         let threads = devices.threads(config.options.threads);

@@ -177,7 +177,9 @@ impl NativeLearner {
         for (index, part) in slice.parts.iter().enumerate() {
             let weight = part.size as f64 / recipe.batch_size as f64;
             let mut chance = random_part(self.seed, Stream::Masks, slice.step, slice.first + index);
-            loss += if let Some(competition) = &phase.competition {
+            loss += if recipe.self_training.is_some() {
+                self.imitate(part, weight, &mut masks)?
+            } else if let Some(competition) = &phase.competition {
                 self.compete(part, competition, temperature, weight, &mut chance, &mut masks)?
             } else {
                 self.pass(part, phase, temperature, weight, &mut chance, &mut masks)?

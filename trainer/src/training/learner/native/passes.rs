@@ -11,7 +11,8 @@ use crate::training::learner::MaskBatch;
 use crate::training::learner::chance::kept_middles;
 use crate::training::masks::gumbel;
 use crate::training::random_masks::random_masks;
-use crate::training::shaping::{self, Volume};
+use crate::training::self_training::cross_entropy;
+use crate::training::shaping::{self, Shaping, Softmax, Volume};
 use crate::training::timing::{self, Part};
 
 impl NativeLearner {
@@ -84,6 +85,38 @@ impl NativeLearner {
             regions,
         });
         Ok(squares * scale)
+    }
+
+    /// As [`Self::pass`], with a teacher's masks to learn: only the mask generator's branch of the network is passed.
+    pub(super) fn imitate(
+        &mut self,
+        part: &MicroBatch,
+        weight: f64,
+        last_masks: &mut Option<MaskBatch>,
+    ) -> Result<f64, KernelError> {
+        timing::start();
+        let network = &mut self.network;
+        let timesteps: Vec<f32> = part.timesteps.iter().map(|timestep| *timestep as f32).collect();
+        let classes = (!part.classes.is_empty()).then_some(part.classes.as_slice());
+        network.encode(&part.noised, &timesteps, classes)?;
+        let mut masks = Volume {
+            values: network.mask_logits().to_vec(),
+            images: part.size,
+            regions: self.regions,
+        };
+        let (loss, mut slopes) = cross_entropy(&masks.values, &part.targets, self.regions, part.size);
+        slopes.iter_mut().for_each(|slope| *slope *= weight as f32);
+        timing::lap(Part::Forward);
+        network.backward_masks(&slopes)?;
+        network.backward_encode();
+        timing::lap(Part::Backward);
+        Softmax::default().forward(&mut masks);
+        *last_masks = Some(MaskBatch::Host {
+            values: masks.values,
+            images: part.size,
+            regions: self.regions,
+        });
+        Ok(loss * weight)
     }
 
     /// As [`Self::pass`], with regions that compete.

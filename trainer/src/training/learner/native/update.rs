@@ -28,7 +28,7 @@ impl NativeLearner {
         let mut place = 0;
         while place < self.specs.len() {
             let plan = |place: usize| {
-                let factor = rate_factor(phase, &self.specs[place].name);
+                let factor = rate_factor(recipe, phase, &self.specs[place].name);
                 (rate * factor, self.updates[place])
             };
             // Neighbours that are treated alike are one vector.

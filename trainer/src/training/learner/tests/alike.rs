@@ -1,6 +1,8 @@
 //! The kernels and burn's tape learn alike.
 
 use super::*;
+use crate::recipe::SelfTraining;
+use crate::training::shaping::{Shaping, Softmax, Volume};
 
 /// Every kind of masks and shaping, several steps in micro-batches with clipping, weight decay, average and a part
 /// that learns faster: the kernels and the tape give the same losses, gradients and weights.
@@ -58,6 +60,16 @@ fn kernels_and_tape_compete_alike() {
         recipe.phases[0].competition = Some(competition);
         let config = ModelConfig { regions, ..config() };
         assert_learn_alike(&config, recipe.clone());
+    }
+}
+
+/// The same of a teacher's masks; the decoder stays as it is.
+#[test]
+fn kernels_and_tape_imitate_alike() {
+    for regions in [2, 3] {
+        let mut recipe = recipe(MaskHead::Trained);
+        recipe.self_training = Some(SelfTraining::default());
+        assert_learn_alike(&ModelConfig { regions, ..config() }, recipe);
     }
 }
 
@@ -122,7 +134,12 @@ fn assert_learn_alike(config: &ModelConfig, mut recipe: Recipe) {
         learner.enter(0, &recipe.phases[0]);
     }
     for step in 0..3 {
-        let part = Batch { step, ..batch(&[3, 1]) };
+        let mut part = Batch { step, ..batch(&[3, 1]) };
+        if recipe.self_training.is_some() {
+            for part in &mut part.parts {
+                part.targets = masks(part.size, config.regions);
+            }
+        }
         let [a, b] = [&mut kernels, &mut tape].map(|learner| {
             let outcome = learner.step(&part, &recipe, &recipe.phases[0], step).unwrap();
             let figures = outcome.masks.map(MaskBatch::figures);
@@ -151,6 +168,17 @@ fn assert_learn_alike(config: &ModelConfig, mut recipe: Recipe) {
         let updates = |snapshot: &Snapshot| snapshot.moments[index].as_ref().map(|moments| moments.updates);
         assert_eq!(updates(&a), updates(&b), "{}", spec.name);
     }
+}
+
+/// Masks of pictures of 8x8 pixels, `[images, regions, 64]`.
+fn masks(images: usize, regions: usize) -> Vec<f32> {
+    let mut masks = Volume {
+        values: noise(9, images * regions * 64),
+        images,
+        regions,
+    };
+    Softmax::default().forward(&mut masks);
+    masks.values
 }
 
 /// What one kind saves, the other goes on with.

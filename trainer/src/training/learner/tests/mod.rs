@@ -34,6 +34,7 @@ fn batch(parts: &[usize]) -> Batch {
                 noise: noise[range].to_vec(),
                 timesteps: (first..first + size).map(|i| 10 + 200 * i as i32).collect(),
                 classes: (first..first + size).map(|i| (i % 3) as i32).collect(),
+                targets: Vec::new(),
             };
             first += size;
             part

@@ -1,0 +1,83 @@
+//! A finished network that says what the masks of pictures are. See [`crate::recipe::SelfTraining`].
+
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Result, ensure};
+use factorseg_model::segmenter::Engine;
+use factorseg_model::{
+    CheckpointSource, DeviceSpec, InputImage, LoadOptions, SegmentError, Segmenter, SegmenterOptions,
+};
+
+/// A checkpoint with its color model, on the CPU; any number of threads may ask it at once.
+pub struct Teacher {
+    source: CheckpointSource,
+    regions: usize,
+    foreground: Vec<usize>,
+    idle: Mutex<Vec<Segmenter>>,
+}
+
+impl std::fmt::Debug for Teacher {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Teacher")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Teacher {
+    /// Loads a checkpoint.
+    ///
+    /// # Errors
+    /// If it cannot be used, or has no regions to tell apart.
+    pub fn load(source: CheckpointSource) -> Result<Self> {
+        let segmenter = load(&source)?;
+        let info = segmenter.info();
+        ensure!(info.regions > 1, "{source} has one region: a teacher needs two or more");
+        Ok(Self {
+            regions: info.regions,
+            foreground: info.foreground_regions.clone(),
+            idle: Mutex::new(vec![segmenter]),
+            source,
+        })
+    }
+
+    /// Number of regions K.
+    pub fn regions(&self) -> usize {
+        self.regions
+    }
+
+    /// Regions that are the object, where the checkpoint says so; else empty.
+    pub fn foreground_regions(&self) -> &[usize] {
+        &self.foreground
+    }
+
+    /// Masks `[images, K, side, side]` of clean pictures `[images, 3, side, side]` in -1..=1.
+    ///
+    /// # Errors
+    /// If they do not fit the network, or that fails.
+    pub fn masks(&self, pictures: &[f32], side: usize) -> Result<Vec<f32>, SegmentError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut segmenter = match idle {
+            Some(segmenter) => segmenter,
+            None => load(&self.source)?,
+        };
+        let images = pictures.chunks_exact(3 * side * side).map(|picture| InputImage {
+            width: side,
+            height: side,
+            data: picture.to_vec(),
+        });
+        let masks = segmenter.segment(&images.collect::<Vec<_>>());
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(segmenter);
+        Ok(masks?.into_iter().flat_map(|map| map.probabilities).collect())
+    }
+}
+
+fn load(source: &CheckpointSource) -> Result<Segmenter, SegmentError> {
+    let how = LoadOptions {
+        device: DeviceSpec::Cpu,
+        threads: 1,
+        ..LoadOptions::default()
+    };
+    Segmenter::load(source, how, &SegmenterOptions::default())
+}

@@ -1,0 +1,124 @@
+//! The parts of a self-training run that are its own: the teacher and the loss. See [`crate::recipe::SelfTraining`].
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use factorseg_model::checkpoint::write_atomically;
+use factorseg_model::{CheckpointSource, ModelConfig};
+
+use super::run_directory::{RunConfig, RunDirectory};
+use crate::data::teacher::Teacher;
+
+/// The bytes of a new run's teacher, once it is known to be one; `None` for a run without self-training.
+///
+/// # Errors
+/// If the teacher cannot be used or does not fit the model.
+pub fn checked(config: &RunConfig) -> Result<Option<Vec<u8>>> {
+    if config.recipe.self_training.is_none() {
+        return Ok(None);
+    }
+    let Some(path) = &config.teacher else {
+        bail!(
+            "recipe {} learns from a finished checkpoint: name it with --teacher or --init-from",
+            config.recipe.name
+        )
+    };
+    let path = match path.is_dir() {
+        true => path.join("model.safetensors"),
+        false => path.clone(),
+    };
+    let checkpoint = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    load(&path, &config.model).with_context(|| format!("{} is no teacher", path.display()))?;
+    Ok(Some(checkpoint))
+}
+
+/// Puts the teacher into the run's folder, so that the run can go on whatever becomes of the original.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn store(directory: &RunDirectory, checkpoint: &[u8]) -> Result<()> {
+    let path = directory.teacher();
+    write_atomically(&path, checkpoint).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A teacher of `model`.
+///
+/// # Errors
+/// If the file cannot be used, or does not fit the model.
+pub fn load(path: &Path, model: &ModelConfig) -> Result<Arc<Teacher>> {
+    let teacher = Teacher::load(CheckpointSource::from_path(path))?;
+    ensure!(
+        teacher.regions() == model.regions,
+        "it has {0} regions, the network to train {1}: use --regions {0}",
+        teacher.regions(),
+        model.regions
+    );
+    Ok(Arc::new(teacher))
+}
+
+/// Cross entropy of softmax(logits) with `targets`, both `[images, K, pixels]`: the mean over images and pixels, and its
+/// gradient by the logits.
+pub fn cross_entropy(logits: &[f32], targets: &[f32], regions: usize, images: usize) -> (f64, Vec<f32>) {
+    let pixels = logits.len() / (regions * images).max(1);
+    let total = (images * pixels) as f64;
+    let (mut loss, mut slopes) = (0.0, vec![0.0; logits.len()]);
+    for image in 0..images {
+        for pixel in 0..pixels {
+            let places = (0..regions).map(|region| (image * regions + region) * pixels + pixel);
+            let most = places.clone().map(|at| logits[at]).fold(f32::MIN, f32::max);
+            let sum: f64 = places.clone().map(|at| f64::from(logits[at] - most).exp()).sum();
+            let log_sum = f64::from(most) + sum.ln();
+            // The teacher's masks are 1 together but for rounding.
+            let mass: f64 = places.clone().map(|at| f64::from(targets[at])).sum();
+            for at in places {
+                let (logit, target) = (f64::from(logits[at]), f64::from(targets[at]));
+                loss += target * (log_sum - logit) / total;
+                slopes[at] = ((mass * (logit - log_sum).exp() - target) / total) as f32;
+            }
+        }
+    }
+    (loss, slopes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::training::testing::noise;
+
+    #[test]
+    fn the_cross_entropy_is_that_of_its_definition_with_its_gradient() {
+        let (images, regions, pixels) = (2, 3, 5);
+        let logits = noise(1, images * regions * pixels);
+        let mut targets: Vec<f32> = noise(2, logits.len()).iter().map(|value| value.exp()).collect();
+        let at = |image: usize, region: usize, pixel: usize| (image * regions + region) * pixels + pixel;
+        let mut expected = 0.0;
+        for image in 0..images {
+            for pixel in 0..pixels {
+                let sum: f32 = (0..regions).map(|k| targets[at(image, k, pixel)]).sum();
+                (0..regions).for_each(|k| targets[at(image, k, pixel)] /= sum);
+                let all: f64 = (0..regions).map(|k| f64::from(logits[at(image, k, pixel)]).exp()).sum();
+                for k in 0..regions {
+                    let p = f64::from(logits[at(image, k, pixel)]).exp() / all;
+                    expected -= f64::from(targets[at(image, k, pixel)]) * p.ln() / (images * pixels) as f64;
+                }
+            }
+        }
+        let (loss, slopes) = cross_entropy(&logits, &targets, regions, images);
+        assert!((loss - expected).abs() < 1e-6, "{loss} {expected}");
+        for place in [0, 7, 14, 22] {
+            let moved = |step: f32| {
+                let mut logits = logits.clone();
+                logits[place] += step;
+                cross_entropy(&logits, &targets, regions, images).0
+            };
+            let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+            assert!(
+                (slope - f64::from(slopes[place])).abs() < 1e-4,
+                "{slope} {}",
+                slopes[place]
+            );
+        }
+    }
+}

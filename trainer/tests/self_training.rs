@@ -1,0 +1,157 @@
+//! `factorseg train --teacher`: a student learns a finished checkpoint's masks.
+
+mod common;
+
+use common::{Scratch, expect, inspect, metrics, state};
+
+const TEACHER: &str = r#"
+name = "teacher"
+batch_size = 4
+ema_rate = 0.9
+[[phases]]
+name = "competition"
+steps = 3
+timesteps = [5, 60]
+learning_rate = 1e-3
+mask_head = { released = { std = 0.5 } }
+[phases.competition]
+"#;
+
+const STUDENT: &str = r#"
+name = "student"
+batch_size = 4
+micro_batch = 3
+ema_rate = 0.5
+label_dropout = 0.5
+[augmentation]
+crop = "random"
+crop_scale = 1.25
+[self_training]
+jitter = 0.5
+[[phases]]
+name = "student"
+steps = 12
+timesteps = [5, 60]
+learning_rate = 2e-3
+mask_head = "trained"
+"#;
+
+fn with_teacher() -> Scratch {
+    let scratch = Scratch::new();
+    let recipe = scratch.path("teacher.toml");
+    scratch.write("teacher.toml", TEACHER);
+    scratch.write("student.toml", STUDENT);
+    expect(
+        &mut scratch.train("teacher", &["--recipe", recipe.to_str().unwrap()]),
+        0,
+    );
+    scratch
+}
+
+/// `factorseg train` of a student with further options.
+fn student(scratch: &Scratch, run: &str, more: &[&str]) -> std::process::Command {
+    let recipe = scratch.path("student.toml");
+    let mut options = vec![
+        "--recipe",
+        recipe.to_str().unwrap(),
+        "--regions",
+        "2",
+        "--save-every",
+        "6",
+        "--keep",
+        "9",
+    ];
+    options.extend(more);
+    scratch.train(run, &options)
+}
+
+#[test]
+fn a_student_learns_its_teachers_masks_and_goes_on_without_the_file() {
+    let scratch = with_teacher();
+    let teacher = scratch.path("teacher/model.safetensors");
+    // A checkpoint that only segments can be learned from, and started from.
+    let small = scratch.path("small.safetensors");
+    let mut export = common::program();
+    export
+        .arg("export")
+        .arg(scratch.path("teacher"))
+        .arg(&small)
+        .arg("--segmentation-only");
+    expect(&mut export, 0);
+    let said = expect(
+        &mut student(&scratch, "whole", &["--init-from", small.to_str().unwrap()]),
+        0,
+    );
+    assert!(said.contains("start afresh: the decoder\n"), "{said}");
+    let run = scratch.path("whole");
+    assert_eq!(
+        std::fs::read(run.join("teacher.safetensors")).unwrap(),
+        std::fs::read(&small).unwrap()
+    );
+    assert_eq!(
+        inspect(run.join("model.safetensors"))["info"]["foreground_regions"],
+        serde_json::json!([1])
+    );
+    // It comes closer to the teacher, on training pictures and on others.
+    let metrics = metrics(&run);
+    let losses = |kind: &str| -> Vec<f64> {
+        let of_kind = metrics.iter().filter(|metric| metric["kind"] == kind);
+        of_kind.map(|metric| metric["loss"].as_f64().unwrap()).collect()
+    };
+    let (training, held_out) = (losses("train"), losses("checkpoint"));
+    assert!(
+        training[..3].iter().sum::<f64>() > training[9..].iter().sum::<f64>(),
+        "{training:?}"
+    );
+    assert!(held_out.len() == 2 && held_out[0] > held_out[1], "{held_out:?}");
+    // The decoder stays as it is.
+    let (early, late) = (state(&run, 6), state(&run, 12));
+    let same = |name: &str| early[name] == late[name];
+    let weights = || early.keys().filter(|name| name.starts_with("raw."));
+    assert!(
+        weights()
+            .filter(|name| name.contains("decoder."))
+            .all(|name| same(name))
+    );
+    assert!(
+        weights()
+            .filter(|name| name.contains("mask_generator.conv_out"))
+            .all(|name| !same(name))
+    );
+    // The teacher may be gone when the run goes on.
+    let part = scratch.copy("whole", "part");
+    std::fs::remove_dir_all(part.join("checkpoints/step-000000012")).unwrap();
+    std::fs::remove_file(&small).unwrap();
+    std::fs::remove_file(&teacher).unwrap();
+    expect(&mut scratch.resume("part"), 0);
+    assert!(state(&part, 12) == late);
+}
+
+#[test]
+fn what_cannot_teach_is_named() {
+    let scratch = with_teacher();
+    let teacher = scratch.path("teacher");
+    let teacher = teacher.to_str().unwrap();
+    let said = expect(&mut student(&scratch, "none", &[]), 1);
+    assert!(
+        said.contains("recipe student") && said.contains("--teacher or --init-from"),
+        "{said}"
+    );
+    let said = expect(
+        &mut student(&scratch, "three", &["--teacher", teacher, "--regions", "3"]),
+        1,
+    );
+    assert!(
+        said.contains("it has 2 regions, the network to train 3: use --regions 2"),
+        "{said}"
+    );
+    scratch.write("broken.safetensors", b"no checkpoint");
+    let broken = scratch.path("broken.safetensors");
+    let said = expect(
+        &mut student(&scratch, "broken", &["--teacher", broken.to_str().unwrap()]),
+        1,
+    );
+    assert!(said.contains("broken.safetensors is no teacher"), "{said}");
+    let said = expect(&mut scratch.train("plain", &["--teacher", teacher]), 1);
+    assert!(said.contains("recipe test learns from no teacher"), "{said}");
+}
