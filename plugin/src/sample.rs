@@ -236,6 +236,7 @@ fn average_columns(row: &[f32], component: &Component, columns: &[Tap], out: &mu
 
 #[cfg(test)]
 mod tests {
+    use factorseg_refine::MotionModel;
     use gstreamer_video::VideoFormat;
 
     use super::*;
@@ -312,13 +313,14 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_twice_the_size_are_of_the_size() {
+    fn what_the_network_sees_of_the_motion_models_frame_is_what_it_would_see() {
         let layout = layout(VideoFormat::Rgb, 97, 61);
         let frame = frame(&layout, 3);
-        let sample = |width, height| Sampler::new(&layout, width, height).sample(&layout, &views(&frame));
-        let (halved, direct) = (sample(24, 16).halved(), sample(12, 8));
-        assert_eq!((halved.width, halved.height), (direct.width, direct.height));
-        for (a, b) in halved.data.iter().zip(&direct.data) {
+        let sample = |(width, height)| Sampler::new(&layout, width, height).sample(&layout, &views(&frame));
+        let seen = MotionModel::network_input(&sample(MotionModel::frame_size((12, 8))));
+        let direct = sample((12, 8));
+        assert_eq!((seen.width, seen.height), (direct.width, direct.height));
+        for (a, b) in seen.data.iter().zip(&direct.data) {
             assert!((a - b).abs() < 1e-4, "{a} {b}");
         }
     }
