@@ -140,11 +140,11 @@ impl MotionModel {
 
     /// The log-odds of the foreground, at half the frame's size.
     fn judge(&mut self, frame: &InputImage, network: &Plane) -> Plane {
-        let colors = frame.halved().colors();
-        let (width, height) = colors[0].size();
+        let small = frame.halved();
+        let (width, height) = (small.width, small.height);
         let network = network.resized(width, height);
-        let picture = Pyramid::new(brightness(&frame.colors()));
-        let brightness = brightness(&colors);
+        let picture = Pyramid::new(brightness(frame));
+        let brightness = brightness(&small);
         let known = self
             .previous
             .take()
@@ -157,7 +157,7 @@ impl MotionModel {
                 log_odds = evidence.weigh(&log_odds, &flow.warp(&previous.log_odds));
             }
         }
-        let edged = (width.min(height) >= 2).then(|| Guide::new(&colors).follow(&log_odds));
+        let edged = (width.min(height) >= 2).then(|| Guide::new(&small.colors()).follow(&log_odds));
         self.previous = Some(Previous {
             picture,
             brightness,
@@ -186,12 +186,17 @@ fn probability(log_odds: f32) -> f32 {
 }
 
 /// Luma of BT.601, 0 to 255.
-fn brightness([red, green, blue]: &[Plane; 3]) -> Plane {
-    let mut out = red.zip(green, |red, green| 255.0 * (0.299 * red + 0.587 * green));
-    for (out, blue) in out.values.iter_mut().zip(&blue.values) {
-        *out += 255.0 * 0.114 * blue;
+fn brightness(image: &InputImage) -> Plane {
+    let (red, others) = image.data.split_at(image.width * image.height);
+    let (green, blue) = others.split_at(red.len());
+    let colors = red.iter().zip(green).zip(blue);
+    Plane {
+        width: image.width,
+        height: image.height,
+        values: colors
+            .map(|((red, green), blue)| 127.5 * (0.299 * red + 0.587 * green + 0.114 * blue + 1.0))
+            .collect(),
     }
-    out
 }
 
 /// Whether two pictures show different scenes.

@@ -1,5 +1,5 @@
 //! What the color model and the motion model cost for a frame of 16:9 seen by a network of 64 pixels:
-//! `cargo run --release -p factorseg-refine --example cost [-- SECONDS]`.
+//! `cargo run --release -p factorseg-refine --example models [-- SECONDS]`.
 
 use std::time::{Duration, Instant};
 
