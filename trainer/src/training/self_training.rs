@@ -55,6 +55,9 @@ pub fn load(path: &Path, model: &ModelConfig) -> Result<Arc<Teacher>> {
         teacher.regions(),
         model.regions
     );
+    // Pictures of a size that does not fit are an error here, not in the first batch.
+    let side = model.image_size;
+    teacher.masks(&vec![0.0; 3 * side * side], side)?;
     Ok(Arc::new(teacher))
 }
 
