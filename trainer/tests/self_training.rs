@@ -152,6 +152,22 @@ fn what_cannot_teach_is_named() {
         1,
     );
     assert!(said.contains("broken.safetensors is no teacher"), "{said}");
+    // What is missing beside the decoder is damage.
+    let bytes = std::fs::read(scratch.path("teacher/model.safetensors")).unwrap();
+    let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap().tensors();
+    let kept = tensors.into_iter().filter(|(name, _)| name != "encoder.conv_in.weight");
+    let damaged = safetensors::serialize(kept, metadata.metadata().clone()).unwrap();
+    scratch.write("damaged.safetensors", damaged);
+    let damaged = scratch.path("damaged.safetensors");
+    let said = expect(
+        &mut student(&scratch, "damaged", &["--init-from", damaged.to_str().unwrap()]),
+        1,
+    );
+    assert!(
+        said.contains("encoder.conv_in.weight") && said.contains("missing"),
+        "{said}"
+    );
     let said = expect(&mut scratch.train("plain", &["--teacher", teacher]), 1);
     assert!(said.contains("recipe test learns from no teacher"), "{said}");
 }

@@ -1,10 +1,11 @@
 //! Optical flow: Dense Inverse Search (Kroeger, Timofte, Dai and Van Gool, "Fast Optical Flow using Dense Inverse
 //! Search", 2016), without its variational refinement.
 //!
-//! From the coarsest level of a pyramid to the finest, overlapping patches of the current picture (side by side in the finest) look for their place
-//! in the previous one: they start from where the coarser level or a neighbour went, descend the squared difference
-//! by Gauss-Newton steps whose matrix is the patch's own (the inverse search), and then vote for the displacement of
-//! each pixel that they cover. Differences count without their mean, so that a change of light is no motion.
+//! From the coarsest level of a pyramid to the finest, overlapping patches of the current picture (side by side in the
+//! finest level) look for their place in the previous one: they start from where the coarser level or a neighbour went,
+//! descend the squared difference by Gauss-Newton steps whose matrix is the patch's own (the inverse search), and then
+//! vote for the displacement of each pixel that they cover. Differences count without their mean, so that a change of light
+//! is no motion.
 
 use crate::plane::Plane;
 use crate::vectorised;
@@ -13,8 +14,10 @@ use crate::vectorised;
 const PATCH: usize = 8;
 /// Pixels of a patch.
 const AREA: usize = PATCH * PATCH;
-/// Distance of neighbouring patches, in pixels: at the full size, where most of the work is, they lie side by side.
-const STRIDES: (usize, usize) = (PATCH, 4);
+/// Distance of neighbouring patches, in pixels.
+const STRIDE: usize = 4;
+/// The same at the full size, where most of the work is: they lie side by side.
+const FINEST_STRIDE: usize = PATCH;
 /// Gauss-Newton steps of a patch in each of two sweeps.
 const STEPS: usize = 3;
 /// No level is lower or narrower, in pixels.
@@ -111,7 +114,7 @@ pub fn flow(current: &Pyramid, previous: &Pyramid) -> Flow {
                 y: Plane::filled(width, height, 0.0),
             },
         };
-        let stride = if level == 0 { STRIDES.0 } else { STRIDES.1 };
+        let stride = if level == 0 { FINEST_STRIDE } else { STRIDE };
         flow = Some(if width.min(height) < PATCH {
             start
         } else {

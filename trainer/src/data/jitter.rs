@@ -11,13 +11,13 @@ pub struct Jitter {
     offset: [f32; 3],
 }
 
-/// Share of pictures that lose their colours, at full strength or less.
+/// Share of pictures that lose their colours, whatever the strength, unless that is 0.
 const GREY_SHARE: f32 = 0.1;
 /// Rec. 601.
 const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
 
 impl Jitter {
-    /// A random change; strength 0 is none, and at 1 contrast varies by half, brightness by 0.3 of the range from 0 to 1,
+    /// A random change; strength 0 is none, and at 1 contrast varies by half, brightness by 0.3 (of values from -1 to 1),
     /// each channel's gain by a quarter and its offset by 0.15.
     pub fn random(strength: f32, chance: &mut impl Rng) -> Self {
         let mut vary = |size: f32| strength * size * (chance.random::<f32>() * 2.0 - 1.0);

@@ -170,7 +170,7 @@ pub enum Metric {
         step: u64,
         /// Name of the phase.
         phase: String,
-        /// Mean squared error of the noise.
+        /// Mean squared error of the noise; in self-training the cross entropy with the teacher's masks.
         loss: f64,
         /// Learning rate of the last step.
         learning_rate: f64,

@@ -4,7 +4,7 @@ use crate::data::batch::MicroBatch;
 use crate::training::Tensor;
 use crate::training::monitor::MaskFigures;
 
-/// Mean squared error of the predicted noise over a batch.
+/// Mean squared error of the predicted noise over a batch; in self-training the cross entropy with the teacher's masks.
 #[derive(Debug)]
 pub enum Loss {
     /// Still on its device, `[1]`.

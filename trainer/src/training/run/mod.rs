@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use burn::tensor::backend::Backend;
 use factorseg_model::checkpoint::Checkpoint;
-use factorseg_model::parameters::map_values;
+use factorseg_model::parameters::{map_values, visit_values};
 use factorseg_model::{CheckpointSource, ModelConfig, NoiseSchedule, Runtime};
 
 use super::held_out::HeldOut;
@@ -127,22 +127,26 @@ fn initial_network(config: &RunConfig) -> Result<Network> {
         );
     }
     let mut found = HashMap::new();
-    for (name, shape, _) in checkpoint.tensors() {
-        let values = checkpoint.read(&name)?;
-        found.insert((name, shape), values);
+    let keep = |name: &str, shape: &[usize], values: Vec<f32>| {
+        found.insert((name.to_owned(), shape.to_vec()), values);
+    };
+    // A checkpoint that only segments has no decoder. Anything else that is missing is an error.
+    let whole = checkpoint.tensors().iter().any(|(name, ..)| name.starts_with(DECODER));
+    if whole {
+        visit_values(&checkpoint.load::<Runtime>(&device)?, keep);
+    } else {
+        visit_values(&checkpoint.load_mask_network::<Runtime>(&device)?, keep);
     }
     Runtime::seed(&device, config.seed);
-    let (mut afresh, mut decoder) = (Vec::new(), false);
+    let mut afresh = Vec::new();
     let network = map_values(config.model.init(&device), |name, shape| {
         let values = found.remove(&(name.to_owned(), shape.to_vec()));
-        match name.strip_prefix(DECODER) {
-            _ if values.is_some() => {}
-            Some(_) => decoder = true,
-            None => afresh.push(name.to_owned()),
+        if values.is_none() && (whole || !name.starts_with(DECODER)) {
+            afresh.push(name.to_owned());
         }
         values
     });
-    if decoder {
+    if !whole {
         afresh.push("the decoder".to_owned());
     }
     if !afresh.is_empty() {
