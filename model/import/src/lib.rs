@@ -3,7 +3,7 @@
 //! [`state_dict`] opens a `.pt` file (no Python, nothing in it is run) or a safetensors file; [`unet`] finds out from
 //! names and shapes what network it holds, and renames and reshapes its tensors. Nothing here knows a tensor library.
 
-pub mod pickle;
+mod pickle;
 pub mod state_dict;
 pub mod unet;
 mod zip;

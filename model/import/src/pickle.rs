@@ -9,16 +9,14 @@ use std::collections::HashMap;
 const MAXIMUM_VALUES: usize = 4 << 20;
 
 /// Index of a value.
-pub type Id = usize;
+pub(crate) type Id = usize;
 
-/// A value.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     /// Anything without meaning here: `None`, floats, objects of unknown classes.
     Opaque,
     /// A number or a truth value.
     Integer(i64),
-    /// Text.
     Text(String),
     /// A tuple or a list.
     Sequence(Vec<Id>),
@@ -43,22 +41,21 @@ pub enum Value {
 
 /// A pickle that was read.
 #[derive(Debug)]
-pub struct Pickle {
+pub(crate) struct Pickle {
     values: Vec<Value>,
     /// The value that it holds.
-    pub root: Id,
+    pub(crate) root: Id,
     /// Bytes that it took.
-    pub length: usize,
+    pub(crate) length: usize,
 }
 
 impl Pickle {
-    /// A value.
-    pub fn value(&self, id: Id) -> &Value {
+    pub(crate) fn value(&self, id: Id) -> &Value {
         &self.values[id]
     }
 
     /// The text that a value is.
-    pub fn text(&self, id: Id) -> Option<&str> {
+    pub(crate) fn text(&self, id: Id) -> Option<&str> {
         match &self.values[id] {
             Value::Text(text) => Some(text),
             _ => None,
@@ -66,6 +63,7 @@ impl Pickle {
     }
 }
 
+#[derive(Default)]
 struct Reader<'b> {
     bytes: &'b [u8],
     at: usize,
@@ -75,38 +73,55 @@ struct Reader<'b> {
     memo: HashMap<u64, Id>,
 }
 
-impl Reader<'_> {
-    fn take(&mut self, length: usize) -> Result<&[u8], String> {
-        let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len());
-        let end = end.ok_or("the pickle is cut short")?;
-        let bytes = &self.bytes[self.at..end];
-        self.at = end;
-        Ok(bytes)
+/// A little-endian number of at most 8 bytes.
+fn little_endian(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+fn pairs(items: &[Id]) -> impl Iterator<Item = (Id, Id)> {
+    items.chunks_exact(2).map(|pair| (pair[0], pair[1]))
+}
+
+impl<'b> Reader<'b> {
+    fn take(&mut self, length: u64) -> Result<&'b [u8], String> {
+        let rest = &self.bytes[self.at..];
+        let length = usize::try_from(length).ok().filter(|length| *length <= rest.len());
+        let length = length.ok_or("the pickle is cut short")?;
+        self.at += length;
+        Ok(&rest[..length])
     }
 
-    fn number(&mut self, length: usize) -> Result<u64, String> {
-        Ok(self
-            .take(length)?
-            .iter()
-            .rev()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    fn number(&mut self, width: u64) -> Result<u64, String> {
+        Ok(little_endian(self.take(width)?))
     }
 
     fn line(&mut self) -> Result<String, String> {
-        let rest = &self.bytes[self.at..];
-        let end = rest
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .ok_or("the pickle is cut short")?;
-        let line = String::from_utf8_lossy(&rest[..end]).into_owned();
-        self.at += end + 1;
-        Ok(line)
+        let end = self.bytes[self.at..].iter().position(|byte| *byte == b'\n');
+        let line = self.take(end.ok_or("the pickle is cut short")? as u64)?;
+        self.at += 1;
+        Ok(String::from_utf8_lossy(line).into_owned())
     }
 
-    fn text(&mut self, length: u64) -> Result<(), String> {
-        let length = usize::try_from(length).map_err(|_| "a text without end")?;
-        let text = String::from_utf8_lossy(self.take(length)?).into_owned();
-        self.push(Value::Text(text))
+    /// Bytes behind their length, which is a number of `width` bytes.
+    fn sized(&mut self, width: u64) -> Result<&'b [u8], String> {
+        let length = self.number(width)?;
+        self.take(length)
+    }
+
+    fn text(&mut self, width: u64) -> Result<Value, String> {
+        Ok(Value::Text(String::from_utf8_lossy(self.sized(width)?).into_owned()))
+    }
+
+    /// Longer ones than 8 bytes (PyTorch's magic number) are only told apart.
+    fn long(&mut self) -> Result<Value, String> {
+        let bytes = self.sized(1)?;
+        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+        let sign = if negative { -1i64 } else { 0 };
+        let number = bytes.iter().rev().fold(sign, |n, byte| n << 8 | i64::from(*byte));
+        Ok(Value::Integer(number))
     }
 
     fn push(&mut self, value: Value) -> Result<(), String> {
@@ -119,38 +134,39 @@ impl Reader<'_> {
     }
 
     fn pop(&mut self) -> Result<Id, String> {
-        if self.marks.last().is_some_and(|mark| *mark >= self.stack.len()) {
-            return Err("the pickle takes more than it put".into());
-        }
-        self.stack
-            .pop()
-            .ok_or_else(|| "the pickle takes more than it put".into())
+        let above_mark = self.stack.len() > self.marks.last().copied().unwrap_or(0);
+        let top = self.stack.pop().filter(|_| above_mark);
+        top.ok_or_else(|| "the pickle takes more than it put".into())
     }
 
     fn top(&self) -> Result<Id, String> {
-        self.stack
-            .last()
-            .copied()
-            .ok_or_else(|| "the pickle changes what it did not put".into())
+        let top = self.stack.last().copied();
+        top.ok_or_else(|| "the pickle changes what it did not put".into())
     }
 
     /// What was put since the last mark.
     fn since_mark(&mut self) -> Result<Vec<Id>, String> {
-        let mark = self.marks.pop().ok_or("the pickle misses a mark")?;
-        if mark > self.stack.len() {
-            return Err("the pickle misses a mark".into());
-        }
-        Ok(self.stack.split_off(mark))
+        let mark = self.marks.pop().filter(|mark| *mark <= self.stack.len());
+        Ok(self.stack.split_off(mark.ok_or("the pickle misses a mark")?))
     }
 
-    fn extend(&mut self, into: Id, items: &[Id]) {
+    fn extend(&mut self, items: &[Id]) -> Result<(), String> {
+        let into = self.top()?;
         match &mut self.values[into] {
             Value::Sequence(list) => list.extend(items),
-            Value::Dictionary(entries) => {
-                entries.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
-            }
+            Value::Dictionary(entries) => entries.extend(pairs(items)),
             // Items of an unknown class.
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// A class or function that is named on the stack.
+    fn name(&mut self) -> Result<Value, String> {
+        let (name, module) = (self.pop()?, self.pop()?);
+        match (&self.values[module], &self.values[name]) {
+            (Value::Text(module), Value::Text(name)) => Ok(Value::Name(format!("{module} {name}"))),
+            _ => Err("a name that is no text".into()),
         }
     }
 
@@ -162,30 +178,27 @@ impl Reader<'_> {
     }
 
     fn sizes(&self, id: Id) -> Option<Vec<usize>> {
-        let items = self.sequence(id)?.iter();
-        items
-            .map(|item| match self.values[*item] {
-                Value::Integer(size) => usize::try_from(size).ok(),
-                _ => None,
-            })
-            .collect()
+        let size = |item: &Id| match self.values[*item] {
+            Value::Integer(size) => usize::try_from(size).ok(),
+            _ => None,
+        };
+        self.sequence(id)?.iter().map(size).collect()
     }
 
     /// Stands for a call: what the few functions give that matter.
-    fn call(&self, function: Id, arguments: Id) -> Value {
+    fn call(&mut self) -> Result<Value, String> {
+        let (arguments, function) = (self.pop()?, self.pop()?);
         let Value::Name(name) = &self.values[function] else {
-            return Value::Opaque;
+            return Ok(Value::Opaque);
         };
         let arguments = self.sequence(arguments).unwrap_or_default();
-        match name.as_str() {
-            "collections OrderedDict" => Value::Dictionary(Vec::new()),
-            "torch._utils _rebuild_parameter" => match arguments.first() {
-                Some(tensor) => self.values[*tensor].clone(),
-                None => Value::Opaque,
-            },
-            "torch._utils _rebuild_tensor_v2" => self.tensor(arguments).unwrap_or(Value::Opaque),
-            _ => Value::Opaque,
-        }
+        let made = match name.as_str() {
+            "collections OrderedDict" => Some(Value::Dictionary(Vec::new())),
+            "torch._utils _rebuild_parameter" => arguments.first().map(|tensor| self.values[*tensor].clone()),
+            "torch._utils _rebuild_tensor_v2" => self.tensor(arguments),
+            _ => None,
+        };
+        Ok(made.unwrap_or(Value::Opaque))
     }
 
     fn tensor(&self, arguments: &[Id]) -> Option<Value> {
@@ -203,161 +216,107 @@ impl Reader<'_> {
             stride: self.sizes(*stride)?,
         })
     }
+
+    /// Does what an instruction other than the last says.
+    fn step(&mut self, code: u8) -> Result<(), String> {
+        let value = match code {
+            // Protocol and frame say nothing that is needed.
+            0x80 => return self.take(1).map(drop),
+            0x95 => return self.take(8).map(drop),
+            b'(' => {
+                self.marks.push(self.stack.len());
+                return Ok(());
+            }
+            b's' => {
+                let (value, key) = (self.pop()?, self.pop()?);
+                return self.extend(&[key, value]);
+            }
+            b'a' => {
+                let item = self.pop()?;
+                return self.extend(&[item]);
+            }
+            b'u' | b'e' => {
+                let items = self.since_mark()?;
+                return self.extend(&items);
+            }
+            b'q' | b'r' | 0x94 => {
+                let key = match code {
+                    b'q' => self.number(1)?,
+                    b'r' => self.number(4)?,
+                    _ => self.memo.len() as u64,
+                };
+                let top = self.top()?;
+                self.memo.insert(key, top);
+                return Ok(());
+            }
+            b'h' | b'j' => {
+                let key = self.number(if code == b'h' { 1 } else { 4 })?;
+                let id = self.memo.get(&key).ok_or("the pickle recalls what it did not keep")?;
+                self.stack.push(*id);
+                return Ok(());
+            }
+            // The state of an object, in which no tensor is, or what is thrown away.
+            b'b' | b'0' => return self.pop().map(drop),
+            b'2' => {
+                let top = self.top()?;
+                self.stack.push(top);
+                return Ok(());
+            }
+            b'N' => Value::Opaque,
+            b'G' => {
+                self.take(8)?;
+                Value::Opaque
+            }
+            0x88 => Value::Integer(1),
+            0x89 => Value::Integer(0),
+            b'J' => Value::Integer((self.number(4)? as u32 as i32).into()),
+            b'K' => Value::Integer(self.number(1)? as i64),
+            b'M' => Value::Integer(self.number(2)? as i64),
+            0x8a => self.long()?,
+            0x8c | b'U' | b'C' => self.text(1)?,
+            b'X' | b'T' | b'B' => self.text(4)?,
+            0x8d => self.text(8)?,
+            b'}' => Value::Dictionary(Vec::new()),
+            b']' | b')' => Value::Sequence(Vec::new()),
+            b't' | b'l' => Value::Sequence(self.since_mark()?),
+            b'd' => Value::Dictionary(pairs(&self.since_mark()?).collect()),
+            0x85..=0x87 => {
+                let mut items = (0..code - 0x84).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
+                items.reverse();
+                Value::Sequence(items)
+            }
+            b'c' => Value::Name(format!("{} {}", self.line()?, self.line()?)),
+            0x93 => self.name()?,
+            b'R' | 0x81 => self.call()?,
+            b'Q' => Value::Persistent(self.pop()?),
+            other => {
+                return Err(format!(
+                    "a pickle with the instruction {other:#04x}, which no state dictionary has"
+                ));
+            }
+        };
+        self.push(value)
+    }
 }
 
 /// Reads the pickle that the bytes begin with.
 ///
 /// # Errors
 /// Says in words what is wrong with it.
-pub fn read(bytes: &[u8]) -> Result<Pickle, String> {
-    let mut r = Reader {
+pub(crate) fn read(bytes: &[u8]) -> Result<Pickle, String> {
+    let mut reader = Reader {
         bytes,
-        at: 0,
-        values: Vec::new(),
-        stack: Vec::new(),
-        marks: Vec::new(),
-        memo: HashMap::new(),
+        ..Reader::default()
     };
     loop {
-        let code = r.take(1)?[0];
-        match code {
-            // Protocol and frame say nothing that is needed.
-            0x80 => {
-                r.take(1)?;
-            }
-            0x95 => {
-                r.take(8)?;
-            }
-            b'.' => {
-                let root = r.pop()?;
-                return Ok(Pickle {
-                    values: r.values,
-                    root,
-                    length: r.at,
-                });
-            }
-            b'(' => r.marks.push(r.stack.len()),
-            b'N' => r.push(Value::Opaque)?,
-            0x88 => r.push(Value::Integer(1))?,
-            0x89 => r.push(Value::Integer(0))?,
-            b'J' => {
-                let number = r.number(4)? as u32 as i32;
-                r.push(Value::Integer(number.into()))?;
-            }
-            b'K' | b'M' => {
-                let number = r.number(if code == b'K' { 1 } else { 2 })?;
-                r.push(Value::Integer(number as i64))?;
-            }
-            0x8a => {
-                let length = r.number(1)? as usize;
-                let bytes = r.take(length)?;
-                let number = bytes.iter().rev().fold(
-                    if bytes.last().is_some_and(|b| b & 0x80 != 0) {
-                        -1i64
-                    } else {
-                        0
-                    },
-                    |n, b| n << 8 | i64::from(*b),
-                );
-                // Longer ones (PyTorch's magic number) are only told apart.
-                r.push(Value::Integer(number))?;
-            }
-            b'G' => {
-                r.take(8)?;
-                r.push(Value::Opaque)?;
-            }
-            b'X' | b'T' | b'B' => {
-                let length = r.number(4)?;
-                r.text(length)?;
-            }
-            0x8c | b'U' | b'C' => {
-                let length = r.number(1)?;
-                r.text(length)?;
-            }
-            0x8d => {
-                let length = r.number(8)?;
-                r.text(length)?;
-            }
-            b'}' => r.push(Value::Dictionary(Vec::new()))?,
-            b']' | b')' => r.push(Value::Sequence(Vec::new()))?,
-            b't' | b'l' => {
-                let items = r.since_mark()?;
-                r.push(Value::Sequence(items))?;
-            }
-            b'd' => {
-                let items = r.since_mark()?;
-                r.push(Value::Dictionary(
-                    items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect(),
-                ))?;
-            }
-            0x85..=0x87 => {
-                let mut items = (0..code - 0x84).map(|_| r.pop()).collect::<Result<Vec<_>, _>>()?;
-                items.reverse();
-                r.push(Value::Sequence(items))?;
-            }
-            b's' => {
-                let (value, key) = (r.pop()?, r.pop()?);
-                r.extend(r.top()?, &[key, value]);
-            }
-            b'a' => {
-                let item = r.pop()?;
-                r.extend(r.top()?, &[item]);
-            }
-            b'u' | b'e' => {
-                let items = r.since_mark()?;
-                r.extend(r.top()?, &items);
-            }
-            b'q' | b'r' | 0x94 => {
-                let key = match code {
-                    b'q' => r.number(1)?,
-                    b'r' => r.number(4)?,
-                    _ => r.memo.len() as u64,
-                };
-                let top = r.top()?;
-                r.memo.insert(key, top);
-            }
-            b'h' | b'j' => {
-                let key = r.number(if code == b'h' { 1 } else { 4 })?;
-                let id = *r.memo.get(&key).ok_or("the pickle recalls what it did not keep")?;
-                r.stack.push(id);
-            }
-            b'c' => {
-                let (module, name) = (r.line()?, r.line()?);
-                r.push(Value::Name(format!("{module} {name}")))?;
-            }
-            0x93 => {
-                let (name, module) = (r.pop()?, r.pop()?);
-                let name = match (&r.values[module], &r.values[name]) {
-                    (Value::Text(module), Value::Text(name)) => format!("{module} {name}"),
-                    _ => return Err("a name that is no text".into()),
-                };
-                r.push(Value::Name(name))?;
-            }
-            b'R' | 0x81 => {
-                let (arguments, function) = (r.pop()?, r.pop()?);
-                let result = r.call(function, arguments);
-                r.push(result)?;
-            }
-            // The state of an object: no tensor is in it.
-            b'b' => {
-                r.pop()?;
-            }
-            b'0' => {
-                r.pop()?;
-            }
-            b'2' => {
-                let top = r.top()?;
-                r.stack.push(top);
-            }
-            b'Q' => {
-                let id = r.pop()?;
-                r.push(Value::Persistent(id))?;
-            }
-            other => {
-                return Err(format!(
-                    "a pickle with the instruction {other:#04x}, which no state dictionary has"
-                ));
-            }
+        match reader.number(1)? as u8 {
+            b'.' => break,
+            code => reader.step(code)?,
         }
     }
+    Ok(Pickle {
+        root: reader.pop()?,
+        values: reader.values,
+        length: reader.at,
+    })
 }

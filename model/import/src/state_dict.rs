@@ -61,12 +61,14 @@ struct Tensor {
     stride: Vec<usize>,
 }
 
+type Tensors = BTreeMap<String, Tensor>;
+
 /// An opened file of named tensors.
 #[derive(Debug)]
 pub struct StateDict {
     file: String,
     source: File,
-    tensors: BTreeMap<String, Tensor>,
+    tensors: Tensors,
 }
 
 impl StateDict {
@@ -85,9 +87,9 @@ impl StateDict {
         let mut first = Vec::new();
         Read::by_ref(&mut source).take(16).read_to_end(&mut first).map_err(io)?;
         let tensors = if first.starts_with(b"PK") {
-            zipped(&mut source)
+            zipped(&source)
         } else if first.starts_with(OLD_FORMAT) {
-            old(&mut source, length)
+            old(&mut source)
         } else {
             safetensors(&mut source, length)
         };
@@ -96,22 +98,28 @@ impl StateDict {
             reason,
         };
         let tensors = tensors.map_err(container)?;
-        for (name, tensor) in &tensors {
-            check(tensor, length).map_err(|reason| ImportError::Tensor {
-                file: file.clone(),
-                name: name.clone(),
-                reason,
-            })?;
-        }
         if tensors.is_empty() {
             return Err(container("holds no tensors".into()));
         }
-        Ok(Self { file, source, tensors })
+        let state = Self { file, source, tensors };
+        for (name, tensor) in &state.tensors {
+            check(tensor, length).map_err(|reason| state.wrong(name, reason))?;
+        }
+        Ok(state)
     }
 
     /// The file's name, for messages.
     pub fn file(&self) -> &str {
         &self.file
+    }
+
+    /// What is wrong with a tensor.
+    pub(crate) fn wrong(&self, name: &str, reason: impl Into<String>) -> ImportError {
+        ImportError::Tensor {
+            file: self.file.clone(),
+            name: name.to_owned(),
+            reason: reason.into(),
+        }
     }
 
     /// Names of all tensors, sorted.
@@ -129,14 +137,9 @@ impl StateDict {
     /// # Errors
     /// If there is none, it is not of a floating point type, or cannot be read.
     pub fn read(&mut self, name: &str) -> Result<Vec<f32>, ImportError> {
-        let wrong = |reason: &str| ImportError::Tensor {
-            file: self.file.clone(),
-            name: name.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let tensor = self.tensors.get(name).ok_or_else(|| wrong("missing"))?;
+        let tensor = self.tensors.get(name).ok_or_else(|| self.wrong(name, "missing"))?;
         if tensor.dtype == Type::Other {
-            return Err(wrong("not of a floating point type"));
+            return Err(self.wrong(name, "not of a floating point type"));
         }
         let size = tensor.dtype.size() as usize;
         let last: usize = tensor
@@ -209,7 +212,7 @@ fn check(tensor: &Tensor, file: u64) -> Result<(), String> {
     Ok(())
 }
 
-fn safetensors(source: &mut File, length: u64) -> Result<BTreeMap<String, Tensor>, String> {
+fn safetensors(source: &mut File, length: u64) -> Result<Tensors, String> {
     let unknown = || "neither a PyTorch file (.pt) nor safetensors".to_owned();
     let mut prefix = [0; 8];
     source
@@ -224,7 +227,7 @@ fn safetensors(source: &mut File, length: u64) -> Result<BTreeMap<String, Tensor
     source.read_exact(&mut header).map_err(|error| error.to_string())?;
     let metadata: Metadata =
         serde_json::from_slice(&header).map_err(|error| format!("{}: header: {error}", unknown()))?;
-    let mut tensors = BTreeMap::new();
+    let mut tensors = Tensors::new();
     for (name, info) in metadata.tensors() {
         let dtype = match info.dtype {
             Dtype::F64 => Type::F64,
@@ -261,61 +264,37 @@ fn plain(name: &str) -> String {
 }
 
 /// PyTorch's format since 1.6: a zip archive.
-fn zipped(source: &mut File) -> Result<BTreeMap<String, Tensor>, String> {
-    let words = |error: std::io::Error| error.to_string();
-    let members = zip::members(source).map_err(words)?;
-    let (root, description) = members
-        .iter()
-        .find_map(|member| Some((member.name.strip_suffix("data.pkl")?, member)))
+fn zipped(source: &File) -> Result<Tensors, String> {
+    let archive = zip::Archive::open(source)?;
+    let mut roots = archive.names().filter_map(|name| name.strip_suffix("data.pkl"));
+    let root = roots
+        .next()
         .ok_or("a zip archive, but not PyTorch's: it has no data.pkl")?;
-    let mut read = |member: &zip::Member| -> Result<Vec<u8>, String> {
-        if member.length > MAXIMUM_DESCRIPTION {
-            return Err(format!("{} has {} bytes", member.name, member.length));
-        }
-        let start = zip::start(source, member).map_err(words)?;
-        let mut bytes = Vec::new();
-        source
-            .seek(SeekFrom::Start(start))
-            .and_then(|_| source.take(member.length).read_to_end(&mut bytes))
-            .map_err(words)?;
-        Ok(bytes)
-    };
-    if let Some(order) = members.iter().find(|member| member.name == format!("{root}byteorder"))
-        && read(order)? != b"little"
-    {
+    let read = |name: &str| archive.read(&format!("{root}{name}"), MAXIMUM_DESCRIPTION);
+    if read("byteorder")?.is_some_and(|order| order != b"little") {
         return Err("written on a machine of the other byte order".into());
     }
-    let pickle = pickle::read(&read(description)?)?;
-    let by_name: HashMap<&str, &zip::Member> = members.iter().map(|member| (member.name.as_str(), member)).collect();
-    let mut starts: HashMap<String, u64> = HashMap::new();
-    let mut tensors = BTreeMap::new();
-    for (name, id) in dictionary(&pickle)? {
-        let Some((mut tensor, key)) = tensor(&pickle, id) else {
-            continue;
-        };
-        let member = by_name
-            .get(format!("{root}data/{key}").as_str())
+    let pickle = pickle::read(&read("data.pkl")?.unwrap_or_default())?;
+    let mut tensors = Tensors::new();
+    for (name, mut tensor, key) in described(&pickle)? {
+        let place = archive
+            .place(&format!("{root}data/{key}"))?
             .ok_or_else(|| format!("{name}: its storage {key} is missing"))?;
-        tensor.start = match starts.get(&key) {
-            Some(start) => *start,
-            None => zip::start(source, member).map_err(words)?,
-        };
-        starts.insert(key, tensor.start);
+        tensor.start = place.start;
         // What the archive says counts, not what the pickle says.
-        tensor.length = tensor.length.min(member.length / tensor.dtype.size());
+        tensor.length = tensor.length.min((place.end - place.start) / tensor.dtype.size());
         tensors.insert(plain(&name), tensor);
     }
     Ok(tensors)
 }
 
 /// PyTorch's format before 1.6: pickles, then each storage as its length and its values.
-fn old(source: &mut File, length: u64) -> Result<BTreeMap<String, Tensor>, String> {
-    let words = |error: std::io::Error| error.to_string();
+fn old(source: &mut File) -> Result<Tensors, String> {
     let mut bytes = Vec::new();
     source
         .rewind()
-        .and_then(|()| source.take(MAXIMUM_DESCRIPTION.min(length)).read_to_end(&mut bytes))
-        .map_err(words)?;
+        .and_then(|()| source.take(MAXIMUM_DESCRIPTION).read_to_end(&mut bytes))
+        .map_err(|error| error.to_string())?;
     let mut at = 0;
     let mut next = || -> Result<Pickle, String> {
         let pickle = pickle::read(&bytes[at..])?;
@@ -327,49 +306,60 @@ fn old(source: &mut File, length: u64) -> Result<BTreeMap<String, Tensor>, Strin
         next()?;
     }
     let (pickle, keys) = (next()?, next()?);
-    let mut found = Vec::new();
-    let mut types = HashMap::new();
-    for (name, id) in dictionary(&pickle)? {
-        if let Some((tensor, key)) = tensor(&pickle, id) {
-            types.insert(key.clone(), tensor.dtype);
-            found.push((name, tensor, key));
-        }
-    }
+    let found = described(&pickle)?;
+    let types: HashMap<&str, Type> = found
+        .iter()
+        .map(|(_, tensor, key)| (key.as_str(), tensor.dtype))
+        .collect();
     let Value::Sequence(order) = keys.value(keys.root) else {
         return Err("the list of its storages is missing".into());
     };
     let mut places = HashMap::new();
     let mut position = at as u64;
     for id in order {
-        let key = keys.text(*id).ok_or("a storage without a name")?.to_owned();
+        let key = keys.text(*id).ok_or("a storage without a name")?;
         let mut count = [0; 8];
         source
             .seek(SeekFrom::Start(position))
             .and_then(|_| source.read_exact(&mut count))
             .map_err(|_| format!("storage {key} is missing; the file may be cut short"))?;
         let count = u64::from_le_bytes(count);
-        let dtype = types.get(&key).copied().unwrap_or(Type::Other);
+        let dtype = types.get(key).copied().unwrap_or(Type::Other);
         if dtype == Type::Other {
             return Err(format!(
                 "storage {key} is of a type that is not read in PyTorch's older format"
             ));
         }
-        places.insert(key.clone(), (position + 8, count));
+        places.insert(key, (position + 8, count));
         position = count
             .checked_mul(dtype.size())
             .and_then(|size| size.checked_add(position + 8))
             .ok_or_else(|| format!("storage {key} has no end"))?;
     }
-    let mut tensors = BTreeMap::new();
-    for (name, mut tensor, key) in found {
-        let (start, count) = *places
-            .get(&key)
+    let mut tensors = Tensors::new();
+    for (name, tensor, key) in &found {
+        let (start, length) = *places
+            .get(key.as_str())
             .ok_or_else(|| format!("{name}: its storage {key} is missing"))?;
-        tensor.start = start;
-        tensor.length = count;
-        tensors.insert(plain(&name), tensor);
+        let tensor = Tensor {
+            start,
+            length,
+            ..tensor.clone()
+        };
+        tensors.insert(plain(name), tensor);
     }
     Ok(tensors)
+}
+
+/// The tensors of a pickled state dictionary with the keys of their storages, which have no place yet.
+fn described(pickle: &Pickle) -> Result<Vec<(String, Tensor, String)>, String> {
+    let entries = dictionary(pickle)?.into_iter();
+    Ok(entries
+        .filter_map(|(name, id)| {
+            let (tensor, key) = tensor(pickle, id)?;
+            Some((name, tensor, key))
+        })
+        .collect())
 }
 
 /// The entries of the state dictionary: at the root, or one level below under a usual name.

@@ -119,20 +119,13 @@ impl Reader<'_> {
     }
 
     fn shape(&self, name: &str) -> Result<&[usize], ImportError> {
-        self.state.shape(name).ok_or_else(|| ImportError::Tensor {
-            file: self.state.file().to_owned(),
-            name: name.to_owned(),
-            reason: "missing".into(),
-        })
+        self.state.shape(name).ok_or_else(|| self.state.wrong(name, "missing"))
     }
 
     /// Size of the first dimension.
     fn rows(&self, name: &str) -> Result<usize, ImportError> {
-        self.shape(name)?.first().copied().ok_or_else(|| ImportError::Tensor {
-            file: self.state.file().to_owned(),
-            name: name.to_owned(),
-            reason: "it is a single number".into(),
-        })
+        let first = self.shape(name)?.first().copied();
+        first.ok_or_else(|| self.state.wrong(name, "it is a single number"))
     }
 
     fn expect(&self, name: &str, expected: &[usize]) -> Result<(), ImportError> {
@@ -140,79 +133,68 @@ impl Reader<'_> {
         if found == expected {
             return Ok(());
         }
-        Err(ImportError::Tensor {
-            file: self.state.file().to_owned(),
-            name: name.to_owned(),
-            reason: format!("shape {found:?}, expected {expected:?}"),
-        })
+        let reason = format!("shape {found:?}, expected {expected:?}");
+        Err(self.state.wrong(name, reason))
     }
 
     fn add(&mut self, from: String, to: String, shape: Shape) {
         self.jobs.push(Job { from, to, shape });
     }
 
-    fn convolution(&mut self, from: &str, to: &str, channels: [usize; 2], kernel: usize) -> Result<(), ImportError> {
-        let [input, output] = channels;
-        self.expect(&format!("{from}.weight"), &[output, input, kernel, kernel])?;
-        self.expect(&format!("{from}.bias"), &[output])?;
-        for part in ["weight", "bias"] {
-            self.add(format!("{from}.{part}"), format!("{to}.{part}"), Shape::AsIs);
+    /// A layer of two tensors, whose shapes are checked: weight, then bias.
+    fn layer(&mut self, from: &str, to: &str, parts: [(&str, &[usize], Shape); 2]) -> Result<(), ImportError> {
+        for ((part, expected, shape), theirs) in parts.into_iter().zip(["weight", "bias"]) {
+            let theirs = format!("{from}.{theirs}");
+            self.expect(&theirs, expected)?;
+            self.add(theirs, format!("{to}.{part}"), shape);
         }
         Ok(())
+    }
+
+    fn convolution(&mut self, from: &str, to: &str, channels: [usize; 2], kernel: usize) -> Result<(), ImportError> {
+        let [input, output] = channels;
+        let weight: &[usize] = &[output, input, kernel, kernel];
+        self.layer(
+            from,
+            to,
+            [("weight", weight, Shape::AsIs), ("bias", &[output], Shape::AsIs)],
+        )
     }
 
     fn linear(&mut self, from: &str, to: &str, channels: [usize; 2]) -> Result<(), ImportError> {
         let [input, output] = channels;
-        self.expect(&format!("{from}.weight"), &[output, input])?;
-        self.expect(&format!("{from}.bias"), &[output])?;
-        self.add(format!("{from}.weight"), format!("{to}.weight"), Shape::Transposed);
-        self.add(format!("{from}.bias"), format!("{to}.bias"), Shape::AsIs);
-        Ok(())
+        let weight: &[usize] = &[output, input];
+        self.layer(
+            from,
+            to,
+            [("weight", weight, Shape::Transposed), ("bias", &[output], Shape::AsIs)],
+        )
     }
 
     fn norm(&mut self, from: &str, to: &str, channels: usize) -> Result<(), ImportError> {
-        for (part, ours) in [("weight", "gamma"), ("bias", "beta")] {
-            self.expect(&format!("{from}.{part}"), &[channels])?;
-            self.add(format!("{from}.{part}"), format!("{to}.{ours}"), Shape::AsIs);
-        }
-        Ok(())
+        let size: &[usize] = &[channels];
+        self.layer(from, to, [("gamma", size, Shape::AsIs), ("beta", size, Shape::AsIs)])
     }
 
     /// A residual block; returns its output channels.
     fn residual(&mut self, from: &str, to: &str, input: usize, embedding: usize) -> Result<usize, ImportError> {
-        let output = self.rows(&format!("{from}.in_layers.2.weight"))?;
-        self.norm(&format!("{from}.in_layers.0"), &format!("{to}.norm_1"), input)?;
-        self.convolution(
-            &format!("{from}.in_layers.2"),
-            &format!("{to}.conv_1"),
-            [input, output],
-            3,
-        )?;
-        let rows = self.rows(&format!("{from}.emb_layers.1.weight"))?;
-        if rows == output {
+        let (theirs, ours) = (
+            |part: &str| format!("{from}.{part}"),
+            |part: &str| format!("{to}.{part}"),
+        );
+        let output = self.rows(&theirs("in_layers.2.weight"))?;
+        self.norm(&theirs("in_layers.0"), &ours("norm_1"), input)?;
+        self.convolution(&theirs("in_layers.2"), &ours("conv_1"), [input, output], 3)?;
+        if self.rows(&theirs("emb_layers.1.weight"))? == output {
             return Err(self.error(
                 "its residual blocks only shift by the embedding (use_scale_shift_norm is off); ours scale and shift",
             ));
         }
-        self.linear(
-            &format!("{from}.emb_layers.1"),
-            &format!("{to}.embedding"),
-            [embedding, 2 * output],
-        )?;
-        self.norm(&format!("{from}.out_layers.0"), &format!("{to}.norm_2"), output)?;
-        self.convolution(
-            &format!("{from}.out_layers.3"),
-            &format!("{to}.conv_2"),
-            [output, output],
-            3,
-        )?;
+        self.linear(&theirs("emb_layers.1"), &ours("embedding"), [embedding, 2 * output])?;
+        self.norm(&theirs("out_layers.0"), &ours("norm_2"), output)?;
+        self.convolution(&theirs("out_layers.3"), &ours("conv_2"), [output, output], 3)?;
         if input != output {
-            self.convolution(
-                &format!("{from}.skip_connection"),
-                &format!("{to}.skip"),
-                [input, output],
-                1,
-            )?;
+            self.convolution(&theirs("skip_connection"), &ours("skip"), [input, output], 1)?;
         }
         Ok(output)
     }
@@ -229,21 +211,20 @@ impl Reader<'_> {
             }));
         }
         self.norm(&format!("{from}.norm"), &format!("{to}.norm"), channels)?;
-        for (part, ours, rows) in [("qkv", "qkv", 3 * channels), ("proj_out", "project", channels)] {
-            let weight = format!("{from}.{part}.weight");
+        let (mut weight, mut bias) = (Shape::Transposed, Shape::AsIs);
+        if self.new_attention_order {
+            (weight, bias) = (Shape::Attention, Shape::AttentionBias);
+        }
+        for (part, ours, rows, weight, bias) in [
+            ("qkv", "qkv", 3 * channels, weight, bias),
+            ("proj_out", "project", channels, Shape::Transposed, Shape::AsIs),
+        ] {
+            let from = format!("{from}.{part}");
             // A 1x1 convolution over positions, or a linear layer.
-            if self.shape(&weight)?.len() == 2 {
-                self.expect(&weight, &[rows, channels])?;
-            } else {
-                self.expect(&weight, &[rows, channels, 1])?;
-            }
-            self.expect(&format!("{from}.{part}.bias"), &[rows])?;
-            let (weight_shape, bias_shape) = match part {
-                "qkv" if self.new_attention_order => (Shape::Attention, Shape::AttentionBias),
-                _ => (Shape::Transposed, Shape::AsIs),
-            };
-            self.add(weight, format!("{to}.{ours}.weight"), weight_shape);
-            self.add(format!("{from}.{part}.bias"), format!("{to}.{ours}.bias"), bias_shape);
+            let dimensions = self.shape(&format!("{from}.weight"))?.len().clamp(2, 3);
+            let expected = &[rows, channels, 1][..dimensions];
+            let parts = [("weight", expected, weight), ("bias", &[rows][..], bias)];
+            self.layer(&from, &format!("{to}.{ours}"), parts)?;
         }
         Ok(())
     }

@@ -298,8 +298,15 @@ fn damage_is_an_error_wherever_it_is() {
             }
         }
     }
+    // An archive that says it has 2^56 members and none of them is there.
+    let mut endless = b"PK\x06\x06\x2c\0\0\0\0\0\0\0\x2d\0\x2d\0\0\0\0\0\0\0\0\0".to_vec();
+    endless.extend([1u64 << 56, 1 << 56, 46 << 56, 0].map(u64::to_le_bytes).concat());
+    endless.extend(b"PK\x06\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0PK\x05\x06\0\0\0\0");
+    endless.extend([0xff; 12]);
+    endless.extend([0; 2]);
     for (content, words) in [
-        (&b""[..], "neither a PyTorch file"),
+        (&endless[..], "not a usable zip archive"),
+        (b"", "neither a PyTorch file"),
         (b"hello, this is no checkpoint at all", "neither a PyTorch file"),
         (b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "no data.pkl"),
     ] {
