@@ -4,27 +4,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use thiserror::Error;
-
 use crate::dataset::DataSet;
 use crate::decode::Pixels;
-
-/// More images are broken than the run accepts.
-#[derive(Debug, Clone, Error)]
-#[error(
-    "{count} images cannot be decoded, more than the limit of {limit}; the last is {path}: {reason}. \
-     Repair or remove them, or raise --max-broken"
-)]
-pub struct TooManyBroken {
-    /// Broken images so far.
-    pub count: usize,
-    /// How many the run accepts.
-    pub limit: usize,
-    /// The image that went over the limit.
-    pub path: String,
-    /// Why it cannot be decoded.
-    pub reason: String,
-}
+pub use crate::error::TooManyBroken;
 
 /// An image that could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 //! Pictures that can be read in any order, whatever holds them.
 
+use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use fnv::FnvHasher;
 
 use crate::decode::{DecodeError, Pixels, decode_image, prepare, read_image};
 use crate::error::DataError;
@@ -17,11 +20,13 @@ enum Storage {
     Pack(Pack),
 }
 
-/// Which of the stored pictures belong to this set; sorted.
+/// Which of the stored pictures belong to this set.
 #[derive(Debug, Clone)]
 enum Selection {
     All,
+    /// These, sorted.
     Only(Arc<[u32]>),
+    /// All but some: of each of those how many pictures of this set come before it, sorted.
     Except(Arc<[u32]>),
 }
 
@@ -116,7 +121,7 @@ impl DataSet {
         match &self.selection {
             Selection::All => self.stored(),
             Selection::Only(chosen) => chosen.len(),
-            Selection::Except(left_out) => self.stored() - left_out.len(),
+            Selection::Except(before) => self.stored() - before.len(),
         }
     }
 
@@ -130,19 +135,7 @@ impl DataSet {
         match &self.selection {
             Selection::All => index,
             Selection::Only(chosen) => chosen[index] as usize,
-            // left_out[i] - i pictures of this set come before the i-th that is left out.
-            Selection::Except(left_out) => {
-                let (mut low, mut high) = (0, left_out.len());
-                while low < high {
-                    let middle = (low + high) / 2;
-                    if left_out[middle] as usize - middle <= index {
-                        low = middle + 1;
-                    } else {
-                        high = middle;
-                    }
-                }
-                index + low
-            }
+            Selection::Except(before) => index + before.partition_point(|count| *count as usize <= index),
         }
     }
 
@@ -207,12 +200,13 @@ impl DataSet {
         let total = self.len();
         let count = count.min(total / 10);
         let held: Arc<[u32]> = (0..count).map(|i| ((2 * i + 1) * total / (2 * count)) as u32).collect();
+        let before = held.iter().enumerate().map(|(i, place)| place - i as u32).collect();
         let held_out = Self {
-            selection: Selection::Only(held.clone()),
+            selection: Selection::Only(held),
             ..self.clone()
         };
         let training = Self {
-            selection: Selection::Except(held),
+            selection: Selection::Except(before),
             ..self
         };
         (training, held_out)
@@ -220,11 +214,11 @@ impl DataSet {
 
     /// A hash of all names (and of the side, where pictures were packed at one): tells whether a set is still the same.
     pub fn fingerprint(&self) -> String {
-        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        // Runs hold it in their configuration: it stays what it is.
+        let mut hash = FnvHasher::default();
         let mut add = |bytes: &[u8]| {
-            for byte in bytes.iter().chain(b"\0") {
-                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
+            hash.write(bytes);
+            hash.write(b"\0");
         };
         for index in 0..self.len() {
             match &*self.storage {
@@ -236,6 +230,6 @@ impl DataSet {
         if let Some(side) = self.side() {
             add(&side.to_le_bytes());
         }
-        format!("{hash:016x}")
+        format!("{:016x}", hash.finish())
     }
 }

@@ -59,13 +59,30 @@ pub enum DataError {
     },
     /// Too much of the source is broken.
     #[error(transparent)]
-    Broken(#[from] crate::cache::TooManyBroken),
+    Broken(#[from] TooManyBroken),
     /// Every picture was broken, or there was none.
     #[error("{0} holds no usable picture: looked for pictures, videos, and pictures in tar archives")]
     Empty(String),
     /// Someone asked to stop.
     #[error("interrupted; nothing was written")]
     Interrupted,
+}
+
+/// More images are broken than the run accepts.
+#[derive(Debug, Clone, Error)]
+#[error(
+    "{count} images cannot be decoded, more than the limit of {limit}; the last is {path}: {reason}. \
+     Repair or remove them, or raise --max-broken"
+)]
+pub struct TooManyBroken {
+    /// Broken images so far.
+    pub count: usize,
+    /// How many the run accepts.
+    pub limit: usize,
+    /// The image that went over the limit.
+    pub path: String,
+    /// Why it cannot be decoded.
+    pub reason: String,
 }
 
 /// Says the way out where a disk is full.

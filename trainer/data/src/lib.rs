@@ -9,10 +9,12 @@
 //! Nothing here knows the network: the crate compiles in seconds.
 
 pub mod cache;
+mod classes;
 pub mod dataset;
 pub mod decode;
 pub mod error;
 pub mod folder;
+mod input;
 pub mod order;
 pub mod pack;
 pub mod packing;

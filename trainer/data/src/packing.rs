@@ -1,7 +1,7 @@
 //! Packs any source into one file: read by a tokio task, decoded on blocking threads, written in order.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,49 +9,15 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::cache::TooManyBroken;
 use crate::dataset::DataSet;
-use crate::decode::{Pixels, centre_square, decode_image, read_image};
-use crate::error::DataError;
+use crate::decode::{DecodeError, Pixels, centre_square, decode_image, read_image};
+use crate::error::{DataError, TooManyBroken};
 use crate::folder::{Kind, Listing};
+use crate::input::{Content, Input};
+pub use crate::input::{FrameOptions, PackOptions};
 use crate::pack::Description;
 use crate::source::Source;
 use crate::writer::PackWriter;
-
-/// Which frames of a video are taken; see [`crate::video`].
-#[cfg(feature = "video")]
-pub use crate::video::FrameOptions;
-
-/// Which frames of a video would be taken, if this were built to decode videos.
-#[cfg(not(feature = "video"))]
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct FrameOptions {
-    /// Most frames of one video.
-    pub per_video: usize,
-    /// Frames that are looked at in each second.
-    pub per_second: f64,
-    /// Bits of 64, in which the perceptual hashes of two frames of the same picture may differ.
-    pub duplicate_bits: u32,
-}
-
-/// How to pack.
-#[derive(Debug, Clone)]
-pub struct PackOptions {
-    /// Shorter side of the packed pictures, in pixels.
-    pub side: usize,
-    /// Keep only the middle square, as guided-diffusion does; else up to two to one.
-    pub square: bool,
-    /// Leave out the classes.
-    pub unconditional: bool,
-    /// Threads that read and decode.
-    pub threads: usize,
-    /// Broken pictures and videos that are skipped before packing stops.
-    pub max_broken: usize,
-    /// Frames of videos.
-    pub frames: FrameOptions,
-    /// Settings of the object store (`aws_endpoint`, `allow_http`, ...), which go before those of the environment.
-    pub store: Vec<(String, String)>,
-}
 
 /// What packing has to say while it runs.
 #[derive(Debug)]
@@ -87,41 +53,14 @@ pub struct Packed {
     pub broken: usize,
 }
 
-/// Something to decode.
-pub(crate) enum Input {
-    /// A picture of a set.
-    Indexed(DataSet, usize),
-    /// A file.
-    File {
-        path: PathBuf,
-        name: String,
-        class: Option<String>,
-    },
-    /// A downloaded picture.
-    #[cfg_attr(not(feature = "object-store"), allow(dead_code))]
-    Bytes {
-        bytes: Vec<u8>,
-        name: String,
-        class: Option<String>,
-    },
-    /// A downloaded video.
-    #[cfg_attr(not(feature = "object-store"), allow(dead_code))]
-    Temporary {
-        file: tempfile::NamedTempFile,
-        name: String,
-        class: Option<String>,
-    },
-    /// Something that could not be fetched.
-    #[cfg_attr(not(feature = "object-store"), allow(dead_code))]
-    Failed { name: String, reason: String },
-}
-
 /// What came of an input.
+#[derive(Default)]
 struct Output {
     name: String,
     class: Option<String>,
     pictures: Vec<(String, Pixels)>,
     broken: Option<String>,
+    /// Of a video: frames that were looked at, and shots among them.
     video: Option<(usize, usize)>,
 }
 
@@ -254,31 +193,37 @@ fn produce(
             }
             runtime.spawn(async move {
                 for index in 0..images.len() {
-                    if sender.send(Ok(Input::Indexed(images.clone(), index))).await.is_err() {
+                    let input = Input {
+                        name: images.name(index),
+                        class: images.class(index).map(|class| images.classes()[class].clone()),
+                        content: Content::Indexed(images.clone(), index),
+                    };
+                    if sender.send(Ok(input)).await.is_err() {
                         return;
                     }
                 }
             });
         }
         Source::Videos(path) => {
-            let mut files = Vec::new();
+            let mut inputs = Vec::new();
             if path.is_file() {
-                let name = path
-                    .file_name()
-                    .unwrap_or(path.as_os_str())
-                    .to_string_lossy()
-                    .into_owned();
-                files.push((path.clone(), name, None));
+                let name = path.file_name().unwrap_or(path.as_os_str());
+                inputs.push(Input {
+                    name: name.to_string_lossy().into_owned(),
+                    class: None,
+                    content: Content::File(path.clone()),
+                });
             } else {
                 let listing = Listing::of(path)?;
-                for sample in listing.samples {
-                    let class = sample.class.map(|class| listing.classes[class].clone());
-                    files.push((path.join(&sample.path), sample.path.display().to_string(), class));
-                }
+                inputs.extend(listing.samples.into_iter().map(|sample| Input {
+                    name: sample.path.display().to_string(),
+                    class: sample.class.map(|class| listing.classes[class].clone()),
+                    content: Content::File(path.join(&sample.path)),
+                }));
             }
             runtime.spawn(async move {
-                for (path, name, class) in files {
-                    if sender.send(Ok(Input::File { path, name, class })).await.is_err() {
+                for input in inputs {
+                    if sender.send(Ok(input)).await.is_err() {
                         return;
                     }
                 }
@@ -301,75 +246,48 @@ fn produce(
 }
 
 fn work(input: Input, options: &PackOptions, stop: &AtomicBool) -> Output {
-    let shape = |pixels: Pixels| if options.square { centre_square(pixels) } else { pixels };
-    let picture = |name: String, class: Option<String>, pixels: Result<Pixels, crate::decode::DecodeError>| {
-        let (pictures, broken) = match pixels {
-            Ok(pixels) => (vec![(name.clone(), shape(pixels))], None),
-            Err(error) => (Vec::new(), Some(error.to_string())),
-        };
-        Output {
-            name,
-            class,
-            pictures,
-            broken,
-            video: None,
-        }
-    };
-    match input {
-        Input::Indexed(images, index) => {
-            let class = images.class(index).map(|class| images.classes()[class].clone());
-            picture(images.name(index), class, images.read(index, options.side))
-        }
-        Input::File { path, name, class } => match Kind::of(&name) {
-            Some(Kind::Video) => video(&path, name, class, options, stop),
-            _ => picture(name, class, read_image(&path, options.side)),
-        },
-        Input::Bytes { bytes, name, class } => picture(name, class, decode_image(&bytes, options.side)),
-        Input::Temporary { file, name, class } => video(file.path(), name, class, options, stop),
-        Input::Failed { name, reason } => Output {
-            name,
-            class: None,
-            pictures: Vec::new(),
-            broken: Some(reason),
-            video: None,
-        },
-    }
-}
-
-#[cfg(feature = "video")]
-fn video(path: &Path, name: String, class: Option<String>, options: &PackOptions, stop: &AtomicBool) -> Output {
     let mut output = Output {
-        name,
-        class,
-        pictures: Vec::new(),
-        broken: None,
-        video: None,
+        name: input.name,
+        class: input.class,
+        ..Output::default()
     };
-    match crate::video::frames(path, options.side, &options.frames, stop) {
-        Ok(frames) => {
-            output.video = Some((frames.seen, frames.shots));
-            output.broken = frames.error;
-            for frame in frames.frames {
-                let name = format!("{}#t={:.3}", output.name, frame.time.as_secs_f64());
-                let pixels = match options.square {
-                    true => centre_square(frame.pixels),
-                    false => frame.pixels,
-                };
-                output.pictures.push((name, pixels));
-            }
-        }
-        Err(reason) => output.broken = Some(reason),
-    }
+    let made = match &input.content {
+        Content::Indexed(images, index) => output.picture(images.read(*index, options.side), options),
+        Content::File(path) if Kind::of(&output.name) == Some(Kind::Video) => output.video(path, options, stop),
+        Content::File(path) => output.picture(read_image(path, options.side), options),
+        Content::Bytes(bytes) => output.picture(decode_image(bytes, options.side), options),
+        Content::Temporary(file) => output.video(file.path(), options, stop),
+        Content::Failed(reason) => Err(reason.clone()),
+    };
+    output.broken = made.err();
     output
 }
 
-#[cfg(not(feature = "video"))]
-fn video(_: &Path, name: String, class: Option<String>, _: &PackOptions, _: &AtomicBool) -> Output {
-    Output {
-        name,
-        class,
-        pictures: Vec::new(),
-        broken: Some("this program was built without videos; build it with `--features video`".into()),
-        video: None,
+fn shaped(pixels: Pixels, options: &PackOptions) -> Pixels {
+    if options.square { centre_square(pixels) } else { pixels }
+}
+
+impl Output {
+    fn picture(&mut self, pixels: Result<Pixels, DecodeError>, options: &PackOptions) -> Result<(), String> {
+        let pixels = pixels.map_err(|error| error.to_string())?;
+        self.pictures.push((self.name.clone(), shaped(pixels, options)));
+        Ok(())
+    }
+
+    /// Takes what can be decoded of a video; an error says why it is not whole.
+    #[cfg(feature = "video")]
+    fn video(&mut self, path: &Path, options: &PackOptions, stop: &AtomicBool) -> Result<(), String> {
+        let found = crate::video::frames(path, options.side, &options.frames, stop)?;
+        self.video = Some((found.seen, found.shots));
+        for frame in found.frames {
+            let name = format!("{}#t={:.3}", self.name, frame.time.as_secs_f64());
+            self.pictures.push((name, shaped(frame.pixels, options)));
+        }
+        found.error.map_or(Ok(()), Err)
+    }
+
+    #[cfg(not(feature = "video"))]
+    fn video(&mut self, _: &Path, _: &PackOptions, _: &AtomicBool) -> Result<(), String> {
+        Err("this program was built without videos; build it with `--features video`".into())
     }
 }

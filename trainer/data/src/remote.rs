@@ -4,6 +4,7 @@
 //! where the store can list, what the names of objects begin with. Archives are streamed in ranges, pictures are fetched
 //! a few at a time, videos pass through a temporary file.
 
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -18,13 +19,14 @@ use url::Url;
 
 use crate::error::DataError;
 use crate::folder::Kind;
-use crate::packing::{Input, PackOptions};
+use crate::input::{Content, Input, PackOptions};
 use crate::shards::{MAXIMUM_PICTURE, walk};
 
 /// Bytes of an archive that are asked for at once.
 const RANGE: u64 = 8 << 20;
 /// Pictures that are fetched at the same time.
 const CONCURRENT: usize = 16;
+const TOO_LARGE: &str = "larger than 512 MiB";
 /// Longest list of names.
 const MAXIMUM_LIST: u64 = 256 << 20;
 
@@ -120,14 +122,15 @@ async fn send_all(url: &str, options: &PackOptions, sender: &Sender) -> Result<(
             }
             Some(Kind::Video) => {
                 for object in run {
-                    let input = fetch_video(object).await;
+                    let input = object.input(object.video().await);
                     if sender.send(Ok(input)).await.is_err() {
                         return Ok(());
                     }
                 }
             }
             _ => {
-                let mut inputs = stream::iter(run.to_vec()).map(fetch_picture).buffered(CONCURRENT);
+                let fetch = async |object: Object| object.input(object.picture().await);
+                let mut inputs = stream::iter(run.to_vec()).map(fetch).buffered(CONCURRENT);
                 while let Some(input) = inputs.next().await {
                     if sender.send(Ok(input)).await.is_err() {
                         return Ok(());
@@ -243,65 +246,42 @@ async fn listed_in(
     Ok(objects)
 }
 
-/// First folder of an object's name: its class.
-fn class_of(name: &str) -> Option<String> {
-    let (class, _) = name.split_once('/').filter(|_| !name.contains("://"))?;
-    Some(class.to_owned())
-}
-
-async fn fetch_picture(object: Object) -> Input {
-    let fetched = async {
-        let answer = object.store.get(&object.path).await?;
-        if answer.meta.size > MAXIMUM_PICTURE {
-            return Ok(None);
+impl Object {
+    /// What was fetched of it, or why it was not.
+    fn input(&self, fetched: Result<Content, String>) -> Input {
+        // The first folder of its name is its class.
+        let folder = self.name.split_once('/').filter(|_| !self.name.contains("://"));
+        Input {
+            name: self.name.clone(),
+            class: folder.map(|(class, _)| class.to_owned()),
+            content: fetched.unwrap_or_else(Content::Failed),
         }
-        answer.bytes().await.map(Some)
-    };
-    match fetched.await {
-        Ok(Some(bytes)) => Input::Bytes {
-            bytes: bytes.to_vec(),
-            class: class_of(&object.name),
-            name: object.name,
-        },
-        Ok(None) => Input::Failed {
-            reason: "larger than 512 MiB".into(),
-            name: object.name,
-        },
-        Err(error) => Input::Failed {
-            reason: error.to_string(),
-            name: object.name,
-        },
     }
-}
 
-async fn fetch_video(object: &Object) -> Input {
-    let fetched = async {
-        let ending = object.name.rsplit('.').next().unwrap_or_default();
+    async fn picture(&self) -> Result<Content, String> {
+        let answer = self.store.get(&self.path).await.map_err(words)?;
+        if answer.meta.size > MAXIMUM_PICTURE {
+            return Err(TOO_LARGE.to_owned());
+        }
+        Ok(Content::Bytes(answer.bytes().await.map_err(words)?.to_vec()))
+    }
+
+    async fn video(&self) -> Result<Content, String> {
+        let ending = self.name.rsplit('.').next().unwrap_or_default();
         let mut file = tempfile::Builder::new()
             .suffix(&format!(".{ending}"))
             .tempfile()
-            .map_err(|error| error.to_string())?;
-        let answer = object
-            .store
-            .get(&object.path)
-            .await
-            .map_err(|error| error.to_string())?;
-        let mut parts = answer.into_stream();
+            .map_err(words)?;
+        let mut parts = self.store.get(&self.path).await.map_err(words)?.into_stream();
         while let Some(part) = parts.next().await {
-            let part = part.map_err(|error| error.to_string())?;
-            file.write_all(&part).map_err(|error| error.to_string())?;
+            file.write_all(&part.map_err(words)?).map_err(words)?;
         }
-        Ok::<_, String>(file)
-    };
-    let name = object.name.clone();
-    match fetched.await {
-        Ok(file) => Input::Temporary {
-            file,
-            class: class_of(&name),
-            name,
-        },
-        Err(reason) => Input::Failed { name, reason },
+        Ok(Content::Temporary(file))
     }
+}
+
+fn words(error: impl Display) -> String {
+    error.to_string()
 }
 
 /// Reads an archive in ranges, one ahead, and sends its pictures.
@@ -323,24 +303,20 @@ async fn send_archive(mut object: Object, sender: Sender) -> Result<(), DataErro
             archive.entries()?,
             |entry| {
                 if entry.size() > MAXIMUM_PICTURE {
-                    return Ok(Err("larger than 512 MiB".to_owned()));
+                    return Ok(Err(TOO_LARGE.to_owned()));
                 }
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes)?;
                 if (bytes.len() as u64) < entry.size() {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is cut short"));
                 }
-                Ok(Ok(bytes))
+                Ok(Ok(Content::Bytes(bytes)))
             },
             |found| {
-                let name = format!("{name}/{}", found.name);
-                let input = match found.picture {
-                    Ok(bytes) => Input::Bytes {
-                        bytes,
-                        name,
-                        class: found.class,
-                    },
-                    Err(reason) => Input::Failed { name, reason },
+                let input = Input {
+                    name: format!("{name}/{}", found.name),
+                    class: found.class,
+                    content: found.picture.unwrap_or_else(Content::Failed),
                 };
                 match sender.blocking_send(Ok(input)) {
                     Ok(()) => ControlFlow::Continue(()),

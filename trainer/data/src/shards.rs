@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use tar::{Archive, Entries, Entry};
 
+use crate::classes::Classes;
 use crate::error::{DataError, io_error};
 use crate::folder::Kind;
-use crate::writer::sort_classes;
 
 /// Longest class file that is read.
 const MAXIMUM_CLASS_FILE: u64 = 1 << 20;
@@ -143,7 +143,7 @@ impl Shards {
     /// If an archive cannot be read, is damaged or cut short, or if there is no picture in any.
     pub fn open(paths: Vec<PathBuf>) -> Result<Self, DataError> {
         let mut members = Vec::new();
-        let mut names: Vec<Option<String>> = Vec::new();
+        let mut classes = Classes::default();
         for (shard, path) in paths.iter().enumerate() {
             let damaged = |reason: String| DataError::Shard {
                 path: path.display().to_string(),
@@ -165,12 +165,11 @@ impl Shards {
                         beyond = Some(found.name);
                         return ControlFlow::Break(());
                     }
-                    names.push(found.class);
                     members.push(Member {
                         shard: shard as u32,
                         offset,
                         length: size,
-                        class: None,
+                        class: found.class.map(|class| classes.number(&class)),
                         name: found.name.into(),
                     });
                     ControlFlow::Continue(())
@@ -185,22 +184,14 @@ impl Shards {
             let all: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
             return Err(DataError::Empty(all.join(", ")));
         }
-        let mut classes: Vec<String> = names.iter().flatten().cloned().collect();
-        classes.sort();
-        classes.dedup();
-        sort_classes(&mut classes);
+        let (mut classes, places) = classes.sorted();
         // One folder around all pictures says nothing.
-        if classes.len() > 1 {
-            let numbers: std::collections::HashMap<&str, u32> = classes
-                .iter()
-                .enumerate()
-                .map(|(i, name)| (name.as_str(), i as u32))
-                .collect();
-            for (member, name) in members.iter_mut().zip(&names) {
-                member.class = name.as_deref().and_then(|name| numbers.get(name).copied());
-            }
-        } else {
+        if classes.len() == 1 {
             classes.clear();
+        }
+        for member in &mut members {
+            let class = member.class.filter(|_| !classes.is_empty());
+            member.class = class.map(|number| places[number as usize]);
         }
         Ok(Self {
             paths,

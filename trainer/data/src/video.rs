@@ -15,6 +15,7 @@ use gstreamer_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
 use image::RgbImage;
 
 use crate::decode::{Pixels, prepare};
+pub use crate::input::FrameOptions;
 
 /// A pipeline that delivers nothing for this long is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,27 +27,6 @@ const SAME_PICTURE: u32 = 10;
 const ONE_COLOUR: u8 = 10;
 /// Side of the small picture that frames are compared by.
 const SMALL: usize = 16;
-
-/// Which frames are taken.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct FrameOptions {
-    /// Most frames of one video.
-    pub per_video: usize,
-    /// Frames that are looked at in each second.
-    pub per_second: f64,
-    /// Bits of 64, in which the perceptual hashes of two frames of the same picture may differ.
-    pub duplicate_bits: u32,
-}
-
-impl Default for FrameOptions {
-    fn default() -> Self {
-        Self {
-            per_video: 200,
-            per_second: 2.0,
-            duplicate_bits: 5,
-        }
-    }
-}
 
 /// A frame that was taken.
 #[derive(Debug, Clone)]

@@ -1,12 +1,12 @@
 //! Writes a pack in one pass, in constant memory: the file appears when it is whole.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::classes::Classes;
 use crate::decode::Pixels;
 use crate::error::{DataError, io_error};
 use crate::pack::{Description, ENTRY, HEADER, HEADER_USED, MAGIC, NO_CLASS, VERSION};
@@ -17,22 +17,12 @@ pub(crate) struct PackWriter {
     file: BufWriter<NamedTempFile>,
     index: BufWriter<File>,
     names: BufWriter<File>,
-    /// Class names and the numbers they have until all are known.
-    classes: BTreeMap<String, u32>,
+    classes: Classes,
     images: u64,
     pixel_bytes: u64,
     name_bytes: u64,
     /// Zero bytes that are left out of the file: a hole takes no space.
     hole: u64,
-}
-
-/// Orders class names: by number where all are numbers, else by letters.
-pub(crate) fn sort_classes(names: &mut [String]) {
-    if names.iter().all(|name| name.parse::<u64>().is_ok()) {
-        names.sort_by_key(|name| name.parse::<u64>().unwrap_or(0));
-    } else {
-        names.sort();
-    }
 }
 
 impl PackWriter {
@@ -55,7 +45,7 @@ impl PackWriter {
             file,
             index: scratch()?,
             names: scratch()?,
-            classes: BTreeMap::new(),
+            classes: Classes::default(),
             images: 0,
             pixel_bytes: 0,
             name_bytes: 0,
@@ -87,17 +77,7 @@ impl PackWriter {
             u16::try_from(pixels.width).map_err(too_large)?,
             u16::try_from(pixels.height).map_err(too_large)?,
         );
-        let class = match class {
-            None => NO_CLASS,
-            Some(class) => match self.classes.get(class) {
-                Some(number) => *number,
-                None => {
-                    let number = self.classes.len() as u32;
-                    self.classes.insert(class.to_owned(), number);
-                    number
-                }
-            },
-        };
+        let class = class.map_or(NO_CLASS, |class| self.classes.number(class));
         if black {
             self.hole += pixels.data.len() as u64;
         } else {
@@ -132,15 +112,8 @@ impl PackWriter {
     pub(crate) fn finish(mut self, mut description: Description) -> Result<(), DataError> {
         let failed = io_error("write", &self.path);
         self.close_hole().map_err(&failed)?;
-        description.classes = self.classes.keys().cloned().collect();
-        sort_classes(&mut description.classes);
-        // From the numbers in order of appearance to those in order of names.
-        let mut renumbered = vec![0u32; description.classes.len()];
-        for (number, name) in description.classes.iter().enumerate() {
-            if let Some(first) = self.classes.get(name) {
-                renumbered[*first as usize] = number as u32;
-            }
-        }
+        let (classes, places) = self.classes.sorted();
+        description.classes = classes;
         let json = serde_json::to_vec(&description).map_err(|error| failed(error.into()))?;
         let (index_crc, names_crc) = (|| {
             let mut index = rewound(self.index)?;
@@ -150,7 +123,7 @@ impl PackWriter {
                 index.read_exact(&mut entry)?;
                 let class = u32::from_le_bytes([entry[24], entry[25], entry[26], entry[27]]);
                 if class != NO_CLASS {
-                    entry[24..28].copy_from_slice(&renumbered[class as usize].to_le_bytes());
+                    entry[24..28].copy_from_slice(&places[class as usize].to_le_bytes());
                 }
                 crc.update(&entry);
                 self.file.write_all(&entry)?;
