@@ -6,6 +6,8 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use factorseg_model::EngineInfo;
 
+use super::metrics::highest;
+
 /// Regions beyond which sets are not tried one by one.
 pub const MOST_REGIONS: usize = 10;
 
@@ -22,6 +24,16 @@ impl Assignment {
         } else {
             (1..full).map(Self).collect()
         }
+    }
+
+    /// The regions that are not in the set, of so many.
+    pub fn complement(self, regions: usize) -> Self {
+        Self(!self.0 & ((1u32 << regions.min(MOST_REGIONS)) - 1))
+    }
+
+    /// Which pixels are foreground, of an image with these regions.
+    pub fn mask(self, regions: &[u8]) -> impl Iterator<Item = bool> {
+        regions.iter().map(move |region| self.holds(*region))
     }
 
     /// Whether `region` is foreground.
@@ -88,14 +100,8 @@ impl Foreground {
         }
         let named = match self {
             Self::Fit => {
-                let mut best = (Assignment(1), f64::NEG_INFINITY);
-                for assignment in Assignment::all(regions) {
-                    let value = score(assignment);
-                    if value > best.1 {
-                        best = (assignment, value);
-                    }
-                }
-                return Ok(best.0);
+                let best = highest(Assignment::all(regions), |assignment| score(*assignment));
+                return Ok(best.unwrap_or(Assignment(1)));
             }
             Self::Checkpoint if info.foreground_regions.is_empty() => {
                 bail!("the checkpoint does not say which regions are the foreground; use --foreground fit")

@@ -1,20 +1,47 @@
 //! Scores that need no model: what a mask gets that never looks at the picture.
 
-use super::metrics::{Scores, Truth};
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::common_grid::{GRID, cells};
+use super::metrics::{Scores, Truth, highest};
+
+/// A line of a table: what was scored, and its scores.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Line<S> {
+    /// What was scored.
+    pub what: String,
+    /// Its mean scores.
+    pub scores: S,
+}
+
+impl<S> From<(&str, S)> for Line<S> {
+    fn from((what, scores): (&str, S)) -> Self {
+        Self {
+            what: what.to_owned(),
+            scores,
+        }
+    }
+}
 
 /// An image's truth with its size.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TruthMask<'a> {
     /// Width in pixels.
     pub width: usize,
     /// Height in pixels.
     pub height: usize,
     /// `[height, width]`.
-    pub pixels: &'a [Truth],
+    pub pixels: Cow<'a, [Truth]>,
 }
 
-/// Side of the grid on which image-independent masks are fitted.
-const GRID: usize = 64;
+impl TruthMask<'_> {
+    /// Scores of a mask of this size.
+    pub fn scores(&self, mask: impl IntoIterator<Item = bool>) -> Scores {
+        Scores::of(mask, &self.pixels)
+    }
+}
 
 /// A mask in coordinates from 0 to 1 that is the same for every image.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +60,18 @@ pub enum FixedMask {
 }
 
 impl FixedMask {
+    /// All that is compared with, by name, fitted where there is something to fit.
+    pub fn fitted(truths: &[TruthMask<'_>], goal: fn(&Scores) -> f64) -> [(&'static str, Self); 3] {
+        [
+            ("all foreground", Self::Everything),
+            ("centred box, fitted", Self::best_box(truths, goal)),
+            (
+                "best mask that ignores the image, fitted",
+                Self::best_mean_mask(truths, goal),
+            ),
+        ]
+    }
+
     /// The mask at the size of an image.
     pub fn pixels(&self, width: usize, height: usize) -> impl Iterator<Item = bool> + '_ {
         (0..height).flat_map(move |y| {
@@ -49,11 +88,8 @@ impl FixedMask {
 
     /// Mean scores over images.
     pub fn scores(&self, truths: &[TruthMask<'_>]) -> Scores {
-        Scores::mean(
-            truths
-                .iter()
-                .map(|truth| Scores::of(self.pixels(truth.width, truth.height), truth.pixels)),
-        )
+        let scores = |truth: &TruthMask| truth.scores(self.pixels(truth.width, truth.height));
+        Scores::mean(truths.iter().map(scores))
     }
 
     /// The centred box (sides in steps of a sixteenth) with the best mean of a score.
@@ -71,10 +107,8 @@ impl FixedMask {
         let mut foreground = vec![0.0; GRID * GRID];
         let mut known = vec![0.0; GRID * GRID];
         for truth in truths {
-            for (cell, (sum, count)) in foreground.iter_mut().zip(&mut known).enumerate() {
-                let (x, y) = (cell % GRID, cell / GRID);
-                let pixel =
-                    (2 * y + 1) * truth.height / (2 * GRID) * truth.width + (2 * x + 1) * truth.width / (2 * GRID);
+            let middles = cells(truth.width, truth.height);
+            for (pixel, (sum, count)) in middles.zip(foreground.iter_mut().zip(&mut known)) {
                 match truth.pixels[pixel] {
                     Truth::Foreground => (*sum, *count) = (*sum + 1.0, *count + 1.0),
                     Truth::Background => *count += 1.0,
@@ -100,14 +134,7 @@ fn best(
     truths: &[TruthMask<'_>],
     goal: impl Fn(&Scores) -> f64,
 ) -> FixedMask {
-    let mut best = (FixedMask::Everything, f64::NEG_INFINITY);
-    for candidate in candidates {
-        let score = goal(&candidate.scores(truths));
-        if score > best.1 {
-            best = (candidate, score);
-        }
-    }
-    best.0
+    highest(candidates, |mask| goal(&mask.scores(truths))).unwrap_or(FixedMask::Everything)
 }
 
 #[cfg(test)]
@@ -129,11 +156,12 @@ mod tests {
     #[test]
     fn boxes_and_means_are_found() {
         let boxed = truth(|u, v| (u - 0.5).abs() <= 0.25 && (v - 0.5).abs() <= 0.375);
-        let masks = [TruthMask {
+        let sized = |truth: Vec<Truth>| TruthMask {
             width: 32,
             height: 16,
-            pixels: &boxed,
-        }];
+            pixels: truth.into(),
+        };
+        let masks = [sized(boxed)];
         assert_eq!(
             FixedMask::best_box(&masks, |scores| scores.mean_iou)
                 .scores(&masks)
@@ -141,11 +169,7 @@ mod tests {
             1.0
         );
         let corner = truth(|u, v| u < 0.5 && v < 0.5);
-        let masks = [TruthMask {
-            width: 32,
-            height: 16,
-            pixels: &corner,
-        }; 3];
+        let masks = [(); 3].map(|()| sized(corner.clone()));
         let mean = FixedMask::best_mean_mask(&masks, |scores| scores.mean_iou);
         assert_eq!(
             mean.scores(&masks),

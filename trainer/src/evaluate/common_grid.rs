@@ -1,10 +1,23 @@
 //! All masks of a data set on one grid, whatever the sizes of their images.
 
+use factorseg_model::RegionMap;
+
 use super::assignment::labels;
 use crate::training::monitor::MaskFigures;
 
-/// Side of the grid; as in [`super::baselines::FixedMask::Grid`].
-const GRID: usize = 64;
+/// Side of the grid.
+pub const GRID: usize = 64;
+
+/// Of an axis of `pixels` pixels the one in the middle of each of `cells` cells.
+pub fn middles(cells: usize, pixels: usize) -> impl Iterator<Item = usize> + Clone {
+    (0..cells).map(move |cell| (2 * cell + 1) * pixels / (2 * cells))
+}
+
+/// The pixels, in an image of a size, in the middle of the cells of the grid: `[GRID, GRID]`.
+pub fn cells(width: usize, height: usize) -> impl Iterator<Item = usize> {
+    let columns = middles(GRID, width);
+    middles(GRID, height).flat_map(move |y| columns.clone().map(move |x| y * width + x))
+}
 
 pub struct CommonGrid {
     regions: usize,
@@ -21,14 +34,10 @@ impl CommonGrid {
         }
     }
 
-    /// Adds the masks of an image, `[regions, height, width]`.
-    pub fn add(&mut self, probabilities: &[f32], width: usize, height: usize) {
-        for plane in probabilities.chunks_exact(width * height) {
-            for cell in 0..GRID * GRID {
-                let (x, y) = (cell % GRID, cell / GRID);
-                self.masks
-                    .push(plane[(2 * y + 1) * height / (2 * GRID) * width + (2 * x + 1) * width / (2 * GRID)]);
-            }
+    /// Adds the masks of an image.
+    pub fn add(&mut self, map: &RegionMap) {
+        for plane in map.probabilities.chunks_exact(map.width * map.height) {
+            self.masks.extend(cells(map.width, map.height).map(|at| plane[at]));
         }
         self.images += 1;
     }

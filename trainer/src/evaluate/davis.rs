@@ -3,7 +3,9 @@
 //! The first frame of each sequence is used to fit: which regions are the object, and the baselines. All scores are of
 //! the frames after it, at their own resolution. Means are over the frames of a sequence, then over sequences.
 
+mod fit;
 mod layout;
+mod report;
 mod tally;
 
 use std::time::Instant;
@@ -13,169 +15,20 @@ use factorseg_model::{Engine, RegionMap};
 use factorseg_refine::MotionModel;
 use factorseg_refine::temporal::smooth;
 use image::RgbImage;
-use serde::Serialize;
 
-use super::assignment::{Assignment, Foreground, labels};
-use super::baselines::{FixedMask, TruthMask};
+use super::assignment::labels;
+use super::baselines::Line;
 use super::common_grid::CommonGrid;
-use super::metrics::Scores;
-use super::picture_baselines::Ranks;
 use super::segment::{Passes, network_input, segment};
-use super::series::Statistics;
-use crate::training::monitor::MaskFigures;
 
+pub use fit::{Fitted, fit};
 use layout::open;
 pub use layout::{Frame, FrameFiles, Sequence, read_layout};
+pub use report::{DavisReport, SequenceReport, VideoScores};
 use tally::{FixedMasks, Tally};
 
 /// Frames that are segmented at once.
 const BATCH: usize = 4;
-
-/// What the first frames say.
-#[derive(Debug, Clone)]
-pub struct Fitted {
-    /// Regions that are the object.
-    pub assignment: Assignment,
-    /// Where the assignment comes from: fitted, or named.
-    pub source: String,
-    /// Each sequence's first picture with the model's regions, `[height, width]`.
-    pub first_frames: Vec<(RgbImage, Vec<u8>)>,
-    fixed: [(&'static str, FixedMask); 3],
-    /// Share of a frame that is unlike its border.
-    share: f64,
-}
-
-/// Segments the first frame of each sequence and fits, by mean J, what `foreground` leaves open and the baselines.
-///
-/// # Errors
-/// If a file cannot be read, the engine fails, or `foreground` does not fit the model.
-pub fn fit(
-    engine: &mut dyn Engine,
-    passes: &Passes,
-    sequences: &[Sequence],
-    foreground: &Foreground,
-) -> Result<Fitted> {
-    let regions = engine.info().regions;
-    let (mut first_frames, mut truths, mut small, mut ranks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for files in sequences.iter().filter_map(|sequence| sequence.frames.first()) {
-        let frame = Frame::annotated(open(&files.picture)?, files)?;
-        let map = segment(engine, std::slice::from_ref(&frame.picture), passes)?.remove(0);
-        truths.push(frame.truth());
-        small.push(frame.small_truth());
-        ranks.push(Ranks::unlike_the_frame(&frame.picture));
-        first_frames.push((frame.picture, labels(&map.probabilities, regions)));
-    }
-    let small: Vec<TruthMask<'_>> = small
-        .iter()
-        .map(|(width, height, pixels)| TruthMask {
-            width: *width,
-            height: *height,
-            pixels,
-        })
-        .collect();
-    let goal = |scores: &Scores| scores.iou;
-    let assignment = foreground.assign(engine.info(), |assignment| {
-        let scores = first_frames
-            .iter()
-            .zip(&truths)
-            .map(|((_, regions), truth)| Scores::of(regions.iter().map(|region| assignment.holds(*region)), truth));
-        Scores::mean(scores).iou
-    })?;
-    Ok(Fitted {
-        assignment,
-        source: foreground.to_string(),
-        fixed: [
-            ("all foreground", FixedMask::Everything),
-            ("centred box, fitted", FixedMask::best_box(&small, goal)),
-            (
-                "best mask that ignores the image, fitted",
-                FixedMask::best_mean_mask(&small, goal),
-            ),
-        ],
-        share: Ranks::best_share(&ranks, &small, goal),
-        first_frames,
-    })
-}
-
-/// J (region similarity) and F (boundary) of one way to segment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct VideoScores {
-    /// Intersection over union of the object; 1 if both masks are empty.
-    pub j: Statistics,
-    /// The boundary measure, see [`super::boundary`].
-    pub f: Statistics,
-}
-
-impl VideoScores {
-    fn mean(all: impl Iterator<Item = Self> + Clone) -> Self {
-        Self {
-            j: Statistics::mean(all.clone().map(|scores| scores.j)),
-            f: Statistics::mean(all.map(|scores| scores.f)),
-        }
-    }
-}
-
-/// A line of the result.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Line {
-    /// What was scored.
-    pub what: String,
-    /// Its scores.
-    pub scores: VideoScores,
-}
-
-/// Scores on one sequence.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SequenceReport {
-    /// Its name.
-    pub name: String,
-    /// Frames that were scored.
-    pub frames: usize,
-    /// The model, one assignment of regions for the whole data set.
-    pub model: VideoScores,
-    /// The model, the best assignment for each frame and measure: an upper bound, not a result.
-    pub oracle: VideoScores,
-    /// What needs no model.
-    pub baselines: Vec<Line>,
-    /// Mean over successive scored frames of 1 - IoU of the model's masks.
-    pub flicker: f64,
-    /// The same of the annotations: what the object's own motion amounts to.
-    pub annotation_flicker: f64,
-}
-
-/// Scores of a model on one data set.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DavisReport {
-    /// First frames that were fitted on.
-    pub fitted_frames: usize,
-    /// Frames that were scored.
-    pub scored_frames: usize,
-    /// Where the assignment comes from: fitted, or named.
-    pub assignment: String,
-    /// Regions that are the object.
-    pub foreground_regions: Vec<usize>,
-    /// The model, one assignment of regions for the whole data set. The headline.
-    pub model: VideoScores,
-    /// The model, the best assignment for each frame and measure: an upper bound, not a result.
-    pub oracle: VideoScores,
-    /// Scores that need no model: three that never look at the picture, then two that do.
-    pub baselines: Vec<Line>,
-    /// Mean over successive scored frames of 1 - IoU of the model's masks, then over sequences.
-    pub flicker: f64,
-    /// The same of the annotations.
-    pub annotation_flicker: f64,
-    /// Passes of the network for a frame, without noise draws.
-    pub passes: usize,
-    /// Time of a frame from the decoded picture to masks at its size.
-    pub milliseconds: f64,
-    /// Figures of the masks.
-    pub masks: MaskFigures,
-    /// Each sequence.
-    pub sequences: Vec<SequenceReport>,
-    /// Of each sequence the frame in the middle of those that were scored, with the model's regions, `[height, width]`.
-    #[serde(skip)]
-    pub middle_frames: Vec<(RgbImage, Vec<u8>)>,
-}
 
 /// What a frame's masks owe to the frames before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -277,7 +130,7 @@ pub fn score(
             let made = batch.iter().zip(pictures).zip(&maps);
             for ((files, picture), map) in made.filter(|((files, _), _)| files.scored) {
                 let frame = Frame::annotated(picture, files)?;
-                common.add(&map.probabilities, map.width, map.height);
+                common.add(map);
                 fixed.fit(frame.size(), fitted);
                 let labels = labels(&map.probabilities, regions);
                 tally.add(&frame, &labels, fitted, &fixed);
@@ -291,7 +144,7 @@ pub fn score(
         progress(&report);
         reports.push(report);
     }
-    let baselines = reports.first().map_or(0, |report| report.baselines.len());
+    let names = reports.iter().take(1).flat_map(|report| &report.baselines);
     let mean = |value: fn(&SequenceReport) -> f64| reports.iter().map(value).sum::<f64>() / reports.len().max(1) as f64;
     Ok(DavisReport {
         fitted_frames: fitted.first_frames.len(),
@@ -300,9 +153,10 @@ pub fn score(
         foreground_regions: fitted.assignment.regions(),
         model: VideoScores::mean(reports.iter().map(|report| report.model)),
         oracle: VideoScores::mean(reports.iter().map(|report| report.oracle)),
-        baselines: (0..baselines)
-            .map(|index| Line {
-                what: reports[0].baselines[index].what.clone(),
+        baselines: names
+            .enumerate()
+            .map(|(index, line)| Line {
+                what: line.what.clone(),
                 scores: VideoScores::mean(reports.iter().map(|report| report.baselines[index].scores)),
             })
             .collect(),
@@ -321,6 +175,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::evaluate::series::Statistics;
     use crate::evaluate::testing::{ByColour, davis_layout};
 
     fn evaluate(root: &Path, every: usize, foreground: &str) -> DavisReport {

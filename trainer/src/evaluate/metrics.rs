@@ -82,6 +82,18 @@ impl Scores {
     }
 }
 
+/// The first of the candidates that score highest.
+pub fn highest<T>(candidates: impl IntoIterator<Item = T>, score: impl Fn(&T) -> f64) -> Option<T> {
+    let mut best = None;
+    for candidate in candidates {
+        let score = score(&candidate);
+        if best.as_ref().is_none_or(|(_, highest)| score > *highest) {
+            best = Some((candidate, score));
+        }
+    }
+    best.map(|(candidate, _)| candidate)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,7 @@ pub mod metrics;
 mod pairs;
 pub mod parts;
 pub mod picture_baselines;
+mod predictions;
 pub mod segment;
 pub mod series;
 pub mod sheet;

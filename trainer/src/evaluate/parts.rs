@@ -13,15 +13,10 @@ use factorseg_model::Engine;
 use image::RgbImage;
 use serde::Serialize;
 
-use super::assignment::labels;
-use super::common_grid::CommonGrid;
 use super::pairs::{Pair, read_pairs};
-use super::segment::{Passes, segment};
-use super::still::FIT_EVERY;
+use super::predictions::Predictions;
+use super::segment::Passes;
 use crate::training::monitor::MaskFigures;
-
-/// Images that are segmented at once.
-const BATCH: usize = 8;
 
 /// A class of parts: a name and the map values that it gathers, as in `hair=13` or `skin=1-12,17`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,18 +68,18 @@ pub fn read_data_set(folder: &Path, maps: &str, parts: &[PartClass], limit: Opti
     read_pairs(folder, maps, limit)?
         .map(|pair| {
             let Pair { picture, map, .. } = pair?;
-            let class = |value: &u8| {
-                let found = parts
-                    .iter()
-                    .position(|part| part.values.iter().any(|range| range.contains(value)));
-                found.map_or(0, |class| class as u8 + 1)
-            };
             Ok(PartedImage {
-                classes: map.as_raw().iter().map(class).collect(),
+                classes: map.as_raw().iter().map(|value| class_of(*value, parts)).collect(),
                 picture,
             })
         })
         .collect()
+}
+
+/// Index of the class of a map value, 0 for background.
+fn class_of(value: u8, parts: &[PartClass]) -> u8 {
+    let holds = |part: &PartClass| part.values.iter().any(|range| range.contains(&value));
+    parts.iter().position(holds).map_or(0, |class| class as u8 + 1)
 }
 
 /// Scores of several classes.
@@ -179,21 +174,13 @@ pub fn evaluate(
         );
     }
     let (regions, classes, pixels) = (engine.info().regions, parts.len() + 1, images[0].classes.len());
-    let mut predictions = Vec::with_capacity(images.len());
-    let mut common = CommonGrid::new(regions);
-    for batch in images.chunks(BATCH) {
-        let pictures: Vec<RgbImage> = batch.iter().map(|image| image.picture.clone()).collect();
-        for map in segment(engine, &pictures, passes)? {
-            common.add(&map.probabilities, map.width, map.height);
-            predictions.push(labels(&map.probabilities, regions));
-        }
-    }
-    let (fit, test): (Vec<usize>, Vec<usize>) = (0..images.len()).partition(|index| index % FIT_EVERY == 0);
+    let pictures: Vec<&RgbImage> = images.iter().map(|image| &image.picture).collect();
+    let found = Predictions::of(engine, passes, &pictures, |_| {})?;
     // Pixels of each class in each region, and at each place.
     let mut in_region = vec![vec![0u64; classes]; regions];
     let mut at_place = vec![vec![0u64; classes]; pixels];
-    for index in &fit {
-        for (place, (class, region)) in images[*index].classes.iter().zip(&predictions[*index]).enumerate() {
+    for index in &found.fit {
+        for (place, (class, region)) in images[*index].classes.iter().zip(&found.regions[*index]).enumerate() {
             in_region[usize::from(*region)][usize::from(*class)] += 1;
             at_place[place][usize::from(*class)] += 1;
         }
@@ -206,11 +193,10 @@ pub fn evaluate(
         .collect();
     let everywhere = most(&total);
     let mut confusions = [(); 3].map(|()| Confusion::new(classes));
-    for index in &test {
+    for index in &found.test {
         let truth = &images[*index].classes;
-        let model = predictions[*index]
-            .iter()
-            .map(|region| assignment[usize::from(*region)]);
+        let regions = found.regions[*index].iter();
+        let model = regions.map(|region| assignment[usize::from(*region)]);
         confusions[0].add(truth, model);
         confusions[1].add(truth, map.iter().copied());
         confusions[2].add(truth, truth.iter().map(|_| everywhere));
@@ -218,14 +204,14 @@ pub fn evaluate(
     let [model, same_map, one_class] = confusions.map(|confusion| confusion.scores());
     let names = parts.iter().map(|part| part.name.clone());
     Ok(PartReport {
-        fitted_images: fit.len(),
-        scored_images: test.len(),
+        fitted_images: found.fit.len(),
+        scored_images: found.test.len(),
         classes: std::iter::once("background".to_owned()).chain(names).collect(),
         assignment: assignment.into_iter().map(usize::from).collect(),
         model,
         same_map,
         one_class,
-        masks: common.figures(),
+        masks: found.common.figures(),
     })
 }
 
@@ -242,10 +228,7 @@ mod tests {
     #[test]
     fn classes_gather_map_values() {
         for (value, class) in [(0, 0), (1, 1), (3, 1), (7, 1), (4, 2), (5, 0)] {
-            let found = parts()
-                .iter()
-                .position(|part| part.values.iter().any(|range| range.contains(&value)));
-            assert_eq!(found.map_or(0, |at| at + 1), class);
+            assert_eq!(class_of(value, &parts()), class);
         }
         for wrong in ["skin", "=1", "skin=", "skin=3-1", "skin=1-300", "skin=a"] {
             assert!(

@@ -11,8 +11,14 @@ use image::RgbImage;
 use image::imageops;
 
 use super::baselines::TruthMask;
-use super::metrics::Scores;
+use super::common_grid::middles;
+use super::metrics::{Scores, highest};
 use super::segment::network_input;
+
+/// What [`Ranks::k_means`] is called.
+pub const K_MEANS: &str = "K-means on colour, K=2";
+/// What [`Ranks::unlike_the_frame`] is called.
+pub const UNLIKE_THE_FRAME: &str = "unlike the frame's colours, share fitted";
 
 /// Longer side of the copy.
 const SIDE: u32 = 64;
@@ -138,11 +144,11 @@ impl Ranks {
 
     /// The mask of the `share` of cells that look most like the object, at a size.
     pub fn mask(&self, share: f64, width: usize, height: usize) -> Vec<bool> {
-        let columns: Vec<usize> = (0..width).map(|x| (2 * x + 1) * self.width / (2 * width)).collect();
+        let columns: Vec<usize> = middles(width, self.width).collect();
         let inside: Vec<bool> = self.values.iter().map(|rank| f64::from(*rank) < share).collect();
-        (0..height)
+        middles(height, self.height)
             .flat_map(|y| {
-                let row = &inside[(2 * y + 1) * self.height / (2 * height) * self.width..][..self.width];
+                let row = &inside[y * self.width..][..self.width];
                 columns.iter().map(|x| row[*x])
             })
             .collect()
@@ -150,17 +156,17 @@ impl Ranks {
 
     /// The share (in steps of a twentieth) that scores best on pictures with truths.
     pub fn best_share(all: &[Self], truths: &[TruthMask<'_>], goal: impl Fn(&Scores) -> f64) -> f64 {
-        let mut best = (0.5, f64::NEG_INFINITY);
-        for part in 1..20 {
-            let share = f64::from(part) / 20.0;
-            let score = goal(&Scores::mean(all.iter().zip(truths).map(|(ranks, truth)| {
-                Scores::of(ranks.mask(share, truth.width, truth.height), truth.pixels)
-            })));
-            if score > best.1 {
-                best = (share, score);
-            }
-        }
-        best.0
+        let shares = (1..20).map(|part| f64::from(part) / 20.0);
+        highest(shares, |share| goal(&Self::scores(all, *share, truths))).unwrap_or(0.5)
+    }
+
+    /// Mean scores of the masks of a share.
+    pub fn scores(all: &[Self], share: f64, truths: &[TruthMask<'_>]) -> Scores {
+        let masks = all
+            .iter()
+            .zip(truths)
+            .map(|(ranks, truth)| truth.scores(ranks.mask(share, truth.width, truth.height)));
+        Scores::mean(masks)
     }
 }
 
@@ -258,25 +264,23 @@ mod tests {
         })
     }
 
+    fn truth() -> TruthMask<'static> {
+        let pixels = (0..160 * 80).map(|at| Truth::from(inside(at % 160, at / 160)));
+        TruthMask {
+            width: 160,
+            height: 80,
+            pixels: pixels.collect(),
+        }
+    }
+
     fn iou(mask: Vec<bool>) -> f64 {
-        let truth: Vec<Truth> = (0..160 * 80)
-            .map(|at| Truth::from(inside(at % 160, at / 160)))
-            .collect();
-        Scores::of(mask, &truth).iou
+        truth().scores(mask).iou
     }
 
     #[test]
     fn colours_that_the_frame_lacks_are_the_object() {
         let ranks = Ranks::unlike_the_frame(&picture());
-        let truth: Vec<Truth> = (0..160 * 80)
-            .map(|at| Truth::from(inside(at % 160, at / 160)))
-            .collect();
-        let truths = [TruthMask {
-            width: 160,
-            height: 80,
-            pixels: &truth,
-        }];
-        let share = Ranks::best_share(std::slice::from_ref(&ranks), &truths, |scores| scores.iou);
+        let share = Ranks::best_share(std::slice::from_ref(&ranks), &[truth()], |scores| scores.iou);
         // The box is 0.1875 of the picture.
         assert!((share - 0.2).abs() < 1e-9, "{share}");
         assert!(iou(ranks.mask(share, 160, 80)) > 0.75);

@@ -1,5 +1,7 @@
 //! Pictures through the segmenter: resample, segment, bring the regions back to the picture's size.
 
+use std::borrow::Borrow;
+
 use anyhow::{Result, bail};
 use factorseg_model::{Engine, InputImage, RegionMap};
 use image::RgbImage;
@@ -82,7 +84,12 @@ pub fn network_input(picture: &RgbImage, (width, height): (usize, usize)) -> Inp
 ///
 /// # Errors
 /// If the engine fails.
-pub fn segment(engine: &mut dyn Engine, pictures: &[RgbImage], passes: &Passes) -> Result<Vec<RegionMap>> {
+pub fn segment<P: Borrow<RgbImage>>(
+    engine: &mut dyn Engine,
+    pictures: &[P],
+    passes: &Passes,
+) -> Result<Vec<RegionMap>> {
+    let pictures: Vec<&RgbImage> = pictures.iter().map(P::borrow).collect();
     let mut means: Vec<Option<RegionMap>> = vec![None; pictures.len()];
     let share = 1.0 / passes.count() as f32;
     for scale in &passes.scales {
@@ -90,29 +97,24 @@ pub fn segment(engine: &mut dyn Engine, pictures: &[RgbImage], passes: &Passes) 
             .iter()
             .map(|picture| network_input(picture, passes.size(engine, picture, *scale)))
             .collect();
-        for mirrored in [false, true] {
+        for mirrored in [false, true].into_iter().take(if passes.flip { 2 } else { 1 }) {
             if mirrored {
-                if !passes.flip {
-                    break;
-                }
                 inputs.iter_mut().for_each(|input| mirror(&mut input.data, input.width));
             }
-            for ((mut map, picture), mean) in run(engine, &inputs)?.into_iter().zip(pictures).zip(&mut means) {
+            for ((mut map, picture), mean) in run(engine, &inputs)?.into_iter().zip(&pictures).zip(&mut means) {
                 if mirrored {
                     mirror(&mut map.probabilities, map.width);
                 }
-                let map = map.resized(picture.width() as usize, picture.height() as usize);
+                let mut map = map.resized(picture.width() as usize, picture.height() as usize);
                 match mean {
-                    None if share == 1.0 => *mean = Some(map),
-                    None => {
-                        let mut map = map;
-                        map.probabilities.iter_mut().for_each(|value| *value *= share);
-                        *mean = Some(map);
-                    }
                     Some(mean) => {
                         for (mean, value) in mean.probabilities.iter_mut().zip(&map.probabilities) {
                             *mean += value * share;
                         }
+                    }
+                    None => {
+                        map.probabilities.iter_mut().for_each(|value| *value *= share);
+                        *mean = Some(map);
                     }
                 }
             }

@@ -4,6 +4,7 @@
 //! fifth image (in the order of names) is used to fit: which regions are the object, and the
 //! baselines. All scores are of the other images.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -11,20 +12,14 @@ use factorseg_model::Engine;
 use image::RgbImage;
 use serde::Serialize;
 
-use super::assignment::{Assignment, Foreground, labels};
-use super::baselines::{FixedMask, TruthMask};
-use super::common_grid::CommonGrid;
-use super::metrics::{Scores, Truth};
+use super::assignment::{Assignment, Foreground};
+use super::baselines::{FixedMask, Line, TruthMask};
+use super::metrics::{Scores, Truth, highest};
 use super::pairs::{Pair, read_pairs};
-use super::picture_baselines::Ranks;
-use super::segment::{Passes, segment};
+use super::picture_baselines::{K_MEANS, Ranks, UNLIKE_THE_FRAME};
+use super::predictions::Predictions;
+use super::segment::Passes;
 use crate::training::monitor::MaskFigures;
-
-/// One in so many images is fitted on.
-pub const FIT_EVERY: usize = 5;
-
-/// Images that are segmented at once.
-const BATCH: usize = 8;
 
 /// An image with its truth.
 #[derive(Debug, Clone)]
@@ -60,15 +55,6 @@ pub fn read_data_set(folder: &Path, limit: Option<usize>) -> Result<Vec<Labelled
         .collect()
 }
 
-/// A line of the result.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Line {
-    /// What was scored.
-    pub what: String,
-    /// Its mean scores over the test images.
-    pub scores: Scores,
-}
-
 /// Scores of a model on one data set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StillReport {
@@ -91,7 +77,7 @@ pub struct StillReport {
     /// The model's mean mask, the same for every image: what its masks score without content.
     pub model_mean_mask: Scores,
     /// Scores that need no model: three that never look at the picture, then three that do.
-    pub baselines: Vec<Line>,
+    pub baselines: Vec<Line<Scores>>,
     /// Figures of the masks.
     pub masks: MaskFigures,
 }
@@ -106,7 +92,7 @@ pub fn evaluate(
     data_set: &str,
     images: &[LabelledImage],
     foreground: &Foreground,
-    mut progress: impl FnMut(usize),
+    progress: impl FnMut(usize),
 ) -> Result<StillReport> {
     if images.len() < 2 {
         bail!(
@@ -115,112 +101,59 @@ pub fn evaluate(
         );
     }
     let regions = engine.info().regions;
-    let mut predictions = Vec::with_capacity(images.len());
-    let mut common = CommonGrid::new(regions);
-    for batch in images.chunks(BATCH) {
-        let pictures: Vec<RgbImage> = batch.iter().map(|image| image.picture.clone()).collect();
-        for map in segment(engine, &pictures, passes)? {
-            common.add(&map.probabilities, map.width, map.height);
-            predictions.push(labels(&map.probabilities, regions));
-        }
-        progress(predictions.len());
-    }
-    let fitted = |index: usize| index % FIT_EVERY == 0;
-    let (fit, test): (Vec<usize>, Vec<usize>) = (0..images.len()).partition(|index| fitted(*index));
-    let scores = |assignment: Assignment, index: usize| {
-        Scores::of(
-            predictions[index].iter().map(|region| assignment.holds(*region)),
-            &images[index].truth,
-        )
-    };
+    let pictures: Vec<&RgbImage> = images.iter().map(|image| &image.picture).collect();
+    let found = Predictions::of(engine, passes, &pictures, progress)?;
+    let scores =
+        |assignment: Assignment, index: usize| Scores::of(assignment.mask(&found.regions[index]), &images[index].truth);
     let all = Assignment::all(regions);
     let chosen = foreground.assign(engine.info(), |assignment| {
-        Scores::mean(fit.iter().map(|index| scores(assignment, *index))).mean_iou
+        Scores::mean(found.fit.iter().map(|index| scores(assignment, *index))).mean_iou
     })?;
-    let complement = |index: usize| {
-        Scores::of(
-            predictions[index].iter().map(|region| !chosen.holds(*region)),
-            &images[index].truth,
-        )
+    let truths = |which: &[usize]| -> Vec<TruthMask<'_>> {
+        let truth = |index: &usize| TruthMask {
+            width: images[*index].picture.width() as usize,
+            height: images[*index].picture.height() as usize,
+            pixels: Cow::from(&images[*index].truth),
+        };
+        which.iter().map(truth).collect()
     };
-    let truth = |index: &usize| {
-        let image = &images[*index];
-        TruthMask {
-            width: image.picture.width() as usize,
-            height: image.picture.height() as usize,
-            pixels: &image.truth,
-        }
-    };
-    let (fit_truths, test_truths): (Vec<_>, Vec<_>) =
-        (fit.iter().map(truth).collect(), test.iter().map(truth).collect());
-    let mean_labels = common.labels();
-    let mean_masks: Vec<FixedMask> = all
-        .iter()
-        .map(|assignment| FixedMask::Grid(mean_labels.iter().map(|region| assignment.holds(*region)).collect()))
-        .collect();
-    let mean_mask = mean_masks
-        .iter()
-        .max_by(|a, b| {
-            a.scores(&fit_truths)
-                .mean_iou
-                .total_cmp(&b.scores(&fit_truths).mean_iou)
-        })
-        .unwrap_or(&FixedMask::Everything);
+    let (fit_truths, test_truths) = (truths(&found.fit), truths(&found.test));
     let goal = |scores: &Scores| scores.mean_iou;
-    let baselines = [
-        ("all foreground", FixedMask::Everything),
-        ("centred box, fitted", FixedMask::best_box(&fit_truths, goal)),
-        (
-            "best mask that ignores the image, fitted",
-            FixedMask::best_mean_mask(&fit_truths, goal),
-        ),
-    ];
+    let mean_regions = found.common.labels();
+    let mean_masks = all
+        .iter()
+        .map(|assignment| FixedMask::Grid(assignment.mask(&mean_regions).collect()));
+    let mean_mask = highest(mean_masks, |mask| goal(&mask.scores(&fit_truths))).unwrap_or(FixedMask::Everything);
+    let fixed = FixedMask::fitted(&fit_truths, goal).map(|(what, mask)| (what, mask.scores(&test_truths)));
     let ranked = |which: &[usize], rank: fn(&RgbImage) -> Ranks| -> Vec<Ranks> {
-        which.iter().map(|index| rank(&images[*index].picture)).collect()
+        which.iter().map(|index| rank(pictures[*index])).collect()
     };
-    let share = Ranks::best_share(&ranked(&fit, Ranks::unlike_the_frame), &fit_truths, goal);
-    let of_ranks = |what: &str, share: f64, rank: fn(&RgbImage) -> Ranks| Line {
-        what: what.to_owned(),
-        scores: Scores::mean(
-            ranked(&test, rank)
-                .iter()
-                .zip(&test_truths)
-                .map(|(ranks, truth)| Scores::of(ranks.mask(share, truth.width, truth.height), truth.pixels)),
-        ),
+    let share = Ranks::best_share(&ranked(&found.fit, Ranks::unlike_the_frame), &fit_truths, goal);
+    let of_ranks = |what: &'static str, share: f64, rank: fn(&RgbImage) -> Ranks| {
+        (what, Ranks::scores(&ranked(&found.test, rank), share, &test_truths))
     };
     let looking = [
-        of_ranks("K-means on colour, K=2", 0.5, Ranks::k_means),
-        of_ranks(
-            "unlike the frame's colours, share fitted",
-            share,
-            Ranks::unlike_the_frame,
-        ),
+        of_ranks(K_MEANS, 0.5, Ranks::k_means),
+        of_ranks(UNLIKE_THE_FRAME, share, Ranks::unlike_the_frame),
         of_ranks("blob in the middle, with the color model", 0.5, Ranks::blob),
     ];
+    let mean = |of: &dyn Fn(usize) -> Scores| Scores::mean(found.test.iter().map(|index| of(*index)));
+    let other = chosen.complement(regions);
     Ok(StillReport {
         data_set: data_set.to_owned(),
-        fitted_images: fit.len(),
-        scored_images: test.len(),
+        fitted_images: found.fit.len(),
+        scored_images: found.test.len(),
         assignment: foreground.to_string(),
         foreground_regions: chosen.regions(),
-        model: Scores::mean(test.iter().map(|index| scores(chosen, *index))),
-        model_or_complement: Scores::mean(test.iter().map(|index| scores(chosen, *index).best(complement(*index)))),
-        oracle: Scores::mean(test.iter().map(|index| {
-            all.iter()
-                .map(|assignment| scores(*assignment, *index))
-                .reduce(Scores::best)
-                .unwrap_or_default()
-        })),
+        model: mean(&|index| scores(chosen, index)),
+        model_or_complement: mean(&|index| scores(chosen, index).best(scores(other, index))),
+        oracle: mean(&|index| {
+            let each = all.iter().map(|assignment| scores(*assignment, index));
+            each.reduce(Scores::best).unwrap_or_default()
+        }),
         model_mean_mask: mean_mask.scores(&test_truths),
-        baselines: baselines
-            .map(|(what, mask)| Line {
-                what: what.to_owned(),
-                scores: mask.scores(&test_truths),
-            })
-            .into_iter()
-            .chain(looking)
-            .collect(),
-        masks: common.figures(),
+        baselines: fixed.into_iter().chain(looking).map(Line::from).collect(),
+        masks: found.common.figures(),
     })
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use image::RgbImage;
 
+use crate::evaluate::baselines::TruthMask;
 use crate::evaluate::metrics::Truth;
 
 /// The fixed masks are fitted on every so many pixels of a row, and rows.
@@ -139,15 +140,15 @@ impl Frame {
     }
 
     /// The truth at a quarter of the size.
-    pub(super) fn small_truth(&self) -> (usize, usize, Vec<Truth>) {
+    pub(super) fn small_truth(&self) -> TruthMask<'static> {
         let (width, height) = self.size();
         let rows = (0..height).step_by(FIT_STEP);
-        let truth = rows
-            .clone()
-            .flat_map(|y| (0..width).step_by(FIT_STEP).map(move |x| y * width + x))
-            .map(|at| Truth::from(self.object[at]))
-            .collect();
-        (width.div_ceil(FIT_STEP), rows.len(), truth)
+        let places = rows.flat_map(|y| (0..width).step_by(FIT_STEP).map(move |x| y * width + x));
+        TruthMask {
+            width: width.div_ceil(FIT_STEP),
+            height: height.div_ceil(FIT_STEP),
+            pixels: places.map(|at| Truth::from(self.object[at])).collect(),
+        }
     }
 }
 

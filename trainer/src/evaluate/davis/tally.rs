@@ -1,10 +1,13 @@
 //! What is summed up over the frames of a sequence.
 
-use super::{Fitted, Frame, Line, SequenceReport, VideoScores};
+use super::fit::Fitted;
+use super::layout::Frame;
+use super::report::{SequenceReport, VideoScores};
 use crate::evaluate::assignment::Assignment;
+use crate::evaluate::baselines::Line;
 use crate::evaluate::boundary::{Boundary, f_measure, radius};
-use crate::evaluate::metrics::Scores;
-use crate::evaluate::picture_baselines::Ranks;
+use crate::evaluate::metrics::{Scores, Truth};
+use crate::evaluate::picture_baselines::{K_MEANS, Ranks, UNLIKE_THE_FRAME};
 use crate::evaluate::series::Statistics;
 
 /// The fixed masks and their outlines at the size seen last.
@@ -66,7 +69,7 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new(fitted: &Fitted, regions: usize) -> Self {
         let names = fitted.fixed.iter().map(|(name, _)| *name);
-        let looking = ["K-means on colour, K=2", "unlike the frame's colours, share fitted"];
+        let looking = [K_MEANS, UNLIKE_THE_FRAME];
         Self {
             all: Assignment::all(regions),
             model: Measured::default(),
@@ -87,7 +90,7 @@ impl Tally {
             (j, f_measure(boundary, &truth_outline))
         };
         let measure = |mask: &[bool]| against_truth(mask, &outline(mask));
-        let of = |assignment: Assignment| -> Vec<bool> { regions.iter().map(|r| assignment.holds(*r)).collect() };
+        let of = |assignment: Assignment| -> Vec<bool> { assignment.mask(regions).collect() };
 
         let mask = of(fitted.assignment);
         let found = measure(&mask);
@@ -120,10 +123,7 @@ impl Tally {
             baselines: self
                 .baselines
                 .iter()
-                .map(|(what, measured)| Line {
-                    what: (*what).to_owned(),
-                    scores: measured.scores(),
-                })
+                .map(|(what, measured)| Line::from((*what, measured.scores())))
                 .collect(),
             flicker: self.flicker.mean(),
             annotation_flicker: self.annotation_flicker.mean(),
@@ -142,16 +142,8 @@ struct Flicker {
 impl Flicker {
     fn add(&mut self, mask: Vec<bool>) {
         if let Some(last) = self.last.as_ref().filter(|last| last.len() == mask.len()) {
-            let (mut both, mut either) = (0u64, 0u64);
-            for (a, b) in last.iter().zip(&mask) {
-                both += u64::from(*a && *b);
-                either += u64::from(*a || *b);
-            }
-            self.sum += if either == 0 {
-                0.0
-            } else {
-                1.0 - both as f64 / either as f64
-            };
+            let last: Vec<Truth> = last.iter().map(|inside| Truth::from(*inside)).collect();
+            self.sum += 1.0 - Scores::of(mask.iter().copied(), &last).iou;
             self.pairs += 1;
         }
         self.last = Some(mask);
