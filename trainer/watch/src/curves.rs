@@ -1,7 +1,5 @@
 //! A run's curves as one SVG picture.
 
-use std::fmt::Write;
-
 use crate::metrics::{Metrics, Series};
 
 const WIDTH: f64 = 900.0;
@@ -58,67 +56,51 @@ fn panels(metrics: &Metrics) -> Vec<Panel> {
         points: thinned(metrics.get(name)),
         dashed,
     };
-    let mut shares = Vec::new();
-    for region in 0.. {
-        let (train, held_out) = (
-            format!("train/masks/shares/{region}"),
-            format!("held-out/masks/shares/{region}"),
-        );
-        if metrics.get(&train).is_empty() && metrics.get(&held_out).is_empty() {
-            break;
-        }
-        shares.push(curve(&train, &format!("region {region}"), false));
-        shares.push(curve(&held_out, &format!("region {region} held out"), true));
-    }
-    let mut masks = Vec::new();
-    for (field, label) in [
-        ("max_probability", "largest probability"),
-        ("entropy", "entropy"),
-        ("positional", "positional share"),
-    ] {
-        masks.push(curve(&format!("train/masks/{field}"), label, false));
-        masks.push(curve(
-            &format!("held-out/masks/{field}"),
-            &format!("{label} held out"),
-            true,
-        ));
-    }
-    let all = vec![
-        Panel {
-            title: "loss",
-            curves: vec![
+    // What was measured in training, and dashed the same on held-out pictures.
+    let pair = |field: &str, label: &str| {
+        [
+            curve(&format!("train/{field}"), label, false),
+            curve(&format!("held-out/{field}"), &format!("{label} held out"), true),
+        ]
+    };
+    let is_measured = |pair: &[Curve; 2]| pair.iter().any(|curve| !curve.points.is_empty());
+    let shares = (0..)
+        .map(|region| pair(&format!("masks/shares/{region}"), &format!("region {region}")))
+        .take_while(is_measured);
+    let masks = [
+        pair("masks/max_probability", "largest probability"),
+        pair("masks/entropy", "entropy"),
+        pair("masks/positional", "positional share"),
+    ];
+    let panel = |title, bounds, mut curves: Vec<Curve>| {
+        curves.retain(|curve| !curve.points.is_empty());
+        Panel { title, curves, bounds }
+    };
+    let part = Some((0.0, 1.0));
+    let mut all = vec![
+        panel(
+            "loss",
+            None,
+            vec![
                 curve("train/loss", "training", false),
                 curve("checkpoint/loss", "held out", true),
             ],
-            bounds: None,
-        },
-        Panel {
-            title: "masks",
-            curves: masks,
-            bounds: Some((0.0, 1.0)),
-        },
-        Panel {
-            title: "share of each region",
-            curves: shares,
-            bounds: Some((0.0, 1.0)),
-        },
-        Panel {
-            title: "images per second",
-            curves: vec![curve("train/images_per_second", "images/s", false)],
-            bounds: None,
-        },
-        Panel {
-            title: "part of the time spent waiting for input",
-            curves: vec![curve("train/input_wait", "input wait", false)],
-            bounds: Some((0.0, 1.0)),
-        },
+        ),
+        panel("masks", part, masks.into_iter().flatten().collect()),
+        panel("share of each region", part, shares.flatten().collect()),
+        panel(
+            "images per second",
+            None,
+            vec![curve("train/images_per_second", "images/s", false)],
+        ),
+        panel(
+            "part of the time spent waiting for input",
+            part,
+            vec![curve("train/input_wait", "input wait", false)],
+        ),
     ];
-    all.into_iter()
-        .filter_map(|mut panel| {
-            panel.curves.retain(|curve| !curve.points.is_empty());
-            (!panel.curves.is_empty()).then_some(panel)
-        })
-        .collect()
+    all.retain(|panel| !panel.curves.is_empty());
+    all
 }
 
 /// Means of neighbours, so that at most [`POINTS`] are left.
@@ -158,38 +140,27 @@ fn draw(svg: &mut String, panel: &Panel, metrics: &Metrics, top: f64, last: f64)
     let x = |step: f64| LEFT + width * step / last;
     let y = |value: f64| top + TOP + height * (1.0 - ((value - low) / (high - low)).clamp(0.0, 1.0));
     let (right, base) = (LEFT + width, top + TOP + height);
-    let text = |svg: &mut String, x: f64, y: f64, more: &str, words: &str| {
-        let _ = write!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" {more}>{}</text>", escape(words));
+    let text = |x: f64, y: f64, more: &str, words: &str| {
+        format!("<text x=\"{x:.1}\" y=\"{y:.1}\" {more}>{}</text>", escape(words))
     };
-    text(svg, LEFT, top + 20.0, "font-weight=\"bold\"", panel.title);
+    let path = |d: String, stroke: &str, more: &str| format!("<path d=\"{d}\" stroke=\"{stroke}\"{more}/>");
+    *svg += &text(LEFT, top + 20.0, "font-weight=\"bold\"", panel.title);
     for part in 0..=4 {
-        let value = low + (high - low) * f64::from(part) / 4.0;
-        let at = y(value);
-        let _ = write!(svg, "<path d=\"M{LEFT} {at:.1}H{right:.1}\" stroke=\"#ddd\"/>");
-        text(
-            svg,
-            LEFT - 6.0,
-            at + 4.0,
+        let part = f64::from(part) / 4.0;
+        let (value, step) = (low + (high - low) * part, last * part);
+        *svg += &path(format!("M{LEFT} {:.1}H{right:.1}", y(value)), "#ddd", "");
+        let (to_the_left, below) = (
             "text-anchor=\"end\" fill=\"#555\"",
-            &number(value),
-        );
-        let step = last * f64::from(part) / 4.0;
-        text(
-            svg,
-            x(step),
-            base + 16.0,
             "text-anchor=\"middle\" fill=\"#555\"",
-            &format!("{step:.0}"),
         );
+        *svg += &text(LEFT - 6.0, y(value) + 4.0, to_the_left, &number(value));
+        *svg += &text(x(step), base + 16.0, below, &format!("{step:.0}"));
     }
     for (step, name) in &metrics.phases {
         let at = x(*step);
-        let _ = write!(
-            svg,
-            "<path d=\"M{at:.1} {:.1}V{base:.1}\" stroke=\"#bbb\" stroke-dasharray=\"2 3\"/>",
-            top + TOP
-        );
-        text(svg, at + 3.0, top + TOP + 10.0, "fill=\"#999\" font-size=\"10\"", name);
+        let line = format!("M{at:.1} {:.1}V{base:.1}", top + TOP);
+        *svg += &path(line, "#bbb", " stroke-dasharray=\"2 3\"");
+        *svg += &text(at + 3.0, top + TOP + 10.0, "fill=\"#999\" font-size=\"10\"", name);
     }
     let mut colour = 0;
     for (index, curve) in panel.curves.iter().enumerate() {
@@ -199,36 +170,22 @@ fn draw(svg: &mut String, panel: &Panel, metrics: &Metrics, top: f64, last: f64)
         if curve.dashed || !next_is_partner {
             colour += 1;
         }
-        let mut path = String::new();
-        for (step, value) in &curve.points {
-            let _ = write!(
-                path,
-                "{}{:.1} {:.1}",
-                if path.is_empty() { "M" } else { "L" },
-                x(*step),
-                y(*value)
-            );
-        }
+        let points: Vec<String> = curve
+            .points
+            .iter()
+            .map(|(step, value)| format!("{:.1} {:.1}", x(*step), y(*value)))
+            .collect();
         let dashes = if curve.dashed { " stroke-dasharray=\"5 3\"" } else { "" };
-        let _ = write!(
-            svg,
-            "<path d=\"{path}\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"1.5\"{dashes}/>"
-        );
+        let thin = format!(" fill=\"none\" stroke-width=\"1.5\"{dashes}");
+        *svg += &path(format!("M{}", points.join("L")), stroke, &thin);
         if let [(step, value)] = curve.points[..] {
-            let _ = write!(
-                svg,
-                "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.5\" fill=\"{stroke}\"/>",
-                x(step),
-                y(value)
-            );
+            let (x, y) = (x(step), y(value));
+            *svg += &format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\" fill=\"{stroke}\"/>");
         }
         let at = top + TOP + 10.0 + 15.0 * index as f64;
-        let _ = write!(
-            svg,
-            "<path d=\"M{:.1} {at:.1}h16\" stroke=\"{stroke}\" stroke-width=\"2\"{dashes}/>",
-            right + 10.0
-        );
-        text(svg, right + 30.0, at + 4.0, "", &curve.label);
+        let sample = format!("M{:.1} {at:.1}h16", right + 10.0);
+        *svg += &path(sample, stroke, &format!(" stroke-width=\"2\"{dashes}"));
+        *svg += &text(right + 30.0, at + 4.0, "", &curve.label);
     }
 }
 

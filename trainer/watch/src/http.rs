@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 /// Longest request that is read.
 const MAXIMUM_REQUEST: usize = 8 << 10;
+const MAXIMUM_HEADERS: usize = 64;
 /// Time for a request to come, and for an answer to go.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -43,13 +44,7 @@ impl Response {
 pub(crate) async fn read(stream: &TcpStream) -> Option<Request> {
     let mut bytes = Vec::new();
     let reading = async {
-        loop {
-            if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-                return Some(end);
-            }
-            if bytes.len() > MAXIMUM_REQUEST {
-                return None;
-            }
+        while bytes.len() <= MAXIMUM_REQUEST {
             stream.readable().await.ok()?;
             let mut block = [0; 2048];
             match stream.try_read(&mut block) {
@@ -58,29 +53,29 @@ pub(crate) async fn read(stream: &TcpStream) -> Option<Request> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return None,
             }
+            if let Some(request) = parse(&bytes)? {
+                return Some(request);
+            }
         }
+        None
     };
-    let end = timeout(PATIENCE, reading).await.ok()??;
-    parse(std::str::from_utf8(&bytes[..end]).ok()?)
+    timeout(PATIENCE, reading).await.ok()?
 }
 
-fn parse(head: &str) -> Option<Request> {
-    let mut lines = head.split("\r\n");
-    let mut words = lines.next()?.split(' ');
-    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
-    if !version.starts_with("HTTP/1.") || words.next().is_some() {
-        return None;
+/// A request, once all of it is there; `None` if it becomes none.
+fn parse(bytes: &[u8]) -> Option<Option<Request>> {
+    let mut headers = [httparse::EMPTY_HEADER; MAXIMUM_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    if request.parse(bytes).ok()?.is_partial() {
+        return Some(None);
     }
-    let host = lines.find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("host")
-            .then(|| without_port(value.trim()).to_owned())
-    });
-    Some(Request {
-        method: method.to_owned(),
-        path: target.split(['?', '#']).next()?.to_owned(),
-        host,
-    })
+    let mut headers = request.headers.iter();
+    let host = headers.find(|header| header.name.eq_ignore_ascii_case("host"));
+    Some(Some(Request {
+        method: request.method?.to_owned(),
+        path: request.path?.split(['?', '#']).next()?.to_owned(),
+        host: host.and_then(|host| Some(without_port(str::from_utf8(host.value).ok()?).to_owned())),
+    }))
 }
 
 fn without_port(host: &str) -> &str {
@@ -128,14 +123,17 @@ mod tests {
 
     #[test]
     fn requests_are_taken_apart() {
-        let request = parse("GET /a/b?c=d HTTP/1.1\r\nAccept: x\r\nHost: [::1]:8080").unwrap();
+        let request = parse(b"GET /a/b?c=d HTTP/1.1\r\nAccept: x\r\nHost: [::1]:8080\r\n\r\n");
         let expected = Request {
             method: "GET".into(),
             path: "/a/b".into(),
             host: Some("::1".into()),
         };
-        assert_eq!(request, expected);
+        assert_eq!(request, Some(Some(expected)));
         assert_eq!(without_port("localhost:80"), "localhost");
-        assert!(parse("GET /").is_none() && parse("nonsense").is_none() && parse("GET / FTP/1.1").is_none());
+        assert_eq!(parse(b"GET /"), Some(None));
+        for wrong in ["GET /\r\n\r\n", "nonsense\r\n\r\n", "GET / FTP/1.1\r\n\r\n"] {
+            assert_eq!(parse(wrong.as_bytes()), None, "{wrong}");
+        }
     }
 }

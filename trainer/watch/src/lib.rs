@@ -8,5 +8,4 @@ pub mod curves;
 pub mod events;
 mod http;
 pub mod metrics;
-mod page;
 pub mod serve;

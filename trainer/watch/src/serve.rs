@@ -16,7 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::curves;
 use crate::http::{self, Request, Response};
 use crate::metrics::Metrics;
-use crate::page::PAGE;
+
+/// The page: one file, no other resources but the run's own.
+const PAGE: &str = include_str!("page.html");
 
 /// Why a run cannot be shown.
 #[derive(Debug, Error)]
@@ -87,13 +89,8 @@ impl Server {
 
 async fn answer(stream: TcpStream, run: Arc<PathBuf>, loopback: bool) {
     let Some(request) = http::read(&stream).await else {
-        http::write(
-            &stream,
-            &Response::error("400 Bad Request", "that is no request"),
-            false,
-        )
-        .await;
-        return;
+        let answer = Response::error("400 Bad Request", "that is no request");
+        return http::write(&stream, &answer, false).await;
     };
     let head_only = request.method == "HEAD";
     let response = if !head_only && request.method != "GET" {
