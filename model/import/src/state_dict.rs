@@ -18,40 +18,34 @@ const MAXIMUM_DESCRIPTION: u64 = 64 << 20;
 /// First bytes of PyTorch's older format: a pickle that holds its magic number.
 const OLD_FORMAT: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Type {
-    F64,
-    F32,
-    F16,
-    Bf16,
-    /// Anything that weights are not made of.
-    Other,
+/// Stands for all types that weights are not made of.
+const OTHER: Dtype = Dtype::U8;
+
+fn known(dtype: Dtype) -> Dtype {
+    match dtype {
+        Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16 => dtype,
+        _ => OTHER,
+    }
 }
 
-impl Type {
-    fn size(self) -> u64 {
-        match self {
-            Type::F64 => 8,
-            Type::F32 => 4,
-            Type::F16 | Type::Bf16 => 2,
-            Type::Other => 1,
-        }
-    }
+/// Bytes of a value.
+fn width(dtype: Dtype) -> u64 {
+    dtype.bitsize() as u64 / 8
+}
 
-    fn value(self, bytes: &[u8]) -> f32 {
-        match (self, bytes) {
-            (Type::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
-            (Type::F16, &[a, b]) => half::f16::from_le_bytes([a, b]).to_f32(),
-            (Type::Bf16, &[a, b]) => half::bf16::from_le_bytes([a, b]).to_f32(),
-            (Type::F64, &[a, b, c, d, e, f, g, h]) => f64::from_le_bytes([a, b, c, d, e, f, g, h]) as f32,
-            _ => f32::NAN,
-        }
+fn value(dtype: Dtype, bytes: &[u8]) -> f32 {
+    match (dtype, bytes) {
+        (Dtype::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
+        (Dtype::F16, &[a, b]) => half::f16::from_le_bytes([a, b]).to_f32(),
+        (Dtype::BF16, &[a, b]) => half::bf16::from_le_bytes([a, b]).to_f32(),
+        (Dtype::F64, &[a, b, c, d, e, f, g, h]) => f64::from_le_bytes([a, b, c, d, e, f, g, h]) as f32,
+        _ => f32::NAN,
     }
 }
 
 #[derive(Debug, Clone)]
 struct Tensor {
-    dtype: Type,
+    dtype: Dtype,
     /// Where the storage begins, in bytes, and its length in elements.
     start: u64,
     length: u64,
@@ -138,10 +132,10 @@ impl StateDict {
     /// If there is none, it is not of a floating point type, or cannot be read.
     pub fn read(&mut self, name: &str) -> Result<Vec<f32>, ImportError> {
         let tensor = self.tensors.get(name).ok_or_else(|| self.wrong(name, "missing"))?;
-        if tensor.dtype == Type::Other {
+        if tensor.dtype == OTHER {
             return Err(self.wrong(name, "not of a floating point type"));
         }
-        let size = tensor.dtype.size() as usize;
+        let size = width(tensor.dtype) as usize;
         let last: usize = tensor
             .shape
             .iter()
@@ -167,7 +161,7 @@ impl StateDict {
                 .zip(&tensor.stride)
                 .map(|(index, stride)| index * stride)
                 .sum();
-            values.push(tensor.dtype.value(&bytes[at * size..(at + 1) * size]));
+            values.push(value(tensor.dtype, &bytes[at * size..(at + 1) * size]));
             for dimension in (0..place.len()).rev() {
                 place[dimension] += 1;
                 if place[dimension] < tensor.shape[dimension] {
@@ -204,7 +198,7 @@ fn check(tensor: &Tensor, file: u64) -> Result<(), String> {
     }
     let end = tensor
         .length
-        .checked_mul(tensor.dtype.size())
+        .checked_mul(width(tensor.dtype))
         .and_then(|bytes| bytes.checked_add(tensor.start));
     if end.is_none_or(|end| end > file) {
         return Err("lies outside the file, which may be cut short".into());
@@ -229,18 +223,12 @@ fn safetensors(source: &mut File, length: u64) -> Result<Tensors, String> {
         serde_json::from_slice(&header).map_err(|error| format!("{}: header: {error}", unknown()))?;
     let mut tensors = Tensors::new();
     for (name, info) in metadata.tensors() {
-        let dtype = match info.dtype {
-            Dtype::F64 => Type::F64,
-            Dtype::F32 => Type::F32,
-            Dtype::F16 => Type::F16,
-            Dtype::BF16 => Type::Bf16,
-            _ => Type::Other,
-        };
+        let dtype = known(info.dtype);
         let (start, end) = info.data_offsets;
         let tensor = Tensor {
             dtype,
             start: 8 + header_length + start as u64,
-            length: end.saturating_sub(start) as u64 / dtype.size(),
+            length: end.saturating_sub(start) as u64 / width(dtype),
             offset: 0,
             stride: contiguous(&info.shape),
             shape: info.shape.clone(),
@@ -282,7 +270,7 @@ fn zipped(source: &File) -> Result<Tensors, String> {
             .ok_or_else(|| format!("{name}: its storage {key} is missing"))?;
         tensor.start = place.start;
         // What the archive says counts, not what the pickle says.
-        tensor.length = tensor.length.min((place.end - place.start) / tensor.dtype.size());
+        tensor.length = tensor.length.min((place.end - place.start) / width(tensor.dtype));
         tensors.insert(plain(&name), tensor);
     }
     Ok(tensors)
@@ -307,7 +295,7 @@ fn old(source: &mut File) -> Result<Tensors, String> {
     }
     let (pickle, keys) = (next()?, next()?);
     let found = described(&pickle)?;
-    let types: HashMap<&str, Type> = found
+    let types: HashMap<&str, Dtype> = found
         .iter()
         .map(|(_, tensor, key)| (key.as_str(), tensor.dtype))
         .collect();
@@ -324,15 +312,15 @@ fn old(source: &mut File) -> Result<Tensors, String> {
             .and_then(|_| source.read_exact(&mut count))
             .map_err(|_| format!("storage {key} is missing; the file may be cut short"))?;
         let count = u64::from_le_bytes(count);
-        let dtype = types.get(key).copied().unwrap_or(Type::Other);
-        if dtype == Type::Other {
+        let dtype = types.get(key).copied().unwrap_or(OTHER);
+        if dtype == OTHER {
             return Err(format!(
                 "storage {key} is of a type that is not read in PyTorch's older format"
             ));
         }
         places.insert(key, (position + 8, count));
         position = count
-            .checked_mul(dtype.size())
+            .checked_mul(width(dtype))
             .and_then(|size| size.checked_add(position + 8))
             .ok_or_else(|| format!("storage {key} has no end"))?;
     }
@@ -399,11 +387,11 @@ fn tensor(pickle: &Pickle, id: Id) -> Option<(Tensor, String)> {
         return None;
     };
     let dtype = match class.as_str() {
-        "torch FloatStorage" => Type::F32,
-        "torch DoubleStorage" => Type::F64,
-        "torch HalfStorage" => Type::F16,
-        "torch BFloat16Storage" => Type::Bf16,
-        _ => Type::Other,
+        "torch FloatStorage" => Dtype::F32,
+        "torch DoubleStorage" => Dtype::F64,
+        "torch HalfStorage" => Dtype::F16,
+        "torch BFloat16Storage" => Dtype::BF16,
+        _ => OTHER,
     };
     let key = pickle.text(*parts.get(2)?)?.to_owned();
     let length = match pickle.value(*parts.get(4)?) {

@@ -107,11 +107,15 @@ struct Reader<'s> {
 }
 
 impl Reader<'_> {
-    fn error(&self, reason: impl Into<String>) -> ImportError {
+    fn error(&self, reason: String) -> ImportError {
         ImportError::Layout {
             file: self.state.file().to_owned(),
-            reason: reason.into(),
+            reason,
         }
+    }
+
+    fn ensure(&self, holds: bool, reason: impl FnOnce() -> String) -> Result<(), ImportError> {
+        if holds { Ok(()) } else { Err(self.error(reason())) }
     }
 
     fn has(&self, name: &str) -> bool {
@@ -185,11 +189,9 @@ impl Reader<'_> {
         let output = self.rows(&theirs("in_layers.2.weight"))?;
         self.norm(&theirs("in_layers.0"), &ours("norm_1"), input)?;
         self.convolution(&theirs("in_layers.2"), &ours("conv_1"), [input, output], 3)?;
-        if self.rows(&theirs("emb_layers.1.weight"))? == output {
-            return Err(self.error(
-                "its residual blocks only shift by the embedding (use_scale_shift_norm is off); ours scale and shift",
-            ));
-        }
+        self.ensure(self.rows(&theirs("emb_layers.1.weight"))? != output, || {
+            "its residual blocks only shift by the embedding (use_scale_shift_norm is off); ours scale and shift".into()
+        })?;
         self.linear(&theirs("emb_layers.1"), &ours("embedding"), [embedding, 2 * output])?;
         self.norm(&theirs("out_layers.0"), &ours("norm_2"), output)?;
         self.convolution(&theirs("out_layers.3"), &ours("conv_2"), [output, output], 3)?;
@@ -200,16 +202,13 @@ impl Reader<'_> {
     }
 
     fn attention(&mut self, from: &str, to: &str, channels: usize) -> Result<(), ImportError> {
-        if self.heads.of(channels).is_none() {
-            return Err(self.error(match self.heads {
-                Heads::Count(heads) => {
-                    format!("{channels} channels of {from} do not divide into {heads} heads; give --heads")
-                }
-                Heads::Channels(size) => {
-                    format!("{channels} channels of {from} do not divide into heads of {size}; give --head-channels")
-                }
-            }));
-        }
+        self.ensure(self.heads.of(channels).is_some(), || {
+            let (of, option) = match self.heads {
+                Heads::Count(heads) => (format!("{heads} heads"), "--heads"),
+                Heads::Channels(size) => (format!("heads of {size}"), "--head-channels"),
+            };
+            format!("{channels} channels of {from} do not divide into {of}; give {option}")
+        })?;
         self.norm(&format!("{from}.norm"), &format!("{to}.norm"), channels)?;
         let (mut weight, mut bias) = (Shape::Transposed, Shape::AsIs);
         if self.new_attention_order {
@@ -231,6 +230,7 @@ impl Reader<'_> {
 }
 
 /// One level of the encoder as it was found.
+#[derive(Default)]
 struct Level {
     channels: usize,
     blocks: usize,
@@ -285,20 +285,17 @@ fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Heads, Vec<Job>), Im
         new_attention_order: hints.new_attention_order,
         jobs: Vec::new(),
     };
-    if !r.has("input_blocks.0.0.weight") || !r.has("time_embed.0.weight") {
-        return Err(r.error(
-            "it has no input_blocks and time_embed; expected a state dictionary of improved-diffusion or guided-diffusion",
-        ));
-    }
+    r.ensure(r.has("input_blocks.0.0.weight") && r.has("time_embed.0.weight"), || {
+        "it has no input_blocks and time_embed; expected a state dictionary of improved-diffusion or guided-diffusion"
+            .into()
+    })?;
     let [base, input] = match r.shape("input_blocks.0.0.weight")? {
         [base, input, 3, 3] => [*base, *input],
         other => return Err(r.error(format!("input_blocks.0.0.weight has shape {other:?}"))),
     };
-    if input != IMAGE_CHANNELS {
-        return Err(r.error(format!(
-            "its input has {input} channels, expected the {IMAGE_CHANNELS} of a picture"
-        )));
-    }
+    r.ensure(input == IMAGE_CHANNELS, || {
+        format!("its input has {input} channels, expected the {IMAGE_CHANNELS} of a picture")
+    })?;
     let embedding = 4 * base;
     if let [_, sinusoids] = r.shape("time_embed.0.weight")?
         && *sinusoids != base
@@ -322,16 +319,15 @@ fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Heads, Vec<Job>), Im
     }
     r.convolution("input_blocks.0.0", "encoder.conv_in", [input, base], 3)?;
 
-    if !r.has("output_blocks.0.0.in_layers.0.weight") {
-        return Err(r.error("it has no output_blocks; a classifier is no denoiser"));
-    }
+    r.ensure(r.has("output_blocks.0.0.in_layers.0.weight"), || {
+        "it has no output_blocks; a classifier is no denoiser".into()
+    })?;
     let updown = resblock_updown(state);
-    if updown.is_some() && hints.heads.is_none() {
-        return Err(r.error(
-            "it is one of guided-diffusion's, and its names and shapes do not tell attention heads: give --head-channels \
-             (num_head_channels) or --heads (num_heads)",
-        ));
-    }
+    r.ensure(updown.is_none() || hints.heads.is_some(), || {
+        "it is one of guided-diffusion's, and its names and shapes do not tell attention heads: give --head-channels \
+         (num_head_channels) or --heads (num_heads)"
+            .into()
+    })?;
     let mut skips = vec![base];
     let mut levels: Vec<Level> = Vec::new();
     let mut channels = base;
@@ -342,28 +338,20 @@ fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Heads, Vec<Job>), Im
     {
         let from = format!("input_blocks.{index}");
         if begin {
-            levels.push(Level {
-                channels: 0,
-                blocks: 0,
-                attention: false,
-            });
+            levels.push(Level::default());
             begin = false;
         }
         let number = levels.len() - 1;
         let strided = r.has(&format!("{from}.0.op.weight"));
-        if strided && updown.is_some() {
-            return Err(r.error(format!(
-                "{from} changes the resolution in a convolution, output_blocks in residual blocks"
-            )));
-        }
+        r.ensure(!strided || updown.is_none(), || {
+            format!("{from} changes the resolution in a convolution, output_blocks in residual blocks")
+        })?;
         if updown.is_some_and(|(blocks, count)| levels[number].blocks == blocks && levels.len() < count) {
             let to = format!("encoder.levels.{number}.downsample.residual");
             let output = r.residual(&format!("{from}.0"), &to, channels, embedding)?;
-            if output != channels {
-                return Err(r.error(format!(
-                    "{from} halves the resolution and makes {output} channels of {channels}"
-                )));
-            }
+            r.ensure(output == channels, || {
+                format!("{from} halves the resolution and makes {output} channels of {channels}")
+            })?;
             begin = true;
         } else if strided {
             let to = format!("encoder.levels.{number}.downsample.conv");
@@ -377,32 +365,32 @@ fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Heads, Vec<Job>), Im
             if attention {
                 r.attention(&format!("{from}.1"), &format!("{to}.attention"), channels)?;
             }
-            if block > 0 && (levels[number].attention != attention || levels[number].channels != channels) {
-                return Err(r.error(format!(
-                    "{from} is of another kind than the blocks before it on its level"
-                )));
-            }
-            levels[number] = Level {
+            let level = Level {
                 channels,
                 blocks: block + 1,
                 attention,
             };
+            let before = std::mem::replace(&mut levels[number], level);
+            r.ensure(
+                block == 0 || (before.attention, before.channels) == (attention, channels),
+                || format!("{from} is of another kind than the blocks before it on its level"),
+            )?;
         }
         skips.push(channels);
         index += 1;
     }
-    if r.has(&format!("input_blocks.{}.0.in_layers.0.weight", index + 1)) {
-        return Err(r.error(format!(
-            "input_blocks.{index} has no weights: it changes the resolution without a convolution (conv_resample is off)"
-        )));
-    }
+    let goes_on = r.has(&format!("input_blocks.{}.0.in_layers.0.weight", index + 1));
+    r.ensure(!goes_on, || {
+        format!("input_blocks.{index} has no weights: it changes the resolution without a convolution (conv_resample is off)")
+    })?;
     let blocks = levels.first().map_or(0, |level| level.blocks);
-    if blocks == 0 || begin || levels.iter().any(|level| level.blocks != blocks) {
-        return Err(r.error("its levels have different numbers of residual blocks, or none"));
-    }
-    if levels.iter().any(|level| level.channels % base != 0) {
-        return Err(r.error(format!("its levels' channels are no multiples of {base}")));
-    }
+    let alike = levels.iter().all(|level| level.blocks == blocks);
+    r.ensure(blocks > 0 && !begin && alike, || {
+        "its levels have different numbers of residual blocks, or none".into()
+    })?;
+    r.ensure(levels.iter().all(|level| level.channels % base == 0), || {
+        format!("its levels' channels are no multiples of {base}")
+    })?;
     r.residual("middle_block.0", "middle.residual_1", channels, embedding)?;
     r.attention("middle_block.1", "middle.attention", channels)?;
     r.residual("middle_block.2", "middle.residual_2", channels, embedding)?;
@@ -420,9 +408,9 @@ fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Heads, Vec<Job>), Im
                 channels + skip,
                 embedding,
             )?;
-            if channels != level.channels {
-                return Err(r.error(format!("{from} gives {channels} channels, expected {}", level.channels)));
-            }
+            r.ensure(channels == level.channels, || {
+                format!("{from} gives {channels} channels, expected {}", level.channels)
+            })?;
             if level.attention {
                 r.attention(&format!("{from}.1"), &format!("{to}.attention"), channels)?;
             }
@@ -433,11 +421,9 @@ fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Heads, Vec<Job>), Im
                     r.convolution(&format!("{from}.conv"), &format!("{to}.conv"), [channels, channels], 3)?;
                 } else {
                     let output = r.residual(&from, &format!("{to}.residual"), channels, embedding)?;
-                    if output != channels {
-                        return Err(r.error(format!(
-                            "{from} doubles the resolution and makes {output} channels of {channels}"
-                        )));
-                    }
+                    r.ensure(output == channels, || {
+                        format!("{from} doubles the resolution and makes {output} channels of {channels}")
+                    })?;
                 }
             }
             index += 1;
@@ -445,11 +431,9 @@ fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Heads, Vec<Job>), Im
     }
     r.norm("out.0", "decoder.norm_out", channels)?;
     let outputs = r.rows("out.2.weight")?;
-    if outputs != IMAGE_CHANNELS && outputs != 2 * IMAGE_CHANNELS {
-        return Err(r.error(format!(
-            "it has {outputs} output channels, expected 3, or 6 with variances"
-        )));
-    }
+    r.ensure(outputs == IMAGE_CHANNELS || outputs == 2 * IMAGE_CHANNELS, || {
+        format!("it has {outputs} output channels, expected 3, or 6 with variances")
+    })?;
     r.expect("out.2.weight", &[outputs, channels, 3, 3])?;
     r.expect("out.2.bias", &[outputs])?;
     for part in ["weight", "bias"] {
@@ -462,12 +446,10 @@ fn plan(state: &StateDict, hints: Hints) -> Result<(Layout, Heads, Vec<Job>), Im
 
     let used: BTreeSet<&str> = r.jobs.iter().map(|job| job.from.as_str()).collect();
     let unused: Vec<&str> = state.names().filter(|name| !used.contains(name)).collect();
-    if let Some(first) = unused.first() {
-        let count = unused.len();
-        return Err(r.error(format!(
-            "{count} tensors have no place in our network, the first is `{first}`"
-        )));
-    }
+    r.ensure(unused.is_empty(), || {
+        let (count, first) = (unused.len(), unused[0]);
+        format!("{count} tensors have no place in our network, the first is `{first}`")
+    })?;
     // All of these were found to divide.
     let heads = |level: &Level| r.heads.of(level.channels);
     let of_middle = levels.last().and_then(heads);

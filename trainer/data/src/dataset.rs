@@ -70,10 +70,7 @@ impl DataSet {
                 (folder.root, Storage::Folder(folder.samples), folder.classes)
             }
             Source::Videos(..) | Source::Remote(_) => {
-                return Err(DataError::Source {
-                    text: source.to_string(),
-                    reason: "has to be packed first: `factorseg pack`".into(),
-                });
+                return Err(DataError::source(source, "has to be packed first: `factorseg pack`"));
             }
         };
         Ok(Self {
@@ -177,10 +174,7 @@ impl DataSet {
                 if pixels.width.min(pixels.height) <= shorter_side {
                     return Ok(pixels);
                 }
-                let (width, height) = (pixels.width as u32, pixels.height as u32);
-                // The buffer has the size of the picture.
-                let image = image::RgbImage::from_raw(width, height, pixels.data.into_vec()).unwrap_or_default();
-                Ok(prepare(image.into(), shorter_side))
+                Ok(prepare(pixels.into_image().into(), shorter_side))
             }
         }
     }

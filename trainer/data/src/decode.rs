@@ -44,6 +44,23 @@ pub struct Pixels {
     pub data: Box<[u8]>,
 }
 
+impl Pixels {
+    pub(crate) fn into_image(self) -> RgbImage {
+        // The buffer has the size of the picture.
+        RgbImage::from_raw(self.width as u32, self.height as u32, self.data.into_vec()).unwrap_or_default()
+    }
+}
+
+impl From<RgbImage> for Pixels {
+    fn from(image: RgbImage) -> Self {
+        Self {
+            width: image.width() as usize,
+            height: image.height() as usize,
+            data: image.into_raw().into_boxed_slice(),
+        }
+    }
+}
+
 /// Reads an image file whose shorter side becomes `shorter_side`.
 ///
 /// Transparency is dropped, grey becomes RGB, and of an image longer than two to one the middle is
@@ -73,22 +90,19 @@ fn decode<R: BufRead + Seek>(reader: ImageReader<R>, shorter_side: usize) -> Res
 
 /// Crops a decoded image to at most two to one and resamples it, as [`read_image`] does.
 pub fn prepare(image: DynamicImage, shorter_side: usize) -> Pixels {
-    let image = resample(crop_long(image.into_rgb8()), shorter_side as u32);
-    Pixels {
-        width: image.width() as usize,
-        height: image.height() as usize,
-        data: image.into_raw().into_boxed_slice(),
-    }
+    let image = image.into_rgb8();
+    let (width, height) = image.dimensions();
+    let kept = (width.min(LONGEST_ASPECT * height), height.min(LONGEST_ASPECT * width));
+    resample(middle(image, kept), shorter_side as u32).into()
 }
 
-fn crop_long(image: RgbImage) -> RgbImage {
-    let (width, height) = image.dimensions();
-    let (kept_width, kept_height) = (width.min(LONGEST_ASPECT * height), height.min(LONGEST_ASPECT * width));
-    if (kept_width, kept_height) == (width, height) {
+/// The middle of an image, of a size that is not larger.
+fn middle(image: RgbImage, (width, height): (u32, u32)) -> RgbImage {
+    if (width, height) == image.dimensions() {
         return image;
     }
-    let (left, top) = ((width - kept_width) / 2, (height - kept_height) / 2);
-    imageops::crop_imm(&image, left, top, kept_width, kept_height).to_image()
+    let (left, top) = ((image.width() - width) / 2, (image.height() - height) / 2);
+    imageops::crop_imm(&image, left, top, width, height).to_image()
 }
 
 fn resample(mut image: RgbImage, shorter_side: u32) -> RgbImage {
@@ -103,20 +117,8 @@ fn resample(mut image: RgbImage, shorter_side: u32) -> RgbImage {
 
 /// The middle square.
 pub fn centre_square(pixels: Pixels) -> Pixels {
-    let side = pixels.width.min(pixels.height);
-    if pixels.width == pixels.height {
-        return pixels;
-    }
-    let (left, top) = ((pixels.width - side) / 2, (pixels.height - side) / 2);
-    let rows = pixels.data.chunks_exact(pixels.width * 3).skip(top).take(side);
-    Pixels {
-        width: side,
-        height: side,
-        data: rows
-            .flat_map(|row| &row[left * 3..(left + side) * 3])
-            .copied()
-            .collect(),
-    }
+    let side = pixels.width.min(pixels.height) as u32;
+    middle(pixels.into_image(), (side, side)).into()
 }
 
 #[cfg(test)]

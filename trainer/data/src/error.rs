@@ -1,5 +1,6 @@
 //! What goes wrong with data, each with the thing and the way out.
 
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -92,6 +93,22 @@ fn space_hint(error: &io::Error) -> &'static str {
             "; free some space and try again: what was there before is intact"
         }
         _ => "",
+    }
+}
+
+impl DataError {
+    pub(crate) fn shard(path: impl Display, reason: impl Display) -> Self {
+        Self::Shard {
+            path: path.to_string(),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(crate) fn source(text: impl Display, reason: impl Display) -> Self {
+        Self::Source {
+            text: text.to_string(),
+            reason: reason.to_string(),
+        }
     }
 }
 

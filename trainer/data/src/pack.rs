@@ -76,14 +76,42 @@ impl Range {
     }
 }
 
-struct Entry {
-    offset: u64,
-    name: u64,
-    name_length: u32,
-    width: u16,
-    height: u16,
-    class: u32,
-    crc: u32,
+/// An image in the index.
+pub(crate) struct Entry {
+    pub(crate) offset: u64,
+    pub(crate) name: u64,
+    pub(crate) name_length: u32,
+    pub(crate) width: u16,
+    pub(crate) height: u16,
+    pub(crate) class: u32,
+    pub(crate) crc: u32,
+}
+
+impl Entry {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        Self {
+            offset: u64::from_le_bytes(number(bytes, 0)),
+            name: u64::from_le_bytes(number(bytes, 8)),
+            name_length: u32::from_le_bytes(number(bytes, 16)),
+            width: u16::from_le_bytes(number(bytes, 20)),
+            height: u16::from_le_bytes(number(bytes, 22)),
+            class: u32::from_le_bytes(number(bytes, 24)),
+            crc: u32::from_le_bytes(number(bytes, 28)),
+        }
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        [
+            &self.offset.to_le_bytes()[..],
+            &self.name.to_le_bytes(),
+            &self.name_length.to_le_bytes(),
+            &self.width.to_le_bytes(),
+            &self.height.to_le_bytes(),
+            &self.class.to_le_bytes(),
+            &self.crc.to_le_bytes(),
+        ]
+        .concat()
+    }
 }
 
 impl fmt::Debug for Pack {
@@ -238,16 +266,7 @@ impl Pack {
     }
 
     fn entry(&self, image: usize) -> Entry {
-        let bytes = &self.index.of(&self.map)[image * ENTRY..(image + 1) * ENTRY];
-        Entry {
-            offset: u64::from_le_bytes(number(bytes, 0)),
-            name: u64::from_le_bytes(number(bytes, 8)),
-            name_length: u32::from_le_bytes(number(bytes, 16)),
-            width: u16::from_le_bytes(number(bytes, 20)),
-            height: u16::from_le_bytes(number(bytes, 22)),
-            class: u32::from_le_bytes(number(bytes, 24)),
-            crc: u32::from_le_bytes(number(bytes, 28)),
-        }
+        Entry::from_bytes(&self.index.of(&self.map)[image * ENTRY..(image + 1) * ENTRY])
     }
 
     /// The file.

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::dataset::DataSet;
 use crate::decode::{DecodeError, Pixels, centre_square, decode_image, read_image};
-use crate::error::{DataError, TooManyBroken};
+use crate::error::{DataError, TooManyBroken, io_error};
 use crate::folder::{Kind, Listing};
 use crate::input::{Content, Input};
 pub use crate::input::{FrameOptions, PackOptions};
@@ -86,11 +86,7 @@ pub fn pack(
         .thread_name("factorseg-pack")
         .enable_all()
         .build()
-        .map_err(|source| DataError::Io {
-            action: "start the threads that pack",
-            path: out.to_owned(),
-            source,
-        })?;
+        .map_err(io_error("start the threads that pack", out))?;
     let (sender, mut inputs) = mpsc::channel::<Result<Input, DataError>>(threads);
     produce(source, options, &runtime, sender)?;
     let mut writer = PackWriter::create(out)?;
@@ -143,11 +139,9 @@ pub fn pack(
                 continue;
             }
             if let Some(first) = running.pop_front() {
-                let output = first.await.map_err(|error| DataError::Source {
-                    text: source.to_string(),
-                    reason: format!("a decoder ended: {error}"),
-                })?;
-                finish(output, &mut writer)?;
+                let output = first.await;
+                let ended = |error| DataError::source(source, format!("a decoder ended: {error}"));
+                finish(output.map_err(ended)?, &mut writer)?;
             }
         }
         Ok(())
@@ -183,13 +177,9 @@ fn produce(
         Source::Folder(_) | Source::Shards(..) | Source::Pack(_) => {
             let images = DataSet::of(source)?;
             if let Some(side) = images.side().filter(|side| *side < options.side) {
-                return Err(DataError::Source {
-                    text: source.to_string(),
-                    reason: format!(
-                        "is packed at {side} pixels; pack what it was made from to get {}",
-                        options.side
-                    ),
-                });
+                let wanted = options.side;
+                let reason = format!("is packed at {side} pixels; pack what it was made from to get {wanted}");
+                return Err(DataError::source(source, reason));
             }
             runtime.spawn(async move {
                 for index in 0..images.len() {
@@ -230,16 +220,14 @@ fn produce(
             });
         }
         #[cfg(feature = "object-store")]
-        Source::Remote(urls) => crate::remote::produce(urls, options, runtime, sender)?,
+        Source::Remote(urls) => crate::remote::produce(urls, options, runtime, sender),
         #[cfg(not(feature = "object-store"))]
         Source::Remote(_) => {
-            return Err(DataError::Source {
-                text: source.to_string(),
-                reason:
-                    "this program was built without object stores; build it with `--features object-store`, or copy \
-                         the data to a disk"
-                        .into(),
-            });
+            return Err(DataError::source(
+                source,
+                "this program was built without object stores; build it with `--features object-store`, or copy the data to \
+                 a disk",
+            ));
         }
     }
     Ok(())

@@ -43,27 +43,25 @@ struct Object {
     place: String,
 }
 
-fn store_error(place: &str) -> impl Fn(object_store::Error) -> DataError + use<> {
-    let place = place.to_owned();
-    move |error| DataError::Store {
-        place: place.clone(),
-        reason: match &error {
-            object_store::Error::NotFound { .. } => "there is no such object".to_owned(),
-            _ => error.to_string(),
-        },
+fn refused(place: impl Display, reason: impl Display) -> DataError {
+    DataError::Store {
+        place: place.to_string(),
+        reason: reason.to_string(),
+    }
+}
+
+fn store_error(place: &str) -> impl Fn(object_store::Error) -> DataError {
+    move |error| match &error {
+        object_store::Error::NotFound { .. } => refused(place, "there is no such object"),
+        _ => refused(place, error),
     }
 }
 
 fn open(text: &str, options: &PackOptions) -> Result<(Arc<dyn ObjectStore>, ObjectPath), DataError> {
-    let wrong = |reason: String| DataError::Source {
-        text: text.to_owned(),
-        reason,
-    };
-    let url = Url::parse(text).map_err(|error| wrong(format!("is no URL: {error}")))?;
+    let url = Url::parse(text).map_err(|error| DataError::source(text, format!("is no URL: {error}")))?;
     let (scheme, _) = ObjectStoreScheme::parse(&url).map_err(|error| {
-        wrong(format!(
-            "{error}; expected s3://BUCKET/..., https://..., http://... or file:///..."
-        ))
+        let expected = "expected s3://BUCKET/..., https://..., http://... or file:///...";
+        DataError::source(text, format!("{error}; {expected}"))
     })?;
     // The credentials, region and endpoint of the usual variables, unless the caller has others.
     let mut settings: Vec<(String, String)> = std::env::vars()
@@ -74,17 +72,12 @@ fn open(text: &str, options: &PackOptions) -> Result<(Arc<dyn ObjectStore>, Obje
         settings = vec![("allow_http".into(), "true".into())];
     }
     settings.extend(options.store.iter().cloned());
-    let (store, path) = object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
+    let (store, path) = object_store::parse_url_opts(&url, settings).map_err(|error| DataError::source(text, error))?;
     Ok((Arc::from(store), path))
 }
 
 /// Starts to send what is in the objects that the URLs name.
-pub(crate) fn produce(
-    urls: &[String],
-    options: &PackOptions,
-    runtime: &Runtime,
-    sender: Sender,
-) -> Result<(), DataError> {
+pub(crate) fn produce(urls: &[String], options: &PackOptions, runtime: &Runtime, sender: Sender) {
     // Whoever comes first installs it; another one serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (urls, options) = (urls.to_vec(), options.clone());
@@ -99,22 +92,13 @@ pub(crate) fn produce(
             }
         }
     });
-    Ok(())
 }
 
 async fn send_all(url: &str, options: &PackOptions, sender: &Sender) -> Result<(), DataError> {
     let objects = list(url, options).await?;
-    let kinds = |object: &Object| Kind::of(object.path.as_ref());
-    let mut start = 0;
-    while start < objects.len() {
-        let kind = kinds(&objects[start]);
-        let length = objects[start..]
-            .iter()
-            .take_while(|object| kinds(object) == kind)
-            .count();
-        let run = &objects[start..start + length];
-        start += length;
-        match kind {
+    let kind = |object: &Object| Kind::of(object.path.as_ref());
+    for run in objects.chunk_by(|a, b| kind(a) == kind(b)) {
+        match kind(&run[0]) {
             Some(Kind::Shard) => {
                 for object in run {
                     send_archive(object.clone(), sender.clone()).await?;
@@ -159,12 +143,10 @@ async fn list(url: &str, options: &PackOptions) -> Result<Vec<Object>, DataError
             path,
         }]);
     }
-    let found: Vec<_> = store.list(Some(&path)).try_collect().await.map_err(|error| DataError::Store {
-        place: url.to_owned(),
-        reason: format!(
-            "cannot list: {error}. A web server that does not list (WebDAV) takes the URL of a tar archive, or of a .txt \
-             file with a name on each line"
-        ),
+    let found: Vec<_> = store.list(Some(&path)).try_collect().await.map_err(|error| {
+        let instead = "A web server that does not list (WebDAV) takes the URL of a tar archive, or of a .txt file with a name \
+                       on each line";
+        refused(url, format!("cannot list: {error}. {instead}"))
     })?;
     let mut objects: Vec<Object> = found
         .into_iter()
@@ -200,40 +182,28 @@ async fn listed_in(
     options: &PackOptions,
 ) -> Result<Vec<Object>, DataError> {
     let meta = store.head(path).await.map_err(store_error(url))?;
-    let too_long = || DataError::Store {
-        place: url.to_owned(),
-        reason: format!("the list has {} bytes, more than {MAXIMUM_LIST}", meta.size),
-    };
     if meta.size > MAXIMUM_LIST {
-        return Err(too_long());
+        let reason = format!("the list has {} bytes, more than {MAXIMUM_LIST}", meta.size);
+        return Err(refused(url, reason));
     }
-    let bytes = store
-        .get(path)
-        .await
-        .map_err(store_error(url))?
-        .bytes()
-        .await
-        .map_err(store_error(url))?;
+    let answer = store.get(path).await.map_err(store_error(url))?;
+    let bytes = answer.bytes().await.map_err(store_error(url))?;
     let text = String::from_utf8_lossy(&bytes);
-    let base = Url::parse(url).map_err(|_| too_long())?;
+    let base = Url::parse(url).map_err(|error| refused(url, error))?;
     let mut objects = Vec::new();
     for line in text
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
     {
-        let place = base.join(line).map_err(|error| DataError::Store {
-            place: url.to_owned(),
-            reason: format!("{line}: {error}"),
-        })?;
+        let place = base
+            .join(line)
+            .map_err(|error| refused(url, format!("{line}: {error}")))?;
         let (store, path) = if line.contains("://") {
             open(place.as_str(), options)?
         } else {
-            let path = ObjectStoreScheme::parse(&place).map_err(|error| DataError::Store {
-                place: place.to_string(),
-                reason: error.to_string(),
-            })?;
-            (store.clone(), path.1)
+            let (_, path) = ObjectStoreScheme::parse(&place).map_err(|error| refused(&place, error))?;
+            (store.clone(), path)
         };
         objects.push(Object {
             store,
@@ -325,14 +295,11 @@ async fn send_archive(mut object: Object, sender: Sender) -> Result<(), DataErro
             },
         )
     });
-    let failed = |reason: String| DataError::Shard {
-        path: place.clone(),
-        reason,
-    };
     walked
         .await
-        .map_err(|error| failed(error.to_string()))?
-        .map_err(|error| failed(error.to_string()))
+        .map_err(io::Error::other)
+        .flatten()
+        .map_err(|error| DataError::shard(place, error))
 }
 
 type Fetch = JoinHandle<object_store::Result<Vec<u8>>>;
@@ -376,11 +343,8 @@ impl Read for Ranges {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.at == self.block.len() {
             let Some(next) = self.next.take() else { return Ok(0) };
-            self.block = self
-                .handle
-                .block_on(next)
-                .map_err(io::Error::other)?
-                .map_err(io::Error::other)?;
+            let fetched = self.handle.block_on(next).map_err(io::Error::other)?;
+            self.block = fetched.map_err(io::Error::other)?;
             self.at = 0;
             self.ask();
         }

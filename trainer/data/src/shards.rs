@@ -145,17 +145,12 @@ impl Shards {
         let mut members = Vec::new();
         let mut classes = Classes::default();
         for (shard, path) in paths.iter().enumerate() {
-            let damaged = |reason: String| DataError::Shard {
-                path: path.display().to_string(),
-                reason,
-            };
+            let damaged = |error: io::Error| DataError::shard(path.display(), error);
             let file = File::open(path).map_err(io_error("open", path))?;
             let length = file.metadata().map_err(io_error("read", path))?.len();
             let mut archive = Archive::new(file);
             let mut beyond = None;
-            let entries = archive
-                .entries_with_seek()
-                .map_err(|error| damaged(error.to_string()))?;
+            let entries = archive.entries_with_seek().map_err(damaged)?;
             walk(
                 entries,
                 |entry| Ok((entry.raw_file_position(), entry.size())),
@@ -175,9 +170,10 @@ impl Shards {
                     ControlFlow::Continue(())
                 },
             )
-            .map_err(|error| damaged(error.to_string()))?;
+            .map_err(damaged)?;
             if let Some(name) = beyond {
-                return Err(damaged(format!("{name} lies outside the file; it may be cut short")));
+                let reason = format!("{name} lies outside the file; it may be cut short");
+                return Err(DataError::shard(path.display(), reason));
             }
         }
         if members.is_empty() {

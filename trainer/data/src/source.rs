@@ -59,23 +59,19 @@ impl Source {
                 _ if Pack::is_one(&path) => Ok(Source::Pack(path)),
                 Some(Kind::Shard) => Ok(Source::Shards(path.clone(), vec![path])),
                 Some(Kind::Video) => Ok(Source::Videos(path)),
-                _ => Err(DataError::Source {
-                    text: text.to_owned(),
-                    reason:
-                        "is a file, but no packed file, tar archive or video; extract other archives first and give \
-                             the folder that holds the images"
-                            .into(),
-                }),
+                _ => Err(DataError::source(
+                    text,
+                    "is a file, but no packed file, tar archive or video; extract other archives first and give the folder \
+                     that holds the images",
+                )),
             };
         }
         let listing = Listing::of(&path)?;
         let has = |kind| listing.samples.iter().any(|sample| sample.kind() == Some(kind));
         if !listing.shards.is_empty() {
             if !listing.samples.is_empty() {
-                return Err(DataError::Source {
-                    text: text.to_owned(),
-                    reason: "holds tar archives beside pictures or videos; put them into folders of their own".into(),
-                });
+                let reason = "holds tar archives beside pictures or videos; put them into folders of their own";
+                return Err(DataError::source(text, reason));
             }
             let shards = listing.shards.iter().map(|shard| path.join(shard)).collect();
             return Ok(Source::Shards(path, shards));
@@ -102,10 +98,7 @@ impl Source {
 
 /// The names that one with a range in braces stands for; any other stands for itself.
 fn expand(text: &str) -> Result<Vec<String>, DataError> {
-    let wrong = |reason: &str| DataError::Source {
-        text: text.to_owned(),
-        reason: reason.to_owned(),
-    };
+    let wrong = |reason: &str| DataError::source(text, reason);
     let Some((before, rest)) = text.split_once('{') else {
         return Ok(vec![text.to_owned()]);
     };

@@ -127,6 +127,7 @@ fn shrink(pixels: &Pixels, width: usize, height: usize) -> Vec<u8> {
 }
 
 /// Chooses frames as they come.
+#[derive(Default)]
 struct Chooser {
     options: FrameOptions,
     kept: Vec<Frame>,
@@ -139,24 +140,17 @@ impl Chooser {
     fn new(options: FrameOptions) -> Self {
         Self {
             options,
-            kept: Vec::new(),
-            previous: None,
-            shot: 0,
-            seen: 0,
+            ..Self::default()
         }
     }
 
     fn add(&mut self, time: Duration, pixels: Pixels) {
         let small = Small::of(&pixels);
         self.seen += 1;
-        if self
-            .previous
-            .as_ref()
-            .is_some_and(|previous| previous.difference(&small) > NEW_SHOT)
-        {
+        let previous = self.previous.replace(small.clone());
+        if previous.is_some_and(|previous| previous.difference(&small) > NEW_SHOT) {
             self.shot += 1;
         }
-        self.previous = Some(small.clone());
         let known = |frame: &Frame| frame.small.is_same_picture(&small, self.options.duplicate_bits);
         if small.range < ONE_COLOUR || self.kept.iter().any(known) {
             return;

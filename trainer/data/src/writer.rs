@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 use crate::classes::Classes;
 use crate::decode::Pixels;
 use crate::error::{DataError, io_error};
-use crate::pack::{Description, ENTRY, HEADER, HEADER_USED, MAGIC, NO_CLASS, VERSION};
+use crate::pack::{Description, ENTRY, Entry, HEADER, HEADER_USED, MAGIC, NO_CLASS, VERSION};
 
 /// A pack in the making.
 pub(crate) struct PackWriter {
@@ -84,15 +84,16 @@ impl PackWriter {
             self.close_hole().map_err(&failed)?;
             self.file.write_all(&pixels.data).map_err(&failed)?;
         }
-        let mut entry = Vec::with_capacity(ENTRY);
-        entry.extend(self.pixel_bytes.to_le_bytes());
-        entry.extend(self.name_bytes.to_le_bytes());
-        entry.extend((name.len() as u32).to_le_bytes());
-        entry.extend(width.to_le_bytes());
-        entry.extend(height.to_le_bytes());
-        entry.extend(class.to_le_bytes());
-        entry.extend(crc.to_le_bytes());
-        self.index.write_all(&entry).map_err(&failed)?;
+        let entry = Entry {
+            offset: self.pixel_bytes,
+            name: self.name_bytes,
+            name_length: name.len() as u32,
+            width,
+            height,
+            class,
+            crc,
+        };
+        self.index.write_all(&entry.to_bytes()).map_err(&failed)?;
         self.names.write_all(name.as_bytes()).map_err(&failed)?;
         self.images += 1;
         self.pixel_bytes += pixels.data.len() as u64;
@@ -118,15 +119,15 @@ impl PackWriter {
         let (index_crc, names_crc) = (|| {
             let mut index = rewound(self.index)?;
             let mut crc = crc32fast::Hasher::new();
-            let mut entry = [0; ENTRY];
+            let mut bytes = [0; ENTRY];
             for _ in 0..self.images {
-                index.read_exact(&mut entry)?;
-                let class = u32::from_le_bytes([entry[24], entry[25], entry[26], entry[27]]);
-                if class != NO_CLASS {
-                    entry[24..28].copy_from_slice(&places[class as usize].to_le_bytes());
+                index.read_exact(&mut bytes)?;
+                let mut entry = Entry::from_bytes(&bytes);
+                if entry.class != NO_CLASS {
+                    entry.class = places[entry.class as usize];
                 }
-                crc.update(&entry);
-                self.file.write_all(&entry)?;
+                crc.update(&entry.to_bytes());
+                self.file.write_all(&entry.to_bytes())?;
             }
             let mut names = rewound(self.names)?;
             let mut names_crc = crc32fast::Hasher::new();
@@ -171,7 +172,8 @@ impl PackWriter {
         file.as_file().sync_all().map_err(&failed)?;
         let file = file.persist(&self.path).map_err(|error| failed(error.error))?;
         // Temporary files are private; a data set need not be.
-        let _ = share(&file);
+        #[cfg(unix)]
+        let _ = file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
         if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             File::open(folder)
                 .and_then(|folder| folder.sync_all())
@@ -179,17 +181,6 @@ impl PackWriter {
         }
         Ok(())
     }
-}
-
-#[cfg(unix)]
-fn share(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn share(_: &File) -> io::Result<()> {
-    Ok(())
 }
 
 fn rewound(file: BufWriter<File>) -> io::Result<BufReader<File>> {

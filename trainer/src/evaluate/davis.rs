@@ -19,10 +19,10 @@ use image::RgbImage;
 use super::assignment::labels;
 use super::baselines::Line;
 use super::common_grid::CommonGrid;
+use super::files::open;
 use super::segment::{Passes, network_input, segment};
 
 pub use fit::{Fitted, fit};
-use layout::open;
 pub use layout::{Frame, FrameFiles, Sequence, read_layout};
 pub use report::{DavisReport, SequenceReport, VideoScores};
 use tally::{FixedMasks, Tally};
@@ -121,7 +121,7 @@ pub fn score(
         for batch in needed.chunks(BATCH) {
             let pictures = batch
                 .iter()
-                .map(|files| open(&files.picture))
+                .map(|files| Ok(open(&files.picture)?.into_rgb8()))
                 .collect::<Result<Vec<RgbImage>>>()?;
             let start = Instant::now();
             let maps = successive.segment(&pictures)?;

@@ -9,6 +9,7 @@ pub mod baselines;
 pub mod boundary;
 mod common_grid;
 pub mod davis;
+mod files;
 pub mod metrics;
 mod pairs;
 pub mod parts;

@@ -1,11 +1,12 @@
 //! Pictures and their maps (masks, parts), in two folders with files of the same names.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use image::{GrayImage, RgbImage};
+
+use super::files::{entries, open};
 
 /// A picture and its map, of the same size.
 #[derive(Debug)]
@@ -47,7 +48,6 @@ pub fn read_pairs(
             let map = maps
                 .get(&name)
                 .with_context(|| format!("no file in {} for {}", map_folder.display(), path.display()))?;
-            let open = |path: &Path| image::open(path).with_context(|| format!("cannot decode {}", path.display()));
             let (picture, map) = (open(&path)?.into_rgb8(), open(map)?.into_luma8());
             ensure!(
                 picture.dimensions() == map.dimensions(),
@@ -60,23 +60,17 @@ pub fn read_pairs(
         }))
 }
 
-/// The files of a folder by name without ending, but for hidden ones.
-fn files(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if let (true, Some(stem)) = (path.is_file(), path.file_stem()) {
-            let name = stem.to_string_lossy().into_owned();
-            if !name.starts_with('.') {
-                found.insert(name, path);
-            }
-        }
-    }
-    Ok(found)
+/// The files of a folder by name without ending.
+fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let files = entries(folder)?.into_iter().filter(|path| path.is_file());
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(files.map(|path| (stem(&path), path)).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -218,8 +218,7 @@ pub fn evaluate(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::testing::ByColour;
-    use image::{GrayImage, Luma, Rgb};
+    use crate::evaluate::testing::{ByColour, pairs};
 
     fn parts() -> Vec<PartClass> {
         vec!["skin=1-3,7".parse().unwrap(), "hair=4".parse().unwrap()]
@@ -238,37 +237,20 @@ mod tests {
         }
     }
 
-    /// Ten pictures: black, a red half that wanders and a green stripe; hair is the green, skin the red.
-    fn data_set() -> tempfile::TempDir {
-        let data = tempfile::tempdir().unwrap();
-        for part in ["images", "maps"] {
-            std::fs::create_dir(data.path().join(part)).unwrap();
+    /// Black, a red half that wanders and a green stripe; hair is the green, skin the red.
+    fn wandering(i: u32, x: u32, y: u32) -> ([u8; 3], u8) {
+        if y < 3 {
+            ([0, 255, 0], 4)
+        } else if (i..i + 6).contains(&x) {
+            ([255, 0, 0], 2)
+        } else {
+            ([0; 3], 0)
         }
-        for i in 0..10 {
-            let part = |x: u32, y: u32| {
-                if y < 3 {
-                    4u8
-                } else if (i..i + 6).contains(&x) {
-                    2
-                } else {
-                    0
-                }
-            };
-            let picture = RgbImage::from_fn(16, 8, |x, y| match part(x, y) {
-                4 => Rgb([0, 255, 0]),
-                2 => Rgb([255, 0, 0]),
-                _ => Rgb([0; 3]),
-            });
-            picture.save(data.path().join(format!("images/{i}.png"))).unwrap();
-            let map = GrayImage::from_fn(16, 8, |x, y| Luma([part(x, y)]));
-            map.save(data.path().join(format!("maps/{i}.png"))).unwrap();
-        }
-        data
     }
 
     #[test]
     fn a_perfect_segmenter_scores_one_and_a_fixed_map_less() {
-        let data = data_set();
+        let data = pairs("maps", 10, (16, 8), wandering);
         let images = read_data_set(data.path(), "maps", &parts(), None).unwrap();
         let report = evaluate(&mut ByColour::new(), &Passes::single(), &images, &parts()).unwrap();
         assert_eq!((report.fitted_images, report.scored_images), (2, 8));

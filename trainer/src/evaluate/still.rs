@@ -160,38 +160,20 @@ pub fn evaluate(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::testing::ByColour;
-    use image::{GrayImage, Luma, Rgb};
+    use crate::evaluate::testing::{ByColour, pairs};
 
-    fn data_set(count: u32) -> tempfile::TempDir {
-        let data = tempfile::tempdir().unwrap();
-        for part in ["images", "masks"] {
-            std::fs::create_dir(data.path().join(part)).unwrap();
+    /// A green and red object that moves, on black.
+    fn moving(i: u32, x: u32, y: u32) -> ([u8; 3], u8) {
+        match (x >= i && x < i + 6 && (4..12).contains(&y), y < 8) {
+            (false, _) => ([0; 3], 0),
+            (true, true) => ([255, 0, 0], 255),
+            (true, false) => ([0, 255, 0], 255),
         }
-        for i in 0..count {
-            // A green and red object that moves, on black.
-            let inside = |x: u32, y: u32| x >= i && x < i + 6 && (4..12).contains(&y);
-            RgbImage::from_fn(16, 16, |x, y| {
-                Rgb(if !inside(x, y) {
-                    [0; 3]
-                } else if y < 8 {
-                    [255, 0, 0]
-                } else {
-                    [0, 255, 0]
-                })
-            })
-            .save(data.path().join(format!("images/{i:02}.png")))
-            .unwrap();
-            GrayImage::from_fn(16, 16, |x, y| Luma([if inside(x, y) { 255 } else { 0 }]))
-                .save(data.path().join(format!("masks/{i:02}.png")))
-                .unwrap();
-        }
-        data
     }
 
     #[test]
     fn a_perfect_segmenter_scores_one_with_one_assignment() {
-        let data = data_set(10);
+        let data = pairs("masks", 10, (16, 16), moving);
         let images = read_data_set(data.path(), None).unwrap();
         let report = evaluate(
             &mut ByColour::new(),

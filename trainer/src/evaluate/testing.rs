@@ -56,6 +56,25 @@ impl Engine for ByColour {
     }
 }
 
+/// Pictures of a size with the maps of their pixels in the folder `maps`: `pixel` says of each picture and place both.
+pub fn pairs(maps: &str, count: u32, size: (u32, u32), pixel: fn(u32, u32, u32) -> ([u8; 3], u8)) -> tempfile::TempDir {
+    let data = tempfile::tempdir().unwrap();
+    for part in ["images", maps] {
+        fs::create_dir(data.path().join(part)).unwrap();
+    }
+    let (width, height) = size;
+    for i in 0..count {
+        let place = |part: &str| data.path().join(format!("{part}/{i:02}.png"));
+        RgbImage::from_fn(width, height, |x, y| Rgb(pixel(i, x, y).0))
+            .save(place("images"))
+            .unwrap();
+        GrayImage::from_fn(width, height, |x, y| Luma([pixel(i, x, y).1]))
+            .save(place(maps))
+            .unwrap();
+    }
+    data
+}
+
 /// Two sequences of five frames: a red or green box of 8 by 8 that moves by `step` pixels over 48 by 32.
 pub fn davis_layout(step: u32) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();

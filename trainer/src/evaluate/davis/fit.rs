@@ -4,9 +4,10 @@ use anyhow::Result;
 use factorseg_model::Engine;
 use image::RgbImage;
 
-use super::layout::{Frame, Sequence, open};
+use super::layout::{Frame, Sequence};
 use crate::evaluate::assignment::{Assignment, Foreground, labels};
 use crate::evaluate::baselines::FixedMask;
+use crate::evaluate::files::open;
 use crate::evaluate::metrics::Scores;
 use crate::evaluate::picture_baselines::Ranks;
 use crate::evaluate::segment::{Passes, segment};
@@ -38,7 +39,7 @@ pub fn fit(
     let regions = engine.info().regions;
     let (mut first_frames, mut truths, mut small, mut ranks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for files in sequences.iter().filter_map(|sequence| sequence.frames.first()) {
-        let frame = Frame::annotated(open(&files.picture)?, files)?;
+        let frame = Frame::annotated(open(&files.picture)?.into_rgb8(), files)?;
         let map = segment(engine, std::slice::from_ref(&frame.picture), passes)?.remove(0);
         truths.push(frame.truth());
         small.push(frame.small_truth());

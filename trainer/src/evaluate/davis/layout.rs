@@ -1,12 +1,12 @@
 //! The files of DAVIS: sequences of frames with their annotations.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use image::RgbImage;
 
 use crate::evaluate::baselines::TruthMask;
+use crate::evaluate::files::{entries, file_name, open};
 use crate::evaluate::metrics::Truth;
 
 /// The fixed masks are fitted on every so many pixels of a row, and rows.
@@ -79,30 +79,6 @@ pub fn read_layout(root: &Path, every: usize) -> Result<Vec<Sequence>> {
     Ok(sequences)
 }
 
-/// What is in a folder, in the order of names, without hidden files.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        if !file_name(&path).starts_with('.') {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// Decodes a picture.
-pub(super) fn open(path: &Path) -> Result<RgbImage> {
-    image::open(path)
-        .map(image::DynamicImage::into_rgb8)
-        .with_context(|| format!("cannot decode {}", path.display()))
-}
-
 /// A decoded frame.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -118,7 +94,7 @@ impl Frame {
     /// # Errors
     /// If the annotation is no image or the sizes differ.
     pub fn annotated(picture: RgbImage, files: &FrameFiles) -> Result<Self> {
-        let annotation = open(&files.annotation)?;
+        let annotation = open(&files.annotation)?.into_rgb8();
         if picture.dimensions() != annotation.dimensions() {
             bail!(
                 "{} is {:?} and its annotation is {:?}; they must have the same size",
@@ -163,7 +139,7 @@ mod tests {
         let message = |path: &Path, every| format!("{:#}", read_layout(path, every).unwrap_err());
         assert!(message(&root.path().join("JPEGImages"), 1).contains("JPEGImages/480p/NAME/00000.jpg"));
         assert!(message(root.path(), 5).contains("no frame after its first"));
-        fs::remove_file(root.path().join("Annotations/480p/red/00003.png")).unwrap();
+        std::fs::remove_file(root.path().join("Annotations/480p/red/00003.png")).unwrap();
         assert!(message(root.path(), 1).contains("00003.png"));
         let scored = |frames: &[FrameFiles]| frames.iter().filter(|frame| frame.scored).count();
         assert_eq!(scored(&read_layout(root.path(), 2).unwrap()[1].frames), 2);

@@ -1,0 +1,29 @@
+//! The files of data sets.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use image::DynamicImage;
+
+/// What is in a folder, in the order of names, without hidden files.
+pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if !file_name(&path).starts_with('.') {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+pub fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Decodes a picture.
+pub fn open(path: &Path) -> Result<DynamicImage> {
+    image::open(path).with_context(|| format!("cannot decode {}", path.display()))
+}
