@@ -173,7 +173,7 @@ fn produce(
     runtime: &tokio::runtime::Runtime,
     sender: mpsc::Sender<Result<Input, DataError>>,
 ) -> Result<(), DataError> {
-    match source {
+    let inputs: Box<dyn Iterator<Item = Input> + Send> = match source {
         Source::Folder(_) | Source::Shards(..) | Source::Pack(_) => {
             let images = DataSet::of(source)?;
             if let Some(side) = images.side().filter(|side| *side < options.side) {
@@ -181,46 +181,33 @@ fn produce(
                 let reason = format!("is packed at {side} pixels; pack what it was made from to get {wanted}");
                 return Err(DataError::source(source, reason));
             }
-            runtime.spawn(async move {
-                for index in 0..images.len() {
-                    let input = Input {
-                        name: images.name(index),
-                        class: images.class(index).map(|class| images.classes()[class].clone()),
-                        content: Content::Indexed(images.clone(), index),
-                    };
-                    if sender.send(Ok(input)).await.is_err() {
-                        return;
-                    }
-                }
-            });
+            Box::new((0..images.len()).map(move |index| Input {
+                name: images.name(index),
+                class: images.class(index).map(|class| images.classes()[class].clone()),
+                content: Content::Indexed(images.clone(), index),
+            }))
+        }
+        Source::Videos(path) if path.is_file() => {
+            let name = path.file_name().unwrap_or(path.as_os_str());
+            Box::new(std::iter::once(Input {
+                name: name.to_string_lossy().into_owned(),
+                class: None,
+                content: Content::File(path.clone()),
+            }))
         }
         Source::Videos(path) => {
-            let mut inputs = Vec::new();
-            if path.is_file() {
-                let name = path.file_name().unwrap_or(path.as_os_str());
-                inputs.push(Input {
-                    name: name.to_string_lossy().into_owned(),
-                    class: None,
-                    content: Content::File(path.clone()),
-                });
-            } else {
-                let listing = Listing::of(path)?;
-                inputs.extend(listing.samples.into_iter().map(|sample| Input {
-                    name: sample.path.display().to_string(),
-                    class: sample.class.map(|class| listing.classes[class].clone()),
-                    content: Content::File(path.join(&sample.path)),
-                }));
-            }
-            runtime.spawn(async move {
-                for input in inputs {
-                    if sender.send(Ok(input)).await.is_err() {
-                        return;
-                    }
-                }
-            });
+            let (Listing { classes, samples, .. }, root) = (Listing::of(path)?, path.clone());
+            Box::new(samples.into_iter().map(move |sample| Input {
+                name: sample.path.display().to_string(),
+                class: sample.class.map(|class| classes[class].clone()),
+                content: Content::File(root.join(&sample.path)),
+            }))
         }
         #[cfg(feature = "object-store")]
-        Source::Remote(urls) => crate::remote::produce(urls, options, runtime, sender),
+        Source::Remote(urls) => {
+            crate::remote::produce(urls, options, runtime, sender);
+            return Ok(());
+        }
         #[cfg(not(feature = "object-store"))]
         Source::Remote(_) => {
             return Err(DataError::source(
@@ -229,7 +216,14 @@ fn produce(
                  a disk",
             ));
         }
-    }
+    };
+    runtime.spawn(async move {
+        for input in inputs {
+            if sender.send(Ok(input)).await.is_err() {
+                return;
+            }
+        }
+    });
     Ok(())
 }
 

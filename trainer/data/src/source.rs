@@ -142,30 +142,4 @@ mod tests {
             Source::Remote(vec!["https://host/s-0.tar".into(), "https://host/s-1.tar".into()])
         );
     }
-
-    #[test]
-    fn places_are_told_by_what_they_hold() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str| {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, b"x").unwrap();
-            path.to_str().unwrap().to_owned()
-        };
-        let of = |name: &str| Source::parse(folder.path().join(name).to_str().unwrap());
-        file("pictures/a.png");
-        assert!(matches!(of("pictures").unwrap(), Source::Folder(_)));
-        file("mixed/a.png");
-        file("mixed/b.mp4");
-        assert!(matches!(of("mixed").unwrap(), Source::Videos(_)));
-        assert!(matches!(of("mixed/b.mp4").unwrap(), Source::Videos(_)));
-        file("shards/1.tar");
-        file("shards/0.tar");
-        assert!(matches!(of("shards").unwrap(), Source::Shards(_, paths) if paths[0].ends_with("0.tar")));
-        file("shards/a.png");
-        assert!(of("shards").unwrap_err().to_string().contains("folders of their own"));
-        file("notes.txt");
-        assert!(of("notes.txt").unwrap_err().to_string().contains("is a file"));
-        assert!(of("nowhere").unwrap_err().to_string().contains("does not exist"));
-    }
 }
