@@ -35,7 +35,8 @@ impl Archive {
     pub(crate) fn open(file: &File) -> Result<Self, String> {
         let file = file.try_clone().map_err(damaged)?;
         let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
-        let archive = ZipArchive::from_file(file, &mut buffer).map_err(damaged)?;
+        let archive = ZipArchive::from_file(file, &mut buffer)
+            .map_err(|error| damaged(format!("{error}; it may be cut short")))?;
         let mut members = BTreeMap::new();
         let mut entries = archive.entries(&mut buffer);
         while let Some(entry) = entries.next_entry().map_err(damaged)? {

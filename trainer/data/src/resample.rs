@@ -144,28 +144,3 @@ pub fn halve(image: &RgbImage) -> RgbImage {
     }
     RgbImage::from_raw(width, height, target).unwrap_or_default()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use image::Rgb;
-
-    fn picture(width: u32, height: u32) -> RgbImage {
-        RgbImage::from_fn(width, height, |x, y| {
-            Rgb([0, 1, 2].map(|channel| (x * 31 + y * 17 + channel * 71 + (x * y) % 13 * 19) as u8))
-        })
-    }
-
-    #[test]
-    fn the_fast_halving_is_the_box_filter() {
-        let image = picture(34, 20);
-        assert_eq!(halve(&image), resize(&image, 17, 10, Filter::Box));
-        assert_eq!(halve(&picture(5, 7)).dimensions(), (2, 3));
-    }
-
-    #[test]
-    fn the_same_size_is_the_same_picture() {
-        let image = picture(9, 5);
-        assert_eq!(resize(&image, 9, 5, Filter::Bicubic), image);
-    }
-}

@@ -11,8 +11,6 @@ use super::files::{entries, open};
 /// A picture and its map, of the same size.
 #[derive(Debug)]
 pub struct Pair {
-    /// File name without ending.
-    pub name: String,
     /// The picture.
     pub picture: RgbImage,
     /// The map.
@@ -56,7 +54,7 @@ pub fn read_pairs(
                 picture.dimensions(),
                 map.dimensions()
             );
-            Ok(Pair { name, picture, map })
+            Ok(Pair { picture, map })
         }))
 }
 
@@ -91,11 +89,9 @@ mod tests {
                 .unwrap();
         }
         fs::write(data.path().join("images/.hidden"), "").unwrap();
-        let names = |limit| -> Vec<String> { read(limit).unwrap().into_iter().map(|pair| pair.name).collect() };
-        assert_eq!(
-            (names(None), names(Some(2))),
-            (vec!["a".into(), "b".into(), "c".into()], vec!["a".into(), "b".into()])
-        );
+        // In the order of names.
+        let widths = |limit| -> Vec<u32> { read(limit).unwrap().iter().map(|pair| pair.picture.width()).collect() };
+        assert_eq!((widths(None), widths(Some(2))), (vec![2, 3, 4], vec![2, 3]));
         GrayImage::new(3, 3).save(data.path().join("maps/c.bmp")).unwrap();
         assert!(error(None).contains("same size") && read(Some(2)).is_ok());
         fs::remove_file(data.path().join("maps/b.bmp")).unwrap();

@@ -67,7 +67,7 @@ pub struct PartedImage {
 pub fn read_data_set(folder: &Path, maps: &str, parts: &[PartClass], limit: Option<usize>) -> Result<Vec<PartedImage>> {
     read_pairs(folder, maps, limit)?
         .map(|pair| {
-            let Pair { picture, map, .. } = pair?;
+            let Pair { picture, map } = pair?;
             Ok(PartedImage {
                 classes: map.as_raw().iter().map(|value| class_of(*value, parts)).collect(),
                 picture,

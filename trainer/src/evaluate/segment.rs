@@ -1,8 +1,9 @@
 //! Pictures through the segmenter: resample, segment, bring the regions back to the picture's size.
 
 use std::borrow::Borrow;
+use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use factorseg_model::{Engine, InputImage, RegionMap};
 use image::RgbImage;
 use image::imageops::{self, FilterType};
@@ -125,21 +126,19 @@ pub fn segment<P: Borrow<RgbImage>>(
 
 /// Region maps of inputs, in their order.
 fn run(engine: &mut dyn Engine, inputs: &[InputImage]) -> Result<Vec<RegionMap>> {
+    let mut by_size: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (index, input) in inputs.iter().enumerate() {
+        by_size.entry((input.width, input.height)).or_default().push(index);
+    }
     let mut maps: Vec<Option<RegionMap>> = vec![None; inputs.len()];
-    while let Some(first) = maps.iter().position(Option::is_none) {
-        let size = (inputs[first].width, inputs[first].height);
-        let alike: Vec<usize> = (first..inputs.len())
-            .filter(|i| maps[*i].is_none() && (inputs[*i].width, inputs[*i].height) == size)
-            .collect();
+    for alike in by_size.into_values() {
         let batch: Vec<InputImage> = alike.iter().map(|i| inputs[*i].clone()).collect();
         let found = engine.segment(&batch)?;
-        if found.len() != batch.len() {
-            bail!(
-                "the engine returned {} region maps for {} images",
-                found.len(),
-                batch.len()
-            );
-        }
+        let (found_count, asked) = (found.len(), batch.len());
+        ensure!(
+            found_count == asked,
+            "the engine returned {found_count} region maps for {asked} images"
+        );
         for (index, map) in alike.into_iter().zip(found) {
             maps[index] = Some(map);
         }

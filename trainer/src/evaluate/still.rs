@@ -24,8 +24,6 @@ use crate::training::monitor::MaskFigures;
 /// An image with its truth.
 #[derive(Debug, Clone)]
 pub struct LabelledImage {
-    /// File name without ending.
-    pub name: String,
     /// The picture.
     pub picture: RgbImage,
     /// `[height, width]` of the picture.
@@ -40,7 +38,7 @@ pub struct LabelledImage {
 pub fn read_data_set(folder: &Path, limit: Option<usize>) -> Result<Vec<LabelledImage>> {
     read_pairs(folder, "masks", limit)?
         .map(|pair| {
-            let Pair { name, picture, map } = pair?;
+            let Pair { picture, map } = pair?;
             let truth = map
                 .into_raw()
                 .into_iter()
@@ -50,7 +48,7 @@ pub fn read_data_set(folder: &Path, limit: Option<usize>) -> Result<Vec<Labelled
                     _ => Truth::Ignored,
                 })
                 .collect();
-            Ok(LabelledImage { name, picture, truth })
+            Ok(LabelledImage { picture, truth })
         })
         .collect()
 }
