@@ -1,6 +1,5 @@
 //! Finds pictures, videos and tar shards on disk: one folder per class, or a flat folder without classes.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -110,31 +109,32 @@ impl Listing {
         let mut listing = Self::default();
         let here = entries(root)?;
         if here.samples.is_empty() {
-            let mut by_class = BTreeMap::new();
-            for folder in &here.folders {
-                let mut found = Vec::new();
-                collect(root, folder, &mut found, &mut listing.shards)?;
-                if !found.is_empty() {
-                    by_class.insert(folder.to_string_lossy().into_owned(), found);
+            for folder in here.folders {
+                let (before, class) = (listing.samples.len(), listing.classes.len());
+                listing.collect(root, &folder, Some(class))?;
+                if listing.samples.len() > before {
+                    listing.classes.push(folder.to_string_lossy().into_owned());
                 }
-            }
-            for (index, (name, paths)) in by_class.into_iter().enumerate() {
-                listing.classes.push(name);
-                listing.samples.extend(paths.into_iter().map(|path| Sample {
-                    path,
-                    class: Some(index),
-                }));
             }
             listing.shards.extend(here.shards);
         } else {
-            let mut paths = Vec::new();
-            collect(root, Path::new(""), &mut paths, &mut listing.shards)?;
-            listing
-                .samples
-                .extend(paths.into_iter().map(|path| Sample { path, class: None }));
+            listing.collect(root, Path::new(""), None)?;
         }
         listing.shards.sort();
         Ok(listing)
+    }
+
+    /// Adds all that is in the folder `below` the root, at any depth.
+    fn collect(&mut self, root: &Path, below: &Path, class: Option<usize>) -> Result<(), FolderError> {
+        let found = entries(&root.join(below))?;
+        let samples = found.samples.into_iter().map(|name| below.join(name));
+        self.samples.extend(samples.map(|path| Sample { path, class }));
+        self.shards
+            .extend(found.shards.into_iter().map(|name| below.join(name)));
+        for folder in found.folders {
+            self.collect(root, &below.join(folder), class)?;
+        }
+        Ok(())
     }
 }
 
@@ -214,14 +214,4 @@ fn entries(folder: &Path) -> Result<Entries, FolderError> {
     found.shards.sort();
     found.folders.sort();
     Ok(found)
-}
-
-fn collect(root: &Path, below: &Path, paths: &mut Vec<PathBuf>, shards: &mut Vec<PathBuf>) -> Result<(), FolderError> {
-    let found = entries(&root.join(below))?;
-    paths.extend(found.samples.into_iter().map(|name| below.join(name)));
-    shards.extend(found.shards.into_iter().map(|name| below.join(name)));
-    for folder in found.folders {
-        collect(root, &below.join(folder), paths, shards)?;
-    }
-    Ok(())
 }
