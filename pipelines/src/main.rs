@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use factorseg_pipelines::input::Input;
 use factorseg_pipelines::overlay::{Output, run};
+use factorseg_pipelines::progress::Progress;
 use gstreamer as gst;
 
 /// Exit code of an interrupted program.
@@ -36,8 +37,8 @@ struct Arguments {
     #[arg(long)]
     poster: Option<PathBuf>,
 
-    /// Which frame that is, counted from 0
-    #[arg(long, default_value_t = 40)]
+    /// Which frame that is, counted from 0; the last one of a shorter video
+    #[arg(long, default_value_t = 46)]
     poster_frame: u64,
 
     /// Frame rate of a folder of pictures
@@ -83,7 +84,12 @@ fn overlay(arguments: &Arguments) -> Result<ExitCode> {
         poster: &poster,
         poster_frame: arguments.poster_frame,
     };
-    let report = run(&input, output, &arguments.properties, &interrupted)?;
+    let mut progress = Progress::default();
+    let report = run(&input, output, &arguments.properties, &interrupted, |frames, total| {
+        progress.update(frames, total)
+    });
+    progress.finish();
+    let report = report?;
     // All is written: it does not matter if nobody reads this.
     let _ = writeln!(
         std::io::stdout(),

@@ -1,4 +1,4 @@
-//! The pipeline `input ! videoconvert ! factorseg ! videoconvert ! x264enc ! mp4mux ! filesink`.
+//! The pipeline `input ! videoconvert ! factorseg ! videoconvert ! x264enc ! mp4mux ! filesink`, and the input's sound.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +10,8 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
-use crate::input::{Input, element};
+use crate::element::{element, set_property};
+use crate::input::{DECODER, Input};
 
 /// How long the application waits between looks at whether it was interrupted.
 const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
@@ -45,16 +46,20 @@ pub struct Output<'a> {
 /// Segments `input` and writes the result.
 ///
 /// `properties` are set on the element `factorseg`, in the notation of `gst-launch-1.0`. `interrupted` ends the run
-/// early, with a complete file.
+/// early, with a complete file. `progress` is told a few times a second how many frames are done, of how many where
+/// that is known.
 ///
 /// # Errors
-/// If an element is missing, a property does not exist or refuses its value, or the pipeline fails.
+/// If nothing can be written there, an element is missing, a property does not exist or refuses its value, or the
+/// pipeline fails.
 pub fn run(
     input: &Input,
     output: Output<'_>,
     properties: &[(String, String)],
     interrupted: &AtomicBool,
+    mut progress: impl FnMut(u64, Option<u64>),
 ) -> Result<Report> {
+    check_output(input, output)?;
     let pipeline = gst::Pipeline::new();
     let convert = element("videoconvert", "gstreamer1.0-plugins-base")?;
     let segment = element("factorseg", "gst-plugin-factorseg")?;
@@ -88,10 +93,12 @@ pub fn run(
     crop_to_even_size(&crop)?;
     let frames = Arc::new(AtomicU64::new(0));
     let poster = keep_poster(&segment, output.poster_frame, frames.clone())?;
-    input.add_to(&pipeline, &convert)?;
+    input.add_to(&pipeline, &convert, &mux)?;
 
     let start = Instant::now();
-    let played = play(&pipeline, interrupted);
+    let played = play(&pipeline, input, interrupted, || {
+        progress(frames.load(Ordering::Relaxed), frames_in_all(&segment));
+    });
     let seconds = start.elapsed().as_secs_f64();
     let stats = segment.property::<gst::Structure>("stats");
     pipeline.set_state(gst::State::Null)?;
@@ -111,18 +118,40 @@ pub fn run(
     })
 }
 
-fn set_property(element: &gst::Element, name: &str, value: &str) -> Result<()> {
-    let spec = element
-        .find_property(name)
-        .with_context(|| format!("factorseg has no property `{name}`; see `gst-inspect-1.0 factorseg`"))?;
-    ensure!(
-        spec.flags().contains(gst::glib::ParamFlags::WRITABLE),
-        "the property `{name}` of factorseg is read-only"
-    );
-    let value = gst::glib::Value::deserialize_with_pspec(value, &spec)
-        .map_err(|_| anyhow!("`{value}` is no value for the property `{name}`; see `gst-inspect-1.0 factorseg`"))?;
-    element.set_property_from_value(name, &value);
+/// Nothing is lost to a file that cannot be written, or that is the input.
+fn check_output(input: &Input, output: Output<'_>) -> Result<()> {
+    for path in [output.video, output.poster] {
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        ensure!(
+            folder.is_dir(),
+            "cannot write {}: there is no folder {}; make it first",
+            path.display(),
+            folder.display()
+        );
+        if let (Input::Video(video), Ok(written)) = (input, path.canonicalize()) {
+            ensure!(
+                video.canonicalize().ok().as_ref() != Some(&written),
+                "{} would be written over the input; give another --output",
+                path.display()
+            );
+        }
+    }
     Ok(())
+}
+
+/// Number of frames of the input by its duration and frame rate, where both are known.
+fn frames_in_all(segment: &gst::Element) -> Option<u64> {
+    let pad = segment.static_pad("sink")?;
+    let caps = pad.current_caps()?;
+    let rate = gst_video::VideoInfo::from_caps(&caps).ok()?.fps();
+    let duration = pad.peer_query_duration::<gst::ClockTime>()?;
+    // Sound may last part of a frame longer; a duration may be rounded down by part of a millisecond.
+    let nanoseconds = duration.saturating_add(gst::ClockTime::MSECOND);
+    let frames = nanoseconds.mul_div_floor(rate.numer() as u64, rate.denom() as u64 * *gst::ClockTime::SECOND)?;
+    Some(*frames).filter(|&frames| frames > 0)
 }
 
 /// Sets the crop when the frame size is known.
@@ -159,12 +188,13 @@ fn keep_poster(segment: &gst::Element, index: u64, frames: Arc<AtomicU64>) -> Re
     Ok(poster)
 }
 
-/// Plays to the end; returns whether the end came by interruption.
-fn play(pipeline: &gst::Pipeline, interrupted: &AtomicBool) -> Result<bool> {
+/// Plays to the end, with a look at the progress now and then; returns whether the end came by interruption.
+fn play(pipeline: &gst::Pipeline, input: &Input, interrupted: &AtomicBool, mut progress: impl FnMut()) -> Result<bool> {
     let bus = pipeline.bus().context("the pipeline has no bus")?;
     // Why it failed is on the bus.
     let started = pipeline.set_state(gst::State::Playing);
     let mut deadline = None;
+    let mut missing = None;
     loop {
         if deadline.is_none() && interrupted.load(Ordering::Relaxed) {
             pipeline.send_event(gst::event::Eos::new());
@@ -176,16 +206,55 @@ fn play(pipeline: &gst::Pipeline, interrupted: &AtomicBool) -> Result<bool> {
                 FINISH.as_secs()
             );
         }
-        let message = bus.timed_pop_filtered(POLL, &[gst::MessageType::Eos, gst::MessageType::Error]);
+        let kinds = [
+            gst::MessageType::Eos,
+            gst::MessageType::Error,
+            gst::MessageType::Element,
+        ];
+        let message = bus.timed_pop_filtered(POLL, &kinds);
         match message.as_ref().map(|message| message.view()) {
-            Some(gst::MessageView::Error(error)) => {
-                let source = error.src().map(|source| source.name().to_string());
-                bail!("{}: {}", source.unwrap_or_default(), error.error());
-            }
+            Some(gst::MessageView::Error(error)) => return Err(failure(pipeline, input, error, missing)),
             Some(gst::MessageView::Eos(_)) => return Ok(deadline.is_some()),
+            Some(gst::MessageView::Element(element)) => missing = missing_plugin(element).or(missing),
             _ => {
                 started.context("the pipeline does not start")?;
             }
+        }
+        progress();
+    }
+}
+
+/// What cannot be decoded here, in GStreamer's words.
+fn missing_plugin(message: &gst::message::Element) -> Option<String> {
+    let structure = message
+        .structure()
+        .filter(|structure| structure.name() == "missing-plugin")?;
+    structure.get("name").ok()
+}
+
+/// What failed, by the name that the user knows, and the way out.
+fn failure(
+    pipeline: &gst::Pipeline,
+    input: &Input,
+    error: &gst::message::Error,
+    missing: Option<String>,
+) -> anyhow::Error {
+    let source = error.src();
+    let decoder = pipeline.by_name(DECODER);
+    let is_input = source.is_some_and(|source| {
+        decoder.is_some_and(|decoder| source == decoder.upcast_ref::<gst::Object>() || source.has_as_ancestor(&decoder))
+    });
+    match (is_input, missing) {
+        (true, Some(missing)) => anyhow!(
+            "cannot decode {input}: no {missing} is installed; install gstreamer1.0-libav and the plugins good, bad and ugly"
+        ),
+        (true, None) => anyhow!(
+            "cannot read {input}: {} Give a video that GStreamer decodes, or a folder of pictures (.jpg, .png)",
+            error.error()
+        ),
+        (false, _) => {
+            let source = source.map(|source| source.name().to_string());
+            anyhow!("{}: {}", source.unwrap_or_default(), error.error())
         }
     }
 }
