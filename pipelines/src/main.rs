@@ -90,6 +90,9 @@ fn overlay(arguments: &Arguments) -> Result<ExitCode> {
     });
     progress.finish();
     let report = report?;
+    if let Some(missing) = &report.missing {
+        eprintln!("factorseg-overlay: no {missing} is installed; what needs it was left out");
+    }
     // All is written: it does not matter if nobody reads this.
     let _ = writeln!(
         std::io::stdout(),

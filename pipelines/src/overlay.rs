@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -30,6 +30,8 @@ pub struct Report {
     pub device: String,
     /// Whether the run was interrupted before its end; the file holds what was done by then.
     pub interrupted: bool,
+    /// What the input has and nothing installed decodes, in GStreamer's words: the sound, say.
+    pub missing: Option<String>,
 }
 
 /// Where a run writes.
@@ -56,7 +58,7 @@ pub fn run(
     input: &Input,
     output: Output<'_>,
     properties: &[(String, String)],
-    interrupted: &AtomicBool,
+    interrupted: &Arc<AtomicBool>,
     mut progress: impl FnMut(u64, Option<u64>),
 ) -> Result<Report> {
     check_output(input, output)?;
@@ -91,31 +93,105 @@ pub fn run(
     pipeline.add_many(chain)?;
     gst::Element::link_many(chain)?;
     crop_to_even_size(&crop)?;
-    let frames = Arc::new(AtomicU64::new(0));
-    let poster = keep_poster(&segment, output.poster_frame, frames.clone())?;
+    let shown = Shown::watch(&segment, output.poster_frame)?;
     input.add_to(&pipeline, &convert, &mux)?;
+    end_when_interrupted(interrupted, &shown, &convert, &mux)?;
 
     let start = Instant::now();
     let played = play(&pipeline, input, interrupted, || {
-        progress(frames.load(Ordering::Relaxed), frames_in_all(&segment));
+        progress(shown.frames(), frames_in_all(&segment));
     });
     let seconds = start.elapsed().as_secs_f64();
     let stats = segment.property::<gst::Structure>("stats");
     pipeline.set_state(gst::State::Null)?;
-    let interrupted = played?;
+    let interrupted = interrupted.load(Ordering::Relaxed);
+    ensure!(!interrupted || shown.frames() > 0, "interrupted before the first frame");
+    let missing = played?;
 
-    let sample = poster
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take()
-        .context("the input holds no video frame")?;
+    let sample = shown.poster().take().context("the input holds no video frame")?;
     write_png(&sample, output.poster)?;
     Ok(Report {
-        frames: frames.load(Ordering::Relaxed),
+        frames: shown.frames(),
         seconds,
         device: stats.get("device").unwrap_or_else(|_| "unknown".to_owned()),
         interrupted,
+        missing,
     })
+}
+
+/// What has left the element so far.
+#[derive(Debug, Default)]
+struct Shown {
+    frames: AtomicU64,
+    /// Presentation timestamp of the last frame, in nanoseconds.
+    last: AtomicU64,
+    poster: Mutex<Option<gst::Sample>>,
+}
+
+impl Shown {
+    /// Watches the frames that leave `segment`, and keeps the one with the index `poster` (or the last before it).
+    fn watch(segment: &gst::Element, poster: u64) -> Result<Arc<Self>> {
+        let pad = segment.static_pad("src").context("factorseg has no src pad")?;
+        let shown = Arc::new(Self::default());
+        let watching = shown.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            let index = watching.frames.fetch_add(1, Ordering::Relaxed);
+            if let (Some(buffer), Some(caps)) = (info.buffer(), pad.current_caps()) {
+                let pts = buffer.pts().map_or(0, gst::ClockTime::nseconds);
+                watching.last.store(pts, Ordering::Relaxed);
+                if index <= poster {
+                    *watching.poster() = Some(gst::Sample::builder().buffer(buffer).caps(&caps).build());
+                }
+            }
+            gst::PadProbeReturn::Ok
+        });
+        Ok(shown)
+    }
+
+    fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    fn poster(&self) -> MutexGuard<'_, Option<gst::Sample>> {
+        self.poster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets an interruption end the video with the next frame, and the sound where the video ends: what the decoder holds
+/// already would take its time.
+fn end_when_interrupted(
+    interrupted: &Arc<AtomicBool>,
+    shown: &Arc<Shown>,
+    video: &gst::Element,
+    mux: &gst::Element,
+) -> Result<()> {
+    let pad = video.static_pad("sink").context("there is no pad for the video")?;
+    let is_interrupted = interrupted.clone();
+    end_before(&pad, move |_| is_interrupted.load(Ordering::Relaxed));
+
+    let (interrupted, shown) = (interrupted.clone(), shown.clone());
+    mux.connect_pad_added(move |_, pad| {
+        if pad.name().starts_with("audio") {
+            let (interrupted, shown) = (interrupted.clone(), shown.clone());
+            end_before(pad, move |sound| {
+                let pts = sound.pts().map_or(0, gst::ClockTime::nseconds);
+                interrupted.load(Ordering::Relaxed) && pts > shown.last.load(Ordering::Relaxed)
+            });
+        }
+    });
+    Ok(())
+}
+
+/// Ends the stream into `pad` before the first buffer for which `ended` holds.
+fn end_before(pad: &gst::Pad, ended: impl Fn(&gst::Buffer) -> bool + Send + Sync + 'static) {
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        if !info.buffer().is_some_and(&ended) {
+            return gst::PadProbeReturn::Ok;
+        }
+        pad.send_event(gst::event::Eos::new());
+        info.flow_res = Err(gst::FlowError::Eos);
+        gst::PadProbeReturn::Handled
+    });
 }
 
 /// Nothing is lost to a file that cannot be written, or that is the input.
@@ -170,26 +246,13 @@ fn crop_to_even_size(crop: &gst::Element) -> Result<()> {
     Ok(())
 }
 
-/// Counts the frames that leave `segment`, and keeps the one with the given index (or the last before it).
-fn keep_poster(segment: &gst::Element, index: u64, frames: Arc<AtomicU64>) -> Result<Arc<Mutex<Option<gst::Sample>>>> {
-    let poster = Arc::new(Mutex::new(None));
-    let kept = poster.clone();
-    let pad = segment.static_pad("src").context("factorseg has no src pad")?;
-    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        let count = frames.fetch_add(1, Ordering::Relaxed);
-        if count <= index
-            && let (Some(buffer), Some(caps)) = (info.buffer(), pad.current_caps())
-        {
-            let sample = gst::Sample::builder().buffer(buffer).caps(&caps).build();
-            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(sample);
-        }
-        gst::PadProbeReturn::Ok
-    });
-    Ok(poster)
-}
-
-/// Plays to the end, with a look at the progress now and then; returns whether the end came by interruption.
-fn play(pipeline: &gst::Pipeline, input: &Input, interrupted: &AtomicBool, mut progress: impl FnMut()) -> Result<bool> {
+/// Plays to the end, with a look at the progress now and then; returns what was left out for want of a decoder.
+fn play(
+    pipeline: &gst::Pipeline,
+    input: &Input,
+    interrupted: &AtomicBool,
+    mut progress: impl FnMut(),
+) -> Result<Option<String>> {
     let bus = pipeline.bus().context("the pipeline has no bus")?;
     // Why it failed is on the bus.
     let started = pipeline.set_state(gst::State::Playing);
@@ -197,7 +260,6 @@ fn play(pipeline: &gst::Pipeline, input: &Input, interrupted: &AtomicBool, mut p
     let mut missing = None;
     loop {
         if deadline.is_none() && interrupted.load(Ordering::Relaxed) {
-            pipeline.send_event(gst::event::Eos::new());
             deadline = Some(Instant::now() + FINISH);
         }
         if deadline.is_some_and(|deadline| Instant::now() > deadline) {
@@ -214,7 +276,7 @@ fn play(pipeline: &gst::Pipeline, input: &Input, interrupted: &AtomicBool, mut p
         let message = bus.timed_pop_filtered(POLL, &kinds);
         match message.as_ref().map(|message| message.view()) {
             Some(gst::MessageView::Error(error)) => return Err(failure(pipeline, input, error, missing)),
-            Some(gst::MessageView::Eos(_)) => return Ok(deadline.is_some()),
+            Some(gst::MessageView::Eos(_)) => return Ok(missing),
             Some(gst::MessageView::Element(element)) => missing = missing_plugin(element).or(missing),
             _ => {
                 started.context("the pipeline does not start")?;

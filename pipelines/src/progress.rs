@@ -1,6 +1,6 @@
 //! What the terminal shows while a video is made.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,8 +13,8 @@ const BETWEEN_LINES: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
-    /// When the first frame was seen: before it the model is loaded, which says nothing of the speed.
-    first: Option<Instant>,
+    /// When the first frames were seen, and how many: before it the model is loaded, which says nothing of the speed.
+    first: Option<(Instant, u64)>,
     next_line: Instant,
 }
 
@@ -35,25 +35,22 @@ impl Progress {
             return;
         }
         let now = Instant::now();
-        let seconds = (now - *self.first.get_or_insert(now)).as_secs_f64();
-        let line = line(frames, total, seconds);
-        match (&self.bar, total) {
-            (Some(bar), total) => {
-                if let Some(total) = total
-                    && bar.length() != Some(total)
-                    && let Ok(style) = ProgressStyle::with_template("{bar:30} {wide_msg}")
-                {
-                    bar.set_style(style);
-                    bar.set_length(total);
-                }
-                bar.set_position(frames);
-                bar.set_message(line);
+        let (start, already) = *self.first.get_or_insert((now, frames));
+        let line = line(frames, total, (frames - already) as f64 / (now - start).as_secs_f64());
+        if let Some(bar) = &self.bar {
+            if let Some(total) = total
+                && bar.length().is_none()
+                && let Ok(style) = ProgressStyle::with_template("{bar:20} {wide_msg}")
+            {
+                bar.set_style(style);
+                bar.set_length(total);
             }
-            (None, _) if now >= self.next_line => {
-                eprintln!("{line}");
-                self.next_line = now + BETWEEN_LINES;
-            }
-            _ => {}
+            bar.set_position(frames);
+            bar.set_message(line);
+        } else if now >= self.next_line {
+            // It does not matter if nobody reads this.
+            let _ = writeln!(std::io::stderr(), "{line}");
+            self.next_line = now + BETWEEN_LINES;
         }
     }
 
@@ -65,21 +62,23 @@ impl Progress {
     }
 }
 
-/// `seconds` have passed since the first of `frames` frames was done.
-fn line(frames: u64, total: Option<u64>, seconds: f64) -> String {
-    let of = total.map_or(String::new(), |total| format!(" of {total}"));
-    let rate = (frames - 1) as f64 / seconds;
-    if !(rate > 0.0 && rate.is_finite()) {
-        return format!("{frames}{of} frames");
-    }
-    let left = total.map_or(String::new(), |total| {
-        let left = (total.saturating_sub(frames) as f64 / rate).ceil() as u64;
-        match left / 60 {
-            0 => format!(", {left} s left"),
-            minutes => format!(", {minutes} min {} s left", left % 60),
+/// What is done, at `rate` frames per second; 0 or NaN where nothing is known of that yet.
+fn line(frames: u64, total: Option<u64>, rate: f64) -> String {
+    let mut line = match total {
+        Some(total) => format!("{frames} of {total} frames"),
+        None => format!("{frames} frames"),
+    };
+    if rate > 0.0 {
+        line += &format!(", {rate:.1} per second");
+        if let Some(total) = total {
+            let left = (total.saturating_sub(frames) as f64 / rate).ceil() as u64;
+            line += &match left / 60 {
+                0 => format!(", {left} s left"),
+                minutes => format!(", {minutes} min {} s left", left % 60),
+            };
         }
-    });
-    format!("{frames}{of} frames, {rate:.1} frames per second{left}")
+    }
+    line
 }
 
 #[cfg(test)]
@@ -88,20 +87,17 @@ mod tests {
 
     #[test]
     fn a_line_says_what_is_known() {
-        assert_eq!(line(1, Some(132), 0.0), "1 of 132 frames");
+        assert_eq!(line(1, Some(132), f64::NAN), "1 of 132 frames");
         assert_eq!(
-            line(41, Some(132), 4.0),
-            "41 of 132 frames, 10.0 frames per second, 10 s left"
+            line(41, Some(132), 10.0),
+            "41 of 132 frames, 10.0 per second, 10 s left"
         );
         assert_eq!(
-            line(41, Some(2641), 4.0),
-            "41 of 2641 frames, 10.0 frames per second, 4 min 20 s left"
+            line(41, Some(2641), 10.0),
+            "41 of 2641 frames, 10.0 per second, 4 min 20 s left"
         );
-        assert_eq!(line(41, None, 4.0), "41 frames, 10.0 frames per second");
+        assert_eq!(line(41, None, 10.0), "41 frames, 10.0 per second");
         // A duration in a header may be too short.
-        assert_eq!(
-            line(41, Some(40), 4.0),
-            "41 of 40 frames, 10.0 frames per second, 0 s left"
-        );
+        assert_eq!(line(41, Some(40), 10.0), "41 of 40 frames, 10.0 per second, 0 s left");
     }
 }

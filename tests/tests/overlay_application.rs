@@ -1,59 +1,155 @@
 //! The media application: what `scripts/demo.sh` runs.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use factorseg_tests::{built, fail, succeed};
 use tempfile::TempDir;
 
+/// `factorseg-overlay INPUT --output OUTPUT`; the built-in clip without an input.
+fn overlay(input: Option<&Path>, output: &Path) -> Command {
+    let mut command = Command::new(built("factorseg-overlay"));
+    command.args(input).arg("--output").arg(output);
+    command
+}
+
+/// Plays a pipeline of GStreamer's own elements; `factorseg-overlay` has the plugin inside.
+fn launch(pipeline: &str) -> String {
+    succeed(
+        Command::new("gst-launch-1.0")
+            .arg("-v")
+            .args(pipeline.split_whitespace()),
+    )
+}
+
+/// What is in an MP4 file: frames that decode, and whether it has sound.
+fn play(file: &Path) -> (usize, bool) {
+    let decode = |stream: &str| {
+        let text = launch(&format!(
+            "filesrc location={} ! qtdemux name=d d.{stream}_0 ! decodebin ! fakesink name=out silent=false",
+            file.display()
+        ));
+        text.matches("out: last-message = chain").count()
+    };
+    let has_sound = std::fs::read(file)
+        .unwrap()
+        .windows(12)
+        .any(|word| word == b"SoundHandler");
+    (decode("video"), has_sound && decode("audio") > 0)
+}
+
 #[test]
-fn the_built_in_clip_becomes_a_video_and_a_poster() {
+fn the_built_in_clip_becomes_a_video_with_sound_and_a_poster() {
     let directory = TempDir::new().unwrap();
     let video = directory.path().join("demo.mp4");
-    let text = succeed(Command::new(built("factorseg-overlay")).arg("--output").arg(&video));
-    assert!(text.contains("75 frames in"), "{text}");
+    let text = succeed(&mut overlay(None, &video));
+    assert!(text.contains("132 frames in"), "{text}");
     assert!(text.contains("frames per second"), "{text}");
     assert!(text.contains("device: c"), "{text}");
-    assert!(std::fs::metadata(&video).unwrap().len() > 10_000);
+    assert_eq!(play(&video), (132, true));
     let poster = image::open(video.with_extension("png")).unwrap();
-    assert_eq!((poster.width(), poster.height()), (640, 360));
+    assert_eq!((poster.width(), poster.height()), (1280, 720));
 
     // Its own output is a video that it reads, odd things said about it are errors.
     let again = directory.path().join("again.mp4");
-    let overlay = |input: &std::path::Path, set: &str| {
-        let mut command = Command::new(built("factorseg-overlay"));
-        command.arg(input).arg("--output").arg(&again).args(["--set", set]);
+    let set = |set: &str| {
+        let mut command = overlay(Some(&video), &again);
+        command.args(["--set", set]);
         command
     };
-    let text = succeed(&mut overlay(&video, "interval=25"));
-    assert!(text.contains("75 frames in"), "{text}");
-    for (set, expected) in [
+    let text = succeed(&mut set("interval=25"));
+    assert!(text.contains("132 frames in"), "{text}");
+    for (value, expected) in [
         ("colour=red", "no property `colour`"),
         ("overlay=sparkles", "`sparkles` is no value"),
         ("stats=1", "read-only"),
         ("overlay", "not NAME=VALUE"),
     ] {
-        let text = fail(&mut overlay(&video, set));
-        assert!(text.contains(expected), "{set}: {text}");
+        let text = fail(&mut set(value));
+        assert!(text.contains(expected), "{value}: {text}");
     }
+}
+
+#[test]
+fn other_containers_odd_sizes_and_folders_are_read_and_keep_their_sound() {
+    let directory = TempDir::new().unwrap();
+    let pictures = "videotestsrc num-buffers=20 ! video/x-raw,width=321,height=181,framerate=10/1";
+    let sound = "audiotestsrc num-buffers=20 ! audio/x-raw,rate=8000,channels=1 ! queue ! m.";
+    for (name, pipeline, expected) in [
+        (
+            "sound.avi",
+            format!("{sound} {pictures} ! jpegenc ! queue ! avimux name=m"),
+            (20, true),
+        ),
+        (
+            "silent.webm",
+            format!("{pictures} ! vp8enc deadline=1 ! webmmux"),
+            (20, false),
+        ),
+    ] {
+        let input = directory.path().join(name);
+        launch(&format!("{pipeline} ! filesink location={}", input.display()));
+        let output = input.with_extension("mp4");
+        succeed(&mut overlay(Some(&input), &output));
+        assert_eq!(play(&output), expected, "{name}");
+        let poster = image::open(output.with_extension("png")).unwrap();
+        assert_eq!((poster.width(), poster.height()), (321, 181), "{name}");
+    }
+
+    let folder = directory.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    for picture in ["0.png", "1.png", "2.png"] {
+        image::RgbImage::from_pixel(64, 48, image::Rgb([200, 100, 0]))
+            .save(folder.join(picture))
+            .unwrap();
+    }
+    let output = directory.path().join("folder.mp4");
+    succeed(&mut overlay(Some(&folder), &output));
+    assert_eq!(play(&output), (3, false));
+}
+
+#[test]
+fn an_interrupted_run_leaves_a_file_that_plays() {
+    let directory = TempDir::new().unwrap();
+    let video = directory.path().join("part.mp4");
+    let mut run = overlay(None, &video)
+        .args(["--set", "samples=8"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut progress = String::new();
+    let mut lines = BufReader::new(run.stderr.take().unwrap());
+    lines.read_line(&mut progress).unwrap();
+    assert!(progress.contains(" of 132 frames"), "{progress}");
+    succeed(Command::new("kill").args(["-INT", &run.id().to_string()]));
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    let (frames, sound) = play(&video);
+    assert!((1..132).contains(&frames) && sound, "{frames}");
 }
 
 #[test]
 fn inputs_that_are_no_video_are_errors_that_name_them() {
     let directory = TempDir::new().unwrap();
-    let noise = directory.path().join("noise.mp4");
-    std::fs::write(&noise, [0x5a; 4096]).unwrap();
-    let overlay = |input: &std::path::Path| {
-        let mut command = Command::new(built("factorseg-overlay"));
-        command.arg(input).arg("--output").arg(directory.path().join("out.mp4"));
-        command
-    };
-    for (input, expected) in [
-        (directory.path().join("missing.mp4"), "missing.mp4"),
-        (directory.path().to_owned(), "holds no pictures"),
-        (noise, "decodebin"),
+    let file = |name: &str| directory.path().join(name);
+    std::fs::write(file("noise.mp4"), [0x5a; 4096]).unwrap();
+    let sound = file("sound.ogg");
+    launch(&format!(
+        "audiotestsrc num-buffers=20 ! vorbisenc ! oggmux ! filesink location={}",
+        sound.display()
+    ));
+    std::fs::create_dir(file("folder")).unwrap();
+    for (input, output, expected) in [
+        ("missing.mp4", "out.mp4", ["missing.mp4", "No such file"]),
+        ("folder", "out.mp4", ["folder", "holds no pictures"]),
+        ("noise.mp4", "out.mp4", ["noise.mp4", "Give a video"]),
+        ("sound.ogg", "out.mp4", ["sound.ogg", "it holds no video"]),
+        ("noise.mp4", "noise.mp4", ["noise.mp4", "another --output"]),
+        ("noise.mp4", "nowhere/out.mp4", ["nowhere", "make it first"]),
     ] {
-        let text = fail(&mut overlay(&input));
-        assert!(text.contains(expected), "{text}");
+        let text = fail(&mut overlay(Some(&file(input)), &file(output)));
+        assert!(expected.iter().all(|part| text.contains(part)), "{input}: {text}");
         assert!(!text.contains("panicked"), "{text}");
     }
 }
