@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use factorseg_model::RegionMap;
 use factorseg_refine::MotionModel;
-use gstfactorseg::blend::Blender;
-use gstfactorseg::contour;
-use gstfactorseg::draw::Painter;
-use gstfactorseg::guided::{self, Refiner};
-use gstfactorseg::layout::{FORMATS, Layout, Plane, PlaneMut};
-use gstfactorseg::overlay::{self, PALETTE, rgb};
-use gstfactorseg::render::{Picture, render};
-use gstfactorseg::sample::Sampler;
-use gstfactorseg::simd;
+use gstfactorseg::paint::blend::Blender;
+use gstfactorseg::paint::contour;
+use gstfactorseg::paint::guided::{self, Refiner};
+use gstfactorseg::paint::layers::Painter;
+use gstfactorseg::paint::overlay::{self, PALETTE, rgb};
+use gstfactorseg::paint::render::{Picture, render};
+use gstfactorseg::pixels::layout::{FORMATS, Layout, Plane, PlaneMut};
+use gstfactorseg::pixels::sampling::Sampler;
+use gstfactorseg::pixels::simd;
 use gstreamer_video::{VideoFormat, VideoInfo};
 
 const SIZES: [(&str, u32, u32); 3] = [("480p", 854, 480), ("1080p", 1920, 1080), ("4K", 3840, 2160)];

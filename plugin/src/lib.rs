@@ -9,32 +9,18 @@
 //! assert!(gstreamer::ElementFactory::find("factorseg").is_some());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-//!
-//! Besides the element, the modules below are its parts, each usable and tested alone: [`sample`] (frame to
-//! network input), [`worker`] (the inference thread), [`pool`] (engines that several elements share), [`mask`] (its result), [`overlay`] with [`draw`] and
-//! [`contour`] (drawing on the frame's planes), [`guided`] with [`blend`] (the same along the frame's own edges), [`render`] (masks as pictures of their own), [`meta`] (what
-//! every output buffer says of its mask). With the feature `analytics`, `analytics` says it to GStreamer's own elements too.
 
 use gstreamer as gst;
 
 #[cfg(feature = "analytics")]
 pub mod analytics;
-pub mod blend;
-pub mod color;
-pub mod contour;
-pub mod draw;
+pub mod engine;
 pub mod factorseg;
-pub mod guided;
-pub mod layout;
-pub mod mask;
 pub mod meta;
-pub mod overlay;
-pub mod pool;
-pub mod render;
-pub mod sample;
+pub mod paint;
+pub mod pixels;
 pub mod settings;
-pub mod simd;
-pub mod worker;
+mod sync;
 
 pub use factorseg::FactorSeg;
 pub use meta::FrameReport;

@@ -25,7 +25,7 @@
 
 use gstreamer as gst;
 
-use crate::mask::{Bounds, Mask};
+use crate::engine::mask::{Bounds, Mask};
 
 /// Name of the meta.
 pub const NAME: &str = "factorseg";

@@ -10,16 +10,16 @@ use gstreamer as gst;
 use gstreamer_base::UniqueFlowCombiner;
 use gstreamer_video as gst_video;
 
-use super::drawing::Canvas;
+use super::canvas::Canvas;
+use super::frames::{Shown, Stream};
 use super::latency::Latency;
-use super::masks::{MaskOutput, Outputs};
+use super::outputs::{MaskOutput, Outputs};
 use super::queue::Queue;
 use super::session::Session;
-use super::stream::{Shown, Stream};
-use super::{EngineFactory, FactorSegMaskPad, properties};
-use crate::layout::{FORMATS, Layout};
-use crate::settings::Settings;
-use crate::worker::lock;
+use super::{EngineFactory, FactorSegMaskPad};
+use crate::pixels::layout::{FORMATS, Layout};
+use crate::settings::{Settings, properties};
+use crate::sync::lock;
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(

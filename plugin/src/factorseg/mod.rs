@@ -85,15 +85,14 @@ use gstreamer as gst;
 
 use crate::settings::EngineRequest;
 
-mod drawing;
+mod canvas;
+mod frames;
 mod imp;
 mod latency;
-mod masks;
-mod pad;
-mod properties;
+mod mask_pad;
+mod outputs;
 mod queue;
 mod session;
-mod stream;
 
 /// What the network computes in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
@@ -231,7 +230,7 @@ glib::wrapper! {
 
 glib::wrapper! {
     /// A pad `mask_%u` of the element.
-    pub struct FactorSegMaskPad(ObjectSubclass<pad::FactorSegMaskPad>)
+    pub struct FactorSegMaskPad(ObjectSubclass<mask_pad::FactorSegMaskPad>)
         @extends gst::Pad, gst::Object;
 }
 

@@ -12,7 +12,7 @@ use gstreamer as gst;
 use super::imp::{FlowResult, Format};
 use super::session::Session;
 use crate::settings::Plan;
-use crate::worker::lock;
+use crate::sync::lock;
 
 /// One frame on its way through the element, and what was in force when it came.
 pub(super) struct Frame {

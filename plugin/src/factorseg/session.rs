@@ -12,9 +12,10 @@ use gstreamer as gst;
 
 use super::imp::{CAT, FactorSeg};
 use super::{EngineError, EngineFactory, ErrorPolicy, Mode};
-use crate::pool::SharedEngine;
+use crate::engine::pool::SharedEngine;
+use crate::engine::worker::{Failure, Worker, panic_text};
 use crate::settings::{EngineRequest, Plan, Settings, SettingsError};
-use crate::worker::{Failure, Worker, lock, panic_text};
+use crate::sync::lock;
 
 /// A loaded engine at work, and what the settings mean for it.
 pub(super) struct Session {

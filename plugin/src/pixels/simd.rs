@@ -9,12 +9,12 @@ mod tests {
     use gstreamer_video::{VideoFormat, VideoInfo};
 
     use super::use_portable;
-    use crate::blend::Blender;
-    use crate::draw::Painter;
-    use crate::guided::{self, Refiner};
-    use crate::layout::{Layout, Plane, PlaneMut};
-    use crate::overlay;
-    use crate::sample::Sampler;
+    use crate::paint::blend::Blender;
+    use crate::paint::guided::{self, Refiner};
+    use crate::paint::layers::Painter;
+    use crate::paint::overlay;
+    use crate::pixels::layout::{Layout, Plane, PlaneMut};
+    use crate::pixels::sampling::Sampler;
 
     /// Samples, tints and refines one frame of noise; returns its bytes, its foreground and the network's input.
     fn everything(format: VideoFormat) -> (Vec<Vec<u8>>, Vec<u8>, Vec<f32>) {

@@ -6,8 +6,8 @@
 
 use factorseg_model::InputImage;
 
-use crate::layout::{Channel, Component, Layout, Plane};
-use crate::simd::vectorised;
+use crate::pixels::layout::{Channel, Component, Layout, Plane};
+use crate::pixels::simd::vectorised;
 
 /// How one target sample is made from the source samples `first..=last`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -240,7 +240,7 @@ mod tests {
     use gstreamer_video::VideoFormat;
 
     use super::*;
-    use crate::layout::{FORMATS, tests::layout};
+    use crate::pixels::layout::{FORMATS, tests::layout};
 
     /// Random bytes, strides longer than rows.
     fn frame(layout: &Layout, padding: usize) -> Vec<(Vec<u8>, usize)> {

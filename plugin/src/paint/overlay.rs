@@ -3,10 +3,10 @@
 
 use factorseg_model::RegionMap;
 
-use crate::blend::{Blend, Weight};
-use crate::color::Rgb;
-use crate::draw::{ChannelLayer, Layer};
-use crate::layout::Layout;
+use crate::paint::blend::{Blend, Weight};
+use crate::paint::layers::{ChannelLayer, Layer};
+use crate::pixels::colorimetry::Rgb;
+use crate::pixels::layout::Layout;
 
 /// Colours of the regions where the user gives none, told apart by most people with colour-blindness
 /// (Okabe and Ito).
@@ -104,7 +104,7 @@ pub fn cut_out(map: &RegionMap, is_foreground: &[bool], background: Rgb, layout:
 /// Everything but the foreground blurred.
 ///
 /// `averages` is the frame averaged on the map's grid, `[components, height, width]`, as
-/// [`crate::sample::Sampler::average`] gives it. The blur leaves the foreground's own colours out, so that
+/// [`crate::pixels::sampling::Sampler::average`] gives it. The blur leaves the foreground's own colours out, so that
 /// the object has no halo.
 pub fn blur_background(map: &RegionMap, is_foreground: &[bool], averages: &[f32], layout: &Layout) -> Layer {
     let keep = foreground(map, is_foreground);
@@ -247,7 +247,7 @@ fn blur(values: &[f32], width: usize, height: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::tests::layout;
+    use crate::pixels::layout::tests::layout;
     use gstreamer_video::VideoFormat;
 
     fn map() -> RegionMap {

@@ -1,12 +1,12 @@
-//! Drawing by a foreground as large as the frame, such as [`crate::guided`] makes it: each byte moves towards a
-//! target by the weight of its pixel. Targets are small grids, interpolated bilinearly, as in [`crate::draw`].
+//! Drawing by a foreground as large as the frame, such as [`crate::paint::guided`] makes it: each byte moves towards a
+//! target by the weight of its pixel. Targets are small grids, interpolated bilinearly, as in [`crate::paint::layers`].
 
-use crate::draw::{Place, places};
-use crate::guided::nearest;
-use crate::layout::{Channel, Component, Layout, PlaneMut};
-use crate::simd::vectorised;
+use crate::paint::guided::nearest;
+use crate::paint::layers::{Place, places};
+use crate::pixels::layout::{Channel, Component, Layout, PlaneMut};
+use crate::pixels::simd::vectorised;
 
-/// A weight of one, as [`crate::draw`] has it.
+/// A weight of one, as [`crate::paint::layers`] has it.
 const ONE: f32 = 16383.0;
 /// Scale of targets.
 const TARGET: f32 = 64.0;
@@ -185,7 +185,7 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::{FORMATS, tests::layout};
+    use crate::pixels::layout::{FORMATS, tests::layout};
 
     #[test]
     fn bytes_move_by_their_pixel_s_weight_in_every_format() {

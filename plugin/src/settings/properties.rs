@@ -4,10 +4,10 @@ use gst::glib;
 use gst::prelude::*;
 use gstreamer as gst;
 
-use crate::settings::Settings;
+use super::Settings;
 
 /// All of them, with `stats`, which no setting is behind.
-pub(super) fn specs() -> Vec<glib::ParamSpec> {
+pub(crate) fn specs() -> Vec<glib::ParamSpec> {
     let default = Settings::default();
     vec![
             glib::ParamSpecString::builder("model")
@@ -159,7 +159,7 @@ pub(super) fn specs() -> Vec<glib::ParamSpec> {
 }
 
 /// Sets the setting behind the property `name`.
-pub(super) fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
+pub(crate) fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
     // GObject has checked the type; a string that is unset is empty.
     fn get<'a, T: glib::value::FromValue<'a>>(value: &'a glib::Value) -> T
     where
@@ -197,7 +197,7 @@ pub(super) fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
 }
 
 /// The setting behind the property `name`.
-pub(super) fn get(settings: &Settings, name: &str) -> glib::Value {
+pub(crate) fn get(settings: &Settings, name: &str) -> glib::Value {
     match name {
         "model" => settings.model.to_value(),
         "device" => settings.device.to_value(),

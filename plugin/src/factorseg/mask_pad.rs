@@ -6,7 +6,7 @@ use gst::subclass::prelude::*;
 use gstreamer as gst;
 
 use super::MaskFormat;
-use crate::worker::lock;
+use crate::sync::lock;
 
 /// A pad that carries masks.
 #[derive(Default)]

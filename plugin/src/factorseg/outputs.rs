@@ -11,11 +11,11 @@ use gstreamer_video as gst_video;
 
 use super::imp::{CAT, FactorSeg, FlowResult, Format};
 use super::{FactorSegMaskPad, MaskFormat};
-use crate::mask::Mask;
+use crate::engine::mask::Mask;
 use crate::meta::FrameReport;
-use crate::render::{Picture, render};
+use crate::paint::render::{Picture, render};
 use crate::settings::Plan;
-use crate::worker::lock;
+use crate::sync::lock;
 
 /// The pads that buffers leave by.
 pub(super) struct Outputs {

@@ -6,9 +6,9 @@ use factorseg_model::{
     CheckpointSource, ClassError, DeviceError, EngineInfo, LoadOptions, SegmenterOptions, find_class,
 };
 
-use crate::color::Rgb;
 use crate::factorseg::{ErrorPolicy, Mode, Overlay, Precision, Refine};
-use crate::overlay::{PALETTE, rgb};
+use crate::paint::overlay::{PALETTE, rgb};
+use crate::pixels::colorimetry::Rgb;
 
 /// The properties as they were set.
 #[derive(Clone, Debug)]

@@ -12,17 +12,18 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 
 use super::Mode;
-use super::drawing::sampler;
+use super::canvas::sampler;
 use super::imp::{CAT, FactorSeg, FlowResult, Format};
 use super::latency::Latency;
 use super::queue::{CAPACITY, Frame, Kind};
 use super::session::Session;
-use crate::layout::Layout;
-use crate::mask::Mask;
+use crate::engine::mask::Mask;
+use crate::engine::worker::{Interrupted, Job, MotionJob};
 use crate::meta;
-use crate::sample::Sampler;
+use crate::pixels::layout::Layout;
+use crate::pixels::sampling::Sampler;
 use crate::settings::Plan;
-use crate::worker::{Interrupted, Job, MotionJob, lock};
+use crate::sync::lock;
 
 /// What belongs to one stream. Only the thread that brings its frames works on it.
 #[derive(Default)]

@@ -10,9 +10,9 @@
 
 use factorseg_refine::Plane;
 
-use crate::draw::{Place, places};
-use crate::layout::{self, Channel, Component, Layout};
-use crate::simd::vectorised;
+use crate::paint::layers::{Place, places};
+use crate::pixels::layout::{self, Channel, Component, Layout};
+use crate::pixels::simd::vectorised;
 
 /// Half the side of the window that is fitted, in cells.
 const RADIUS: usize = 1;
@@ -30,7 +30,7 @@ pub struct Fit {
 }
 
 /// Fits `foreground` (`[height, width]`, `0..=1`) to the frame's averages on the same grid
-/// (`[components, height, width]`, `0..=255`, as [`crate::sample::Sampler::average`] gives them).
+/// (`[components, height, width]`, `0..=255`, as [`crate::pixels::sampling::Sampler::average`] gives them).
 pub fn fit(foreground: &[f32], averages: &[f32], width: usize, height: usize) -> Fit {
     let cells = width * height;
     let plane = |values: &[f32], scale: f32| Plane {
@@ -246,8 +246,8 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::tests::layout;
-    use crate::sample::Sampler;
+    use crate::pixels::layout::tests::layout;
+    use crate::pixels::sampling::Sampler;
     use gstreamer_video::VideoFormat;
 
     /// A bright disc on a dark ground, in grey or in colour.

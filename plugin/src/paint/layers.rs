@@ -5,8 +5,8 @@
 //! between two such rows the pixels are plain 16-bit arithmetic over whole rows, which compilers vectorise.
 //! Rows and margins where nothing is drawn are not touched.
 
-use crate::layout::{Channel, Component, Layout, PlaneMut};
-use crate::simd::vectorised;
+use crate::pixels::layout::{Channel, Component, Layout, PlaneMut};
+use crate::pixels::simd::vectorised;
 
 /// `keep` of a byte that stays as it is. One below 2^14, so that differences of two fit 15 bits.
 const KEEP: f32 = 16383.0;
@@ -204,7 +204,7 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::{FORMATS, tests::layout};
+    use crate::pixels::layout::{FORMATS, tests::layout};
 
     fn random(state: &mut u32) -> f32 {
         *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

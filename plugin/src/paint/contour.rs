@@ -6,9 +6,9 @@
 
 use factorseg_model::RegionMap;
 
-use crate::color::Rgb;
-use crate::draw::{Place, places};
-use crate::layout::{Channel, Component, Layout, PlaneMut};
+use crate::paint::layers::{Place, places};
+use crate::pixels::colorimetry::Rgb;
+use crate::pixels::layout::{Channel, Component, Layout, PlaneMut};
 
 /// The width of the lines in pixels for a frame of this size.
 pub fn line_width(width: usize, height: usize) -> f32 {
@@ -161,7 +161,7 @@ fn paint_components(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::tests::layout;
+    use crate::pixels::layout::tests::layout;
     use gstreamer_video::VideoFormat;
 
     /// The left half belongs to region 0.

@@ -7,19 +7,19 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 
 use super::imp::{FactorSeg, Format};
-use super::masks::is_foreground;
+use super::outputs::is_foreground;
 use super::{FactorSegMaskPad, Overlay, Refine};
-use crate::blend::{Blend, Blender};
-use crate::contour;
-use crate::draw::{Layer, Painter};
-use crate::guided::{self, Refiner};
-use crate::layout::{Layout, Plane, PlaneMut};
-use crate::mask::Mask;
+use crate::engine::mask::Mask;
 use crate::meta::FrameReport;
-use crate::overlay;
-use crate::sample::Sampler;
+use crate::paint::blend::{Blend, Blender};
+use crate::paint::contour;
+use crate::paint::guided::{self, Refiner};
+use crate::paint::layers::{Layer, Painter};
+use crate::paint::overlay;
+use crate::pixels::layout::{Layout, Plane, PlaneMut};
+use crate::pixels::sampling::Sampler;
 use crate::settings::Plan;
-use crate::worker::lock;
+use crate::sync::lock;
 
 /// What drawing keeps from frame to frame. Only the thread that finishes frames works on it; it is never locked while
 /// that thread waits or pushes.

@@ -1,12 +1,12 @@
 //! Where the components of a pixel lie in a frame, for every 8-bit format the element takes.
 //!
 //! One description serves packed RGB, planar and semi-planar YUV, packed YUV 4:2:2 and grey: a component is
-//! a strided walk through one plane. [`crate::sample`] reads by it and [`crate::draw`] writes by it, so
+//! a strided walk through one plane. [`crate::pixels::sampling`] reads by it and [`crate::paint::layers`] writes by it, so
 //! neither knows a pixel format.
 
 use gstreamer_video as gst_video;
 
-use crate::color::ColorModel;
+use crate::pixels::colorimetry::ColorModel;
 
 /// The pixel formats the element takes, best first.
 pub const FORMATS: [gst_video::VideoFormat; 20] = [

@@ -8,7 +8,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,8 @@ use factorseg_refine::MotionModel;
 use factorseg_refine::temporal::smooth;
 use gstreamer as gst;
 
-use crate::mask::{self, Mask, MaskError};
-
-/// Locks a mutex whether or not a thread panicked with it: the data of this crate is whole between statements.
-pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use super::mask::{self, Mask, MaskError};
+use crate::sync::lock;
 
 /// One frame to segment.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@
 
 use factorseg_model::RegionMap;
 
-use crate::draw::{Place, places};
+use crate::paint::layers::{Place, places};
 
 /// What a mask picture shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +108,7 @@ pub fn render(
             }
         }
         Picture::Foreground | Picture::HardForeground => {
-            let sum = crate::overlay::foreground(map, is_foreground);
+            let sum = crate::paint::overlay::foreground(map, is_foreground);
             let mut foreground = spread(&sum);
             for (y, place) in rows.iter().enumerate() {
                 foreground.row(place, &mut values);

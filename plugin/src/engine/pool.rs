@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, Weak};
 use factorseg_model::{Engine, EngineInfo, InputImage, RegionMap, SegmentError, SegmenterOptions};
 
 use crate::settings::EngineRequest;
-use crate::worker::lock;
+use crate::sync::lock;
 
 /// Frames that are segmented in one call at most.
 const BATCH: usize = 16;
