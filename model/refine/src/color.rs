@@ -156,7 +156,7 @@ impl ColorModel {
         let of_network = map.probabilities[background * pixels..][..pixels].iter();
         let evidence: Vec<f32> = of_network.map(|p| 1.0 - p).collect();
         let colors = image.colors();
-        let guide = (width.min(height) > 1).then(|| Guide::new(&colors));
+        let guide = (width.min(height) > 1).then(|| Guide::halved(&colors));
         let mut scores = Vec::with_capacity(map.probabilities.len());
         for (plane, sharp) in map.probabilities.chunks_exact(pixels).zip(sharp.chunks_exact(pixels)) {
             let area = (sharp.iter().sum::<f32>() / pixels as f32).max(f32::MIN_POSITIVE);
@@ -173,7 +173,7 @@ impl ColorModel {
                 *score = COLORS * *score + NETWORK * p.max(f32::MIN_POSITIVE).ln();
             }
             if let Some(guide) = &guide {
-                score = guide.follow(&score);
+                score = guide.follow(&colors, &score);
             }
             scores.extend(score.values);
         }

@@ -1,73 +1,129 @@
-//! The guided filter (He, Sun and Tang, "Guided Image Filtering", 2013) with a colour guide, in its fast form (He and
-//! Sun, "Fast Guided Filter", 2015): fitted at half the size, applied at the full one.
+//! The guided filter (He, Sun and Tang, "Guided Image Filtering", 2013): in the windows around each pixel a plane is fitted
+//! as a linear function of a picture's channels, so that its edges fall on theirs.
+//!
+//! Also in its fast form (He and Sun, "Fast Guided Filter", 2015): fitted at a smaller size, applied at the full one.
 
 use crate::plane::Plane;
 
-/// Half the side of the window that is fitted, in pixels of half the size.
+/// Half the side of the windows of colours at half their size, in pixels of that.
 const RADIUS: usize = 4;
 /// Variance of a channel (in `0..=1`) below which it is noise.
 const EPSILON: f32 = 1e-4;
 /// Pairs of channels, the covariance's upper triangle.
 const PAIRS: [(usize, usize); 6] = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)];
 
-/// The colours of a picture, ready to be followed.
-pub struct Guide<'a> {
-    colors: &'a [Plane; 3],
-    small: [Plane; 3],
-    means: [Plane; 3],
-    /// Of the colours' covariance in each window: the upper triangle of its inverse.
+/// The channels of a picture, ready to be followed by any number of planes.
+pub struct Guide {
+    channels: Vec<Plane>,
+    radius: usize,
+    /// Of the channels in each window.
+    means: Vec<Plane>,
+    /// Of the channels' covariance in each window: the upper triangle of its inverse.
     inverses: Vec<[f64; 6]>,
 }
 
-impl<'a> Guide<'a> {
-    /// Of red, green and blue, each 0 to 1, of one size of at least 2 pixels each way.
-    pub fn new(colors: &'a [Plane; 3]) -> Self {
-        let small = [0, 1, 2].map(|channel: usize| colors[channel].halved());
-        let means = [0, 1, 2].map(|channel: usize| small[channel].window_means(RADIUS));
-        let matrix = PAIRS.map(|(a, b)| covariance(&small[a], &small[b], &means[a], &means[b]));
-        let inverses = (0..small[0].values.len())
-            .map(|cell| inverse([0, 1, 2, 3, 4, 5].map(|pair: usize| matrix[pair].values[cell])))
+/// Linear functions of the channels, one for each pixel: the sum of `slopes[c] * channel[c]`, and `offset`.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// One plane for each channel.
+    pub slopes: Vec<Plane>,
+    /// What is added.
+    pub offset: Plane,
+}
+
+impl Guide {
+    /// Of one to three channels of one size, each 0 to 1, with windows of `2 radius + 1` pixels each way.
+    pub fn new(channels: Vec<Plane>, radius: usize) -> Self {
+        let means: Vec<Plane> = channels.iter().map(|channel| channel.window_means(radius)).collect();
+        let pairs = PAIRS.iter().enumerate().filter(|(_, (_, b))| *b < channels.len());
+        let matrix: Vec<(usize, Plane)> = pairs
+            .map(|(at, &(a, b))| (at, covariance(&channels[a], &channels[b], &means[a], &means[b], radius)))
+            .collect();
+        let pixels = channels.first().map_or(0, |channel| channel.values.len());
+        let inverses = (0..pixels)
+            .map(|pixel| {
+                let mut triangle = [0.0; 6];
+                for (at, plane) in &matrix {
+                    triangle[*at] = plane.values[pixel];
+                }
+                inverse(triangle)
+            })
             .collect();
         Self {
-            colors,
-            small,
+            channels,
+            radius,
             means,
             inverses,
         }
     }
 
-    /// Brings `plane`, of the guide's size, along the edges of the colours: around each pixel it becomes the linear function
-    /// of the colours that fits it best.
+    /// Of colours at half their size, for [`Guide::follow`]; they must have at least 2 pixels each way.
+    pub fn halved(colors: &[Plane; 3]) -> Self {
+        Self::new(colors.iter().map(Plane::halved).collect(), RADIUS)
+    }
+
+    /// Brings `plane`, of the colours' size, along the edges of the colours that the guide was [halved](Self::halved) from:
+    /// around each pixel it becomes the linear function of the colours that fits it best.
     #[must_use]
-    pub fn follow(&self, plane: &Plane) -> Plane {
-        let (width, height) = plane.size();
+    pub fn follow(&self, colors: &[Plane; 3], plane: &Plane) -> Plane {
         let target = plane.halved();
-        let mut offset = target.window_means(RADIUS);
-        let right = [0, 1, 2].map(|a: usize| covariance(&self.small[a], &target, &self.means[a], &offset));
-        let mut slopes = [(); 3].map(|()| Plane::filled(target.width, target.height, 0.0));
-        for (cell, inverse) in self.inverses.iter().enumerate() {
-            let solution = apply(inverse, [0, 1, 2].map(|a: usize| right[a].values[cell]));
-            for (channel, slope) in solution.into_iter().enumerate() {
-                slopes[channel].values[cell] = slope;
-                offset.values[cell] -= slope * self.means[channel].values[cell];
-            }
+        let mut offset = target.window_means(self.radius);
+        let slopes = self.slopes(&target, &offset);
+        for (slope, mean) in slopes.iter().zip(&self.means) {
+            add_product(&mut offset, slope, mean, -1.0);
         }
-        let spread = |plane: &Plane| plane.window_means(RADIUS).resized(width, height);
+        let (width, height) = plane.size();
+        let spread = |plane: &Plane| plane.window_means(self.radius).resized(width, height);
         let mut out = spread(&offset);
-        for (slope, channel) in slopes.iter().zip(self.colors) {
-            let parts = spread(slope).zip(channel, |slope, value| slope * value);
-            out.values
-                .iter_mut()
-                .zip(&parts.values)
-                .for_each(|(out, part)| *out += part);
+        for (slope, color) in slopes.iter().zip(colors) {
+            add_product(&mut out, &spread(slope), color, 1.0);
         }
         out
+    }
+
+    /// The functions whose slopes fit `target`, of the guide's size, best around each pixel, and whose value there is the
+    /// target's own: unlike the filter's offset, theirs smooths nothing.
+    pub fn fit(&self, target: &Plane) -> Fit {
+        let slopes = self.slopes(target, &target.window_means(self.radius));
+        let slopes: Vec<Plane> = slopes.iter().map(|slope| slope.window_means(self.radius)).collect();
+        let mut offset = target.clone();
+        for (slope, channel) in slopes.iter().zip(&self.channels) {
+            add_product(&mut offset, slope, channel, -1.0);
+        }
+        Fit { slopes, offset }
+    }
+
+    /// The slopes that fit `target`, with these means, best in the window around each pixel.
+    fn slopes(&self, target: &Plane, target_means: &Plane) -> Vec<Plane> {
+        let channels = self.channels.iter().zip(&self.means);
+        let right: Vec<Plane> = channels
+            .map(|(channel, means)| covariance(channel, target, means, target_means, self.radius))
+            .collect();
+        let mut slopes = right.clone();
+        for (pixel, inverse) in self.inverses.iter().enumerate() {
+            let mut vector = [0.0; 3];
+            for (value, plane) in vector.iter_mut().zip(&right) {
+                *value = plane.values[pixel];
+            }
+            let solution = apply(inverse, vector);
+            for (slope, value) in slopes.iter_mut().zip(solution) {
+                slope.values[pixel] = value;
+            }
+        }
+        slopes
+    }
+}
+
+/// Adds a product to each value of `out`.
+fn add_product(out: &mut Plane, a: &Plane, b: &Plane, sign: f32) {
+    for ((out, a), b) in out.values.iter_mut().zip(&a.values).zip(&b.values) {
+        *out += sign * a * b;
     }
 }
 
 /// The covariance of two planes in each window, from their means there.
-fn covariance(a: &Plane, b: &Plane, mean_a: &Plane, mean_b: &Plane) -> Plane {
-    let squares = a.zip(b, |a, b| a * b).window_means(RADIUS);
+fn covariance(a: &Plane, b: &Plane, mean_a: &Plane, mean_b: &Plane, radius: usize) -> Plane {
+    let squares = a.zip(b, |a, b| a * b).window_means(radius);
     squares.zip(&mean_a.zip(mean_b, |a, b| a * b), |square, product| square - product)
 }
 
@@ -121,7 +177,7 @@ mod tests {
         let guide =
             [0.7, -0.4, 0.2].map(|height| Plane::from_fn(60, 40, |x, _| 0.5 + height * f32::from(x >= 30) / 2.0));
         let rough = Plane::from_fn(60, 40, |x, _| (((x as f32 - 26.0) / 4.0).clamp(-1.0, 1.0)) * 3.0);
-        let out = Guide::new(&guide).follow(&rough);
+        let out = Guide::halved(&guide).follow(&guide, &rough);
         for y in 4..36 {
             assert!(
                 out.row(y)[28] < 2.6 && out.row(y)[31] > 2.6,
@@ -141,7 +197,9 @@ mod tests {
         let linear = Plane::from_fn(64, 48, |x, y| {
             2.0 * guide[0].row(y)[x] - guide[1].row(y)[x] + 0.5 * guide[2].row(y)[x] - 0.25
         });
-        let kept = Guide::new(&guide).follow(&linear).zip(&linear, |a, b| (a - b).abs());
+        let kept = Guide::halved(&guide)
+            .follow(&guide, &linear)
+            .zip(&linear, |a, b| (a - b).abs());
         assert!(
             kept.mean() < 0.1 * linear.deviation(),
             "{} of {}",
@@ -150,6 +208,6 @@ mod tests {
         );
         let grey = [(); 3].map(|()| Plane::filled(64, 48, 0.5));
         let rough = noise(64, 48, 9);
-        assert!(Guide::new(&grey).follow(&rough).deviation() < 0.2 * rough.deviation());
+        assert!(Guide::halved(&grey).follow(&grey, &rough).deviation() < 0.2 * rough.deviation());
     }
 }

@@ -157,7 +157,8 @@ impl MotionModel {
                 log_odds = evidence.weigh(&log_odds, &flow.warp(&previous.log_odds));
             }
         }
-        let edged = (width.min(height) >= 2).then(|| Guide::new(&small.colors()).follow(&log_odds));
+        let colors = small.colors();
+        let edged = (width.min(height) >= 2).then(|| Guide::halved(&colors).follow(&colors, &log_odds));
         self.previous = Some(Previous {
             picture,
             brightness,
