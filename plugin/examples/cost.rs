@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use factorseg_model::RegionMap;
 use factorseg_refine::MotionModel;
-use gstfactorseg::paint::blend::Blender;
-use gstfactorseg::paint::contour;
-use gstfactorseg::paint::guided::{self, Refiner};
-use gstfactorseg::paint::layers::Painter;
-use gstfactorseg::paint::overlay::{self, PALETTE, rgb};
-use gstfactorseg::paint::render::{Picture, render};
-use gstfactorseg::pixels::layout::{FORMATS, Layout, Plane, PlaneMut};
-use gstfactorseg::pixels::sampling::Sampler;
-use gstfactorseg::pixels::simd;
+use factorseg_refine::simd;
+use gstfactorseg::factorseg::MaskFormat;
+use gstfactorseg::parts::blend::Blender;
+use gstfactorseg::parts::guided::{self, Refiner};
+use gstfactorseg::parts::layers::Painter;
+use gstfactorseg::parts::layout::{FORMATS, Layout, OwnedFrame};
+use gstfactorseg::parts::render::render;
+use gstfactorseg::parts::sampling::Sampler;
+use gstfactorseg::parts::{contour, mask, overlay};
 use gstreamer_video::{VideoFormat, VideoInfo};
 
 const SIZES: [(&str, u32, u32); 3] = [("480p", 854, 480), ("1080p", 1920, 1080), ("4K", 3840, 2160)];
@@ -49,15 +49,6 @@ fn full_map(width: usize, height: usize) -> RegionMap {
         height,
         probabilities,
     }
-}
-
-/// The planes of a frame, to read.
-fn views<'a>(planes: &'a [PlaneMut<'_>]) -> Vec<Plane<'a>> {
-    let view = |plane: &'a PlaneMut<'_>| Plane {
-        data: plane.data,
-        stride: plane.stride,
-    };
-    planes.iter().map(view).collect()
 }
 
 /// A disc over a sixth of the picture.
@@ -114,7 +105,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "| size | format | sample | tint, all | tint, object | foreground | blur-background | contour | guided tint, object | mask: labels | mask: foreground |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
-    let colors = PALETTE.map(rgb);
+    let colors = [[0.9, 0.6, 0.0], [0.3, 0.7, 0.9], [0.0, 0.6, 0.5]];
     for (name, width, height) in SIZES {
         // What the motion model makes of a network of 64 pixels for a frame of 16:9, half as fine as what it samples.
         let (grid_width, grid_height) = (224, 128);
@@ -124,67 +115,49 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for &format in formats {
             let info = VideoInfo::builder(format, width, height).build()?;
             let layout = Layout::new(&info);
-            let mut frame: Vec<(Vec<u8>, usize)> = (0..layout.planes)
-                .map(|plane| {
-                    let stride = info.stride()[plane] as usize;
-                    (vec![100; stride * layout.plane_size(plane).1], stride)
-                })
-                .collect();
+            let mut frame = OwnedFrame::new(&layout, 0, || 100);
             let mut sampler = Sampler::new(&layout, grid_width, grid_height);
             let mut sampled = Sampler::new(&layout, sample_width, sample_height);
             let mut painter = Painter::default();
             let sample = median(|| {
-                let planes: Vec<Plane<'_>> = frame
-                    .iter()
-                    .map(|(data, stride)| Plane { data, stride: *stride })
-                    .collect();
-                std::hint::black_box(sampled.sample(&layout, &planes));
+                std::hint::black_box(sampled.sample(&layout, &frame.read()));
             });
-            let mut draw = |run: &mut dyn FnMut(&mut Painter, &mut [PlaneMut<'_>])| {
-                median(|| {
-                    let mut planes: Vec<PlaneMut<'_>> = frame
-                        .iter_mut()
-                        .map(|(data, stride)| PlaneMut { data, stride: *stride })
-                        .collect();
-                    run(&mut painter, &mut planes);
-                })
-            };
+            let mut draw =
+                |run: &mut dyn FnMut(&mut Painter, &mut OwnedFrame)| median(|| run(&mut painter, &mut frame));
             let tint = |map: &RegionMap, chosen: &[bool]| overlay::tint(map, chosen, &colors, 0.5, &layout);
-            let tint_all = draw(&mut |painter, planes| {
-                painter.paint(&layout, &tint(&full, &[true; 3]), planes);
+            let tint_all = draw(&mut |painter, frame| {
+                painter.paint(&layout, &tint(&full, &[true; 3]), &mut frame.write());
             });
-            let tint_object = draw(&mut |painter, planes| {
-                painter.paint(&layout, &tint(&object, &[true, false]), planes);
+            let tint_object = draw(&mut |painter, frame| {
+                painter.paint(&layout, &tint(&object, &[true, false]), &mut frame.write());
             });
-            let cut_out = draw(&mut |painter, planes| {
+            let cut_out = draw(&mut |painter, frame| {
                 let layer = overlay::cut_out(&object, &[true, false], [0.0; 3], &layout);
-                painter.paint(&layout, &layer, planes);
+                painter.paint(&layout, &layer, &mut frame.write());
             });
-            let blur = draw(&mut |painter, planes| {
-                let views = views(planes);
-                let averages = sampler.average(&views);
+            let blur = draw(&mut |painter, frame| {
+                let averages = sampler.average(&frame.read());
                 let layer = overlay::blur_background(&object, &[true, false], averages, &layout);
-                painter.paint(&layout, &layer, planes);
+                painter.paint(&layout, &layer, &mut frame.write());
             });
-            let lines = draw(&mut |_, planes| {
-                contour::paint(&layout, &object, &[true, false], &colors, 0.5, planes);
+            let lines = draw(&mut |_, frame| {
+                contour::paint(&layout, &object, &[true, false], &colors, 0.5, &mut frame.write());
             });
             let mut refiner = Refiner::default();
             let mut blender = Blender::default();
             let mut foreground = Vec::new();
-            let refined = draw(&mut |_, planes| {
-                let views = views(planes);
-                let coarse = overlay::foreground(&object, &[true, false]);
-                let fit = guided::fit(&coarse, sampler.average(&views), grid_width, grid_height);
-                refiner.refine(&layout, &views, &fit, &mut foreground);
+            let refined = draw(&mut |_, frame| {
+                let coarse = mask::foreground(&object, &[true, false]);
+                let fit = guided::fit(&coarse, sampler.average(&frame.read()), grid_width, grid_height);
+                refiner.refine(&layout, &frame.read(), &fit, &mut foreground);
                 let blend = overlay::tint_blend(&object, &[true, false], &colors, 0.5, &layout);
-                blender.paint(&layout, &foreground, &blend, planes);
+                blender.paint(&layout, &foreground, &blend, &mut frame.write());
             });
-            let mut mask = vec![0; (width * height) as usize];
-            let [labels, soft] = [Picture::Labels, Picture::Foreground].map(|picture| {
+            let mut picture = vec![0; (width * height) as usize];
+            let [labels, soft] = [MaskFormat::Labels, MaskFormat::Foreground].map(|format| {
                 median(|| {
                     let size = (width as usize, height as usize);
-                    render(&object, picture, &[true, false], size, size.0, &mut mask);
+                    render(&object, format, &[true, false], size, size.0, &mut picture);
                 })
             });
             println!(

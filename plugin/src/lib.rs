@@ -13,14 +13,22 @@
 use gstreamer as gst;
 
 #[cfg(feature = "analytics")]
-pub mod analytics;
-pub mod engine;
+mod analytics;
+mod engine;
 pub mod factorseg;
 pub mod meta;
-pub mod paint;
-pub mod pixels;
-pub mod settings;
+mod paint;
+mod pixels;
+mod settings;
 mod sync;
+
+/// What examples and tests measure and look at; no part of the API.
+#[doc(hidden)]
+pub mod parts {
+    pub use crate::engine::mask;
+    pub use crate::paint::{blend, contour, guided, layers, overlay, render};
+    pub use crate::pixels::{layout, sampling};
+}
 
 pub use factorseg::FactorSeg;
 pub use meta::FrameReport;

@@ -25,7 +25,8 @@
 
 use gstreamer as gst;
 
-use crate::engine::mask::{Bounds, Mask};
+pub use crate::engine::mask::Bounds;
+use crate::engine::mask::Mask;
 
 /// Name of the meta.
 pub const NAME: &str = "factorseg";
@@ -67,7 +68,7 @@ pub struct RegionReport {
 
 impl FrameReport {
     /// What is to be said of a mask on a frame with timestamp `pts`.
-    pub fn new(mask: &Mask, is_foreground: &[bool], pts: Option<gst::ClockTime>) -> Self {
+    pub(crate) fn new(mask: &Mask, is_foreground: &[bool], pts: Option<gst::ClockTime>) -> Self {
         Self {
             class: mask.class.to_string(),
             timestep: mask.timestep as u32,

@@ -132,6 +132,21 @@ pub fn sharpen(map: &mut RegionMap, exponent: f32) {
     }
 }
 
+/// Probability that a cell belongs to the foreground, cell by cell.
+pub fn foreground(map: &RegionMap, is_foreground: &[bool]) -> Vec<f32> {
+    let cells = map.width * map.height;
+    let mut sum = vec![0.0f32; cells];
+    for (region, _) in is_foreground.iter().enumerate().filter(|(_, chosen)| **chosen) {
+        for (sum, p) in sum.iter_mut().zip(&map.probabilities[region * cells..]) {
+            *sum += p;
+        }
+    }
+    for sum in &mut sum {
+        *sum = sum.clamp(0.0, 1.0);
+    }
+    sum
+}
+
 /// The region that wins at each cell, row by row.
 pub fn winners(map: &RegionMap) -> Vec<usize> {
     let cells = map.width * map.height;

@@ -1,5 +1,6 @@
-//! The network at work: its thread, what several elements share, and its results.
+//! The network at work: which one, its thread, what several elements share, and its results.
 
 pub mod mask;
 pub mod pool;
+pub mod request;
 pub mod worker;

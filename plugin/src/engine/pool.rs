@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, Weak};
 
 use factorseg_model::{Engine, EngineInfo, InputImage, RegionMap, SegmentError, SegmenterOptions};
 
-use crate::settings::EngineRequest;
+use super::request::EngineRequest;
 use crate::sync::lock;
 
 /// Frames that are segmented in one call at most.

@@ -416,45 +416,32 @@ fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
         motion: MotionModel::default(),
         previous: None,
     };
-    while let Some(task) = next_task(shared) {
-        let failure = match task {
+    let mut panicked = false;
+    while let Some(task) = next_task(shared)
+        && !panicked
+    {
+        // Reported before the stream can go on, so that an error message precedes its end.
+        let mut report = |failure: Failure| {
+            on_failure(&failure);
+            panicked = matches!(failure, Failure::Panicked(_));
+        };
+        match task {
             Task::Size(width, height) => {
                 let size = caught(|| segmenting.input_size(width, height));
-                let (size, failure) = match size {
-                    Ok(size) => (Some(size), None),
-                    Err(failure) => (None, Some(failure)),
-                };
+                let size = size.map_err(&mut report).ok();
                 lock(&shared.slots).input_size = Some(((width, height), size));
-                failure
             }
             Task::Segment(Pending { ticket, job, exact }) => {
                 let start = Instant::now();
-                let (mask, failure) = match caught(|| segmenting.segment(job)) {
-                    Ok(mask) => (Some(mask), None),
-                    Err(failure) => {
-                        segmenting.forget();
-                        (None, Some(failure))
-                    }
-                };
-                // Reported before the stream can go on, so that an error message precedes its end.
-                if let Some(failure) = &failure {
-                    on_failure(failure);
+                let mask = caught(|| segmenting.segment(job));
+                if mask.is_err() {
+                    segmenting.forget();
                 }
+                let mask = mask.map_err(report).ok();
                 lock(&shared.slots).finish(ticket, exact, mask, start.elapsed());
-                shared.changed.notify_all();
-                if matches!(failure, Some(Failure::Panicked(_))) {
-                    break;
-                }
-                continue;
             }
-        };
-        if let Some(failure) = &failure {
-            on_failure(failure);
         }
         shared.changed.notify_all();
-        if matches!(failure, Some(Failure::Panicked(_))) {
-            break;
-        }
     }
     {
         let mut slots = lock(&shared.slots);

@@ -1,292 +1,26 @@
-//! The stream: events, queries, and the way of a frame from one pad to the other.
+//! The way of a frame from one pad to the other.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use factorseg_refine::MotionModel;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use gst_video::prelude::*;
 use gstreamer as gst;
-use gstreamer_video as gst_video;
 
-use super::Mode;
-use super::canvas::sampler;
-use super::imp::{CAT, FactorSeg, FlowResult, Format};
-use super::latency::Latency;
-use super::queue::{CAPACITY, Frame, Kind};
+use super::element::{CAT, FactorSeg, Shown};
+use super::queue::{FlowResult, Frame, Kind};
 use super::session::Session;
 use crate::engine::mask::Mask;
 use crate::engine::worker::{Interrupted, Job, MotionJob};
-use crate::meta;
+use crate::meta::{self, FrameReport};
 use crate::pixels::layout::Layout;
+use crate::pixels::mapping::{self, FrameError};
 use crate::pixels::sampling::Sampler;
-use crate::settings::Plan;
+use crate::settings::{Mode, Overlay, Plan, Refine};
 use crate::sync::lock;
 
-/// What belongs to one stream. Only the thread that brings its frames works on it.
-#[derive(Default)]
-pub(super) struct Stream {
-    pub(super) format: Option<Arc<Format>>,
-    segment: gst::FormattedSegment<gst::ClockTime>,
-    sampler: Option<Sampler>,
-    motion_sampler: Option<Sampler>,
-    /// Frames since the last one that was segmented.
-    since_due: u64,
-    /// Whether the next frame to segment does not follow the one before it.
-    discontinuous: bool,
-    /// Whether a frame was segmented since the last discontinuity.
-    has_mask: bool,
-    /// How much later than their running time sinks show frames.
-    sink_latency: gst::ClockTime,
-    /// Upstream's answer, once asked.
-    pub(super) live: Option<bool>,
-}
-
-/// The mask drawn last, and its age then.
-#[derive(Default)]
-pub(super) struct Shown {
-    pub(super) mask: Option<Arc<Mask>>,
-    pub(super) age: Option<gst::ClockTime>,
-}
-
-impl Stream {
-    /// Forgets what the next frame does not follow.
-    fn restart(&mut self) {
-        self.has_mask = false;
-        self.since_due = 0;
-        self.discontinuous = true;
-    }
-}
-
 impl FactorSeg {
-    pub(super) fn start(&self) {
-        self.counters.frames.store(0, Ordering::Relaxed);
-        self.counters.reused.store(0, Ordering::Relaxed);
-        *lock(&self.earliest) = None;
-        *lock(&self.latency) = Latency::default();
-        *lock(&self.stream) = Stream::default();
-        self.restart_stream();
-        lock(&self.outputs).combiner.reset();
-        self.set_flushing(false);
-    }
-
-    /// What comes next does not follow what was there.
-    fn restart_stream(&self) {
-        lock(&self.stream).restart();
-        *lock(&self.shown) = Shown::default();
-    }
-
-    pub(super) fn set_flushing(&self, flushing: bool) {
-        self.queue.set_flushing(flushing);
-        if let Some(session) = self.session() {
-            session.worker.set_flushing(flushing);
-            session.worker.forget();
-        }
-    }
-
-    /// Lets the frames under way go before something that must not overtake them. Returns whether it may go on.
-    fn drain_before(&self, ends: bool) -> bool {
-        match self.queue.drain() {
-            Err(gst::FlowError::Flushing) => false,
-            // Upstream has no buffer left that could return the error.
-            Err(error) if ends && error != gst::FlowError::Eos => {
-                self.fail(
-                    gst::StreamError::Failed,
-                    &format!("Internal data stream error: downstream returned {error:?}"),
-                );
-                true
-            }
-            _ => true,
-        }
-    }
-
-    pub(super) fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
-        let ends = event.type_() == gst::EventType::Eos;
-        let overtakes = event.is_serialized() && event.type_() != gst::EventType::FlushStop;
-        if overtakes && !self.drain_before(ends) {
-            return false;
-        }
-        match event.view() {
-            gst::EventView::Caps(caps) => {
-                // The default handler would not forward it.
-                return self.set_caps(caps.caps()) && self.srcpad.push_event(event);
-            }
-            gst::EventView::Segment(segment) => {
-                let Some(segment) = segment.segment().downcast_ref::<gst::ClockTime>() else {
-                    self.fail(
-                        gst::StreamError::Format,
-                        &format!(
-                            "A segment in {:?} is not supported, only in time",
-                            segment.segment().format()
-                        ),
-                    );
-                    return false;
-                };
-                let mut stream = lock(&self.stream);
-                stream.segment = segment.clone();
-                stream.discontinuous = true;
-                // Mask pads have it with their next buffer, when their caps are known.
-            }
-            gst::EventView::Gap(_) | gst::EventView::Eos(_) => {
-                let format = lock(&self.stream).format.clone();
-                for pad in self.mask_pads() {
-                    if let Some(Ok(info)) = format.as_ref().map(|format| self.mask_info(&pad, format)) {
-                        self.prepare_mask_pad(&pad, &info);
-                    }
-                    if ends || format.is_some() {
-                        pad.push_event(event.clone());
-                    }
-                }
-            }
-            gst::EventView::StreamStart(start) => {
-                for pad in self.mask_pads() {
-                    pad.push_event(self.mask_stream_start(&pad, start));
-                }
-                self.restart_stream();
-                if let Some(session) = self.session() {
-                    session.worker.forget();
-                }
-            }
-            gst::EventView::FlushStart(_) => {
-                self.set_flushing(true);
-                for pad in self.mask_pads() {
-                    pad.push_event(event.clone());
-                }
-                let forwarded = gst::Pad::event_default(pad, Some(&*self.obj()), event);
-                // Now that downstream lets go of it, the frame that is being pushed ends.
-                self.queue.wait_until_idle();
-                return forwarded;
-            }
-            gst::EventView::FlushStop(_) => {
-                *lock(&self.earliest) = None;
-                lock(&self.stream).segment.reset();
-                self.restart_stream();
-                lock(&self.outputs).combiner.reset();
-                self.set_flushing(false);
-                for pad in self.mask_pads() {
-                    pad.push_event(event.clone());
-                }
-            }
-            _ => {}
-        }
-        gst::Pad::event_default(pad, Some(&*self.obj()), event)
-    }
-
-    pub(super) fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
-        match event.view() {
-            gst::EventView::Qos(qos) => {
-                let (_, _, difference, timestamp) = qos.get();
-                *lock(&self.earliest) = timestamp.and_then(|timestamp| earliest(timestamp, difference));
-            }
-            gst::EventView::Latency(latency) => lock(&self.stream).sink_latency = latency.latency(),
-            _ => {}
-        }
-        gst::Pad::event_default(pad, Some(&*self.obj()), event)
-    }
-
-    pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
-        match query.view_mut() {
-            gst::QueryViewMut::Latency(latency) => {
-                let mut upstream = gst::query::Latency::new();
-                let known = self.sinkpad.peer_query(&mut upstream);
-                if known {
-                    let (live, minimum, maximum) = upstream.result();
-                    let own = if live {
-                        lock(&self.latency).reported
-                    } else {
-                        gst::ClockTime::ZERO
-                    };
-                    // What can be stored are the frames of the queue.
-                    let frame = lock(&self.stream).format.as_ref().and_then(|format| format.duration());
-                    let stored = match own {
-                        gst::ClockTime::ZERO => gst::ClockTime::ZERO,
-                        _ => frame.unwrap_or_default() * CAPACITY as u64,
-                    };
-                    latency.set(live, minimum + own, maximum.map(|maximum| maximum + stored));
-                }
-                known
-            }
-            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
-        }
-    }
-
-    pub(super) fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
-        if query.is_serialized() && !self.drain_before(false) {
-            return false;
-        }
-        match query.view_mut() {
-            // Frames are drawn on where they lie, so upstream allocates as downstream wishes.
-            gst::QueryViewMut::Allocation(_) => {
-                let known = self.srcpad.peer_query(query);
-                if let gst::QueryViewMut::Allocation(allocation) = query.view_mut() {
-                    keep_frames(allocation);
-                }
-                known
-            }
-            gst::QueryViewMut::Caps(caps) => {
-                let template = pad.pad_template_caps();
-                let filter = caps.filter_owned();
-                let wanted = match &filter {
-                    Some(filter) => filter.intersect_with_mode(&template, gst::CapsIntersectMode::First),
-                    None => template,
-                };
-                let possible = self
-                    .srcpad
-                    .peer_query_caps(Some(&wanted))
-                    .intersect_with_mode(&wanted, gst::CapsIntersectMode::First);
-                caps.set_result(&possible);
-                true
-            }
-            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
-        }
-    }
-
-    fn set_caps(&self, caps: &gst::CapsRef) -> bool {
-        let info = match gst_video::VideoInfo::from_caps(caps) {
-            Ok(info) => info,
-            Err(error) => {
-                gst::error!(CAT, imp = self, "cannot use {caps:?}: {error}");
-                return false;
-            }
-        };
-        if info.interlace_mode() != gst_video::VideoInterlaceMode::Progressive {
-            self.fail(
-                gst::StreamError::Format,
-                &format!(
-                    "Interlaced video ({}) is not supported; put `deinterlace` before {}",
-                    info.interlace_mode().to_str(),
-                    self.obj().name()
-                ),
-            );
-            return false;
-        }
-        let (width, height) = (info.width() as usize, info.height() as usize);
-        let layout = Layout::new(&info);
-        let session = lock(&self.session);
-        let mut stream = lock(&self.stream);
-        let same_size = stream
-            .format
-            .as_ref()
-            .is_some_and(|old| (old.layout.width, old.layout.height) == (width, height));
-        stream.format = Some(Arc::new(Format { info, layout }));
-        stream.sampler = None;
-        stream.motion_sampler = None;
-        lock(&self.canvas).forget_format();
-        if !same_size {
-            stream.restart();
-            *lock(&self.shown) = Shown::default();
-        }
-        if let Some(session) = session.as_ref() {
-            if !same_size {
-                session.worker.forget();
-            }
-            session.worker.set_frame_size(width, height);
-        }
-        true
-    }
-
     /// Whether upstream is live, asked once for each stream.
     fn is_live(&self) -> bool {
         if let Some(live) = lock(&self.stream).live {
@@ -304,7 +38,7 @@ impl FactorSeg {
         if self.failed.load(Ordering::SeqCst) {
             return Err(gst::FlowError::Error);
         }
-        let format = lock(&self.stream).format.clone().ok_or(gst::FlowError::NotNegotiated)?;
+        let layout = lock(&self.stream).layout.clone().ok_or(gst::FlowError::NotNegotiated)?;
         self.counters.frames.fetch_add(1, Ordering::Relaxed);
         if buffer.n_memory() == 0 {
             // A gap: there is nothing to see.
@@ -326,14 +60,14 @@ impl FactorSeg {
         }
         let begun = Instant::now();
         let kind = match self.is_due(&plan, &buffer, waits) {
-            true => self.submit(&session, &plan, &format, &buffer, waits)?,
+            true => self.submit(&session, &plan, &layout, &buffer, waits)?,
             false if waits => Kind::Previous,
             false => Kind::Newest,
         };
         let frame = Frame {
             running_time: lock(&self.stream).segment.to_running_time(buffer.pts()),
             buffer,
-            format,
+            layout,
             session,
             plan,
             kind,
@@ -362,10 +96,8 @@ impl FactorSeg {
                 FactorSeg::run_task,
             );
         });
-        started.map_err(|error| {
-            self.fail(gst::CoreError::StateChange, &format!("Cannot start a thread: {error}"));
-            gst::FlowError::Error
-        })
+        started
+            .map_err(|error| self.flow_error(gst::CoreError::StateChange, &format!("Cannot start a thread: {error}")))
     }
 
     /// One turn of the thread that pushes frames which waited for their masks.
@@ -404,7 +136,7 @@ impl FactorSeg {
     fn finish(&self, frame: Frame) -> FlowResult {
         let Frame {
             mut buffer,
-            format,
+            layout,
             session,
             plan,
             mut kind,
@@ -456,12 +188,15 @@ impl FactorSeg {
             mask: mask.clone(),
         };
         let refined = match &mask {
-            Some(mask) => self.refine(&plan, &format, mask, &buffer)?,
-            None => None,
+            Some(mask) if self.sees_refined(&plan) => {
+                let refined = lock(&self.canvas).refine(&plan, &layout, mask, &buffer);
+                Some(refined.map_err(|error| self.broken(&error))?)
+            }
+            _ => None,
         };
-        self.push_masks(&plan, &format, mask.as_ref(), refined.as_deref(), &buffer)?;
+        self.push_masks(&plan, &layout, mask.as_ref(), refined.as_deref(), &buffer)?;
         if let Some(mask) = mask {
-            self.decorate(&plan, &format, &mask, refined.as_deref(), buffer.make_mut())?;
+            self.decorate(&plan, &layout, &mask, refined.as_deref(), buffer.make_mut())?;
         }
         if let Some(refined) = refined {
             lock(&self.canvas).refined = refined;
@@ -474,6 +209,41 @@ impl FactorSeg {
             let _ = element.post_message(gst::message::Latency::builder().src(&*element).build());
         }
         self.push_video(buffer)
+    }
+
+    /// Whether the foreground is to be refined, and somebody sees it.
+    fn sees_refined(&self, plan: &Plan) -> bool {
+        let drawn = matches!(
+            plan.overlay,
+            Overlay::Tint | Overlay::Foreground | Overlay::BlurBackground
+        );
+        let sent = || self.mask_pads().iter().any(|pad| pad.imp().shows_foreground());
+        plan.refine != Refine::None && (drawn || sent())
+    }
+
+    /// Draws a mask on a frame and tells its facts.
+    fn decorate(
+        &self,
+        plan: &Plan,
+        layout: &Layout,
+        mask: &Mask,
+        refined: Option<&[u8]>,
+        buffer: &mut gst::BufferRef,
+    ) -> Result<(), gst::FlowError> {
+        if plan.overlay != Overlay::None {
+            let drawn = lock(&self.canvas).draw(plan, layout, mask, refined, buffer);
+            drawn.map_err(|error| self.broken(&error))?;
+        }
+        #[cfg(feature = "analytics")]
+        crate::analytics::attach(&mask.map, (layout.width, layout.height), buffer)
+            .map_err(|error| self.meta_error(&error))?;
+        FrameReport::new(mask, &plan.foreground, buffer.pts())
+            .attach(buffer)
+            .map_err(|error| self.meta_error(&error))
+    }
+
+    fn broken(&self, error: &FrameError) -> gst::FlowError {
+        self.flow_error(gst::StreamError::Format, &error.to_string())
     }
 
     /// Whether this frame is to be segmented.
@@ -504,7 +274,7 @@ impl FactorSeg {
         &self,
         session: &Session,
         plan: &Plan,
-        format: &Format,
+        layout: &Layout,
         buffer: &gst::BufferRef,
         waits: bool,
     ) -> Result<Kind, gst::FlowError> {
@@ -526,13 +296,11 @@ impl FactorSeg {
             lock(&self.stream).since_due = 0;
             return Ok(without);
         };
-        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &format.info)
-            .map_err(|error| self.unmappable(&error))?;
-        let planes = self.planes(&format.layout, frame.plane_stride(), frame.planes_data())?;
+        let frame = mapping::readable(layout, buffer).map_err(|error| self.broken(&error))?;
+        let planes = mapping::planes(layout, &frame).map_err(|error| self.broken(&error))?;
         let mut stream = lock(&self.stream);
         let stream = &mut *stream;
-        let sample =
-            |slot: &mut Option<Sampler>, size| sampler(slot, &format.layout, size).sample(&format.layout, &planes);
+        let sample = |slot: &mut Option<Sampler>, size| Sampler::sized(slot, layout, size).sample(layout, &planes);
         // Where everything is the object, or nothing, there is nothing to judge.
         let told = plan.foreground.contains(&true) && plan.foreground.contains(&false);
         let motion = (plan.motion_model && told).then(|| MotionJob {
@@ -540,10 +308,8 @@ impl FactorSeg {
             foreground: plan.foreground.clone(),
         });
         // Means of means, where both sizes average the frame.
-        let fine = motion.as_ref().map(|motion| &motion.frame).filter(|fine| {
-            let (columns, rows) = (format.info.width() as usize, format.info.height() as usize);
-            fine.width <= columns && fine.height <= rows
-        });
+        let fine = motion.as_ref().map(|motion| &motion.frame);
+        let fine = fine.filter(|fine| fine.width <= layout.width && fine.height <= layout.height);
         let image = match fine {
             Some(fine) => MotionModel::network_input(fine),
             None => sample(&mut stream.sampler, (width, height)),
@@ -587,27 +353,4 @@ impl FactorSeg {
         let left = due.saturating_sub(self.obj().current_running_time()? + MARGIN);
         Some(Instant::now() + Duration::from(left))
     }
-}
-
-/// Asks for as many frames more as the queue keeps from going back to their pool.
-fn keep_frames(allocation: &mut gst::query::Allocation) {
-    let pools: Vec<_> = allocation.allocation_pools().collect();
-    for (index, (pool, size, minimum, maximum)) in pools.into_iter().enumerate() {
-        let wanted = minimum + CAPACITY as u32;
-        if maximum == 0 || wanted <= maximum {
-            allocation.set_nth_allocation_pool(index as u32, pool.as_ref(), size, wanted, maximum);
-        }
-    }
-}
-
-/// The running time before which frames come too late, by the rule of GstBaseTransform.
-fn earliest(timestamp: gst::ClockTime, difference: i64) -> Option<gst::ClockTime> {
-    // A sink that is late will be late again: twice what is missing is caught up.
-    let ahead = if difference > 0 {
-        difference.saturating_mul(2)
-    } else {
-        difference
-    };
-    let time = i128::from(timestamp.nseconds()) + i128::from(ahead);
-    u64::try_from(time).ok().map(gst::ClockTime::from_nseconds)
 }

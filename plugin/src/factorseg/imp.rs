@@ -1,7 +1,7 @@
 //! The element as GObject and GStreamer see it: class, pads, properties, states.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::atomic::AtomicBool;
+use std::sync::{LazyLock, Mutex};
 
 use gst::glib;
 use gst::prelude::*;
@@ -10,76 +10,14 @@ use gstreamer as gst;
 use gstreamer_base::UniqueFlowCombiner;
 use gstreamer_video as gst_video;
 
+use super::FactorSegMaskPad;
 use super::canvas::Canvas;
-use super::frames::{Shown, Stream};
-use super::latency::Latency;
-use super::outputs::{MaskOutput, Outputs};
+use super::element::{CAT, Counters, FactorSeg, Shown, Stream};
+use super::mask_pad::{MaskOutput, Outputs};
 use super::queue::Queue;
-use super::session::Session;
-use super::{EngineFactory, FactorSegMaskPad};
-use crate::pixels::layout::{FORMATS, Layout};
-use crate::settings::{Settings, properties};
+use crate::pixels::layout::FORMATS;
+use crate::settings::Settings;
 use crate::sync::lock;
-
-pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
-    gst::DebugCategory::new(
-        "factorseg",
-        gst::DebugColorFlags::empty(),
-        Some("Factorized diffusion segmentation"),
-    )
-});
-
-pub(super) type FlowResult = Result<gst::FlowSuccess, gst::FlowError>;
-
-/// No lock is held while the element waits, pushes or calls the engine.
-pub struct FactorSeg {
-    pub(super) sinkpad: gst::Pad,
-    pub(super) srcpad: gst::Pad,
-    pub(super) settings: Mutex<Settings>,
-    pub(super) factory: Mutex<Option<EngineFactory>>,
-    /// From READY on.
-    pub(super) session: Mutex<Option<Arc<Session>>>,
-    pub(super) stream: Mutex<Stream>,
-    /// Frames that wait for their own masks.
-    pub(super) queue: Queue,
-    pub(super) canvas: Mutex<Canvas>,
-    pub(super) shown: Mutex<Shown>,
-    pub(super) outputs: Mutex<Outputs>,
-    /// The running time that the sink wants frames from, by its last QoS event.
-    pub(super) earliest: Mutex<Option<gst::ClockTime>>,
-    pub(super) counters: Counters,
-    /// An error message was posted; the stream ends.
-    pub(super) failed: AtomicBool,
-    /// A warning about frames without masks was posted.
-    pub(super) warned: AtomicBool,
-    /// A thread is loading another engine.
-    pub(super) loading: AtomicBool,
-    /// What the element adds to the latency of a live stream.
-    pub(super) latency: Mutex<Latency>,
-}
-
-/// What caps say of frames.
-pub(super) struct Format {
-    pub(super) info: gst_video::VideoInfo,
-    pub(super) layout: Layout,
-}
-
-impl Format {
-    /// Of one frame, if they come at a fixed rate.
-    pub(super) fn duration(&self) -> Option<gst::ClockTime> {
-        let rate = self.info.fps();
-        let (frames, seconds) = (u64::try_from(rate.numer()).ok()?, u64::try_from(rate.denom()).ok()?);
-        gst::ClockTime::SECOND
-            .mul_div_floor(seconds, frames.max(1))
-            .filter(|_| frames > 0)
-    }
-}
-
-#[derive(Default)]
-pub(super) struct Counters {
-    pub(super) frames: AtomicU64,
-    pub(super) reused: AtomicU64,
-}
 
 #[glib::object_subclass]
 impl ObjectSubclass for FactorSeg {
@@ -150,12 +88,12 @@ impl ObjectSubclass for FactorSeg {
 
 impl ObjectImpl for FactorSeg {
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(properties::specs);
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(Settings::specs);
         &PROPERTIES
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        properties::set(&mut lock(&self.settings), pspec.name(), value);
+        lock(&self.settings).set(pspec.name(), value);
         match pspec.name() {
             "model" | "device" | "precision" | "threads" => self.reload(),
             _ => self.update_plan(),
@@ -165,7 +103,7 @@ impl ObjectImpl for FactorSeg {
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
             "stats" => self.stats().to_value(),
-            name => properties::get(&lock(&self.settings), name),
+            name => lock(&self.settings).get(name),
         }
     }
 

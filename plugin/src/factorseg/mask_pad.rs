@@ -1,11 +1,17 @@
-use std::sync::{LazyLock, Mutex};
+//! Masks as video: the pads `mask_%u` and what they carry.
+
+use std::sync::{Arc, LazyLock, Mutex};
 
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gstreamer as gst;
+use gstreamer_base::UniqueFlowCombiner;
+use gstreamer_video as gst_video;
 
-use super::MaskFormat;
+use crate::engine::mask::Mask;
+use crate::paint::render::render;
+use crate::settings::MaskFormat;
 use crate::sync::lock;
 
 /// A pad that carries masks.
@@ -17,6 +23,10 @@ pub struct FactorSegMaskPad {
 impl FactorSegMaskPad {
     pub(super) fn format(&self) -> MaskFormat {
         *lock(&self.format)
+    }
+
+    pub(super) fn shows_foreground(&self) -> bool {
+        matches!(self.format(), MaskFormat::Foreground | MaskFormat::HardForeground)
     }
 }
 
@@ -59,3 +69,66 @@ impl ObjectImpl for FactorSegMaskPad {
 impl GstObjectImpl for FactorSegMaskPad {}
 
 impl PadImpl for FactorSegMaskPad {}
+
+/// The pads that buffers leave by.
+pub(super) struct Outputs {
+    pub(super) masks: Vec<MaskOutput>,
+    pub(super) combiner: UniqueFlowCombiner,
+}
+
+#[derive(Clone)]
+pub(super) struct MaskOutput {
+    pub(super) pad: super::FactorSegMaskPad,
+    /// The picture rendered last: most streams reuse masks.
+    pub(super) rendered: Option<Rendered>,
+}
+
+#[derive(Clone)]
+pub(super) struct Rendered {
+    pub(super) mask: Option<Arc<Mask>>,
+    pub(super) foreground: Vec<bool>,
+    pub(super) info: gst_video::VideoInfo,
+    pub(super) format: MaskFormat,
+    pub(super) memory: gst::Memory,
+}
+
+impl Rendered {
+    /// Whether it is already what `other` is to become.
+    pub(super) fn shows(&self, other: &Self) -> bool {
+        let same_mask = match (&self.mask, &other.mask) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            _ => false,
+        };
+        same_mask && self.format == other.format && self.info == other.info && self.foreground == other.foreground
+    }
+
+    /// Renders its mask; zeros if there is none.
+    pub(super) fn render(mut self, (width, height): (usize, usize), refined: Option<&[u8]>) -> Self {
+        let stride = self.info.stride()[0] as usize;
+        let mut bytes = vec![0; self.info.size()];
+        if let Some(refined) = refined {
+            let hard = self.format == MaskFormat::HardForeground;
+            for (out, row) in bytes.chunks_mut(stride).zip(refined.chunks(width)) {
+                for (out, p) in out.iter_mut().zip(row) {
+                    *out = match (hard, *p > 127) {
+                        (false, _) => *p,
+                        (true, true) => 255,
+                        (true, false) => 0,
+                    };
+                }
+            }
+        } else if let Some(mask) = &self.mask {
+            render(
+                &mask.map,
+                self.format,
+                &self.foreground,
+                (width, height),
+                stride,
+                &mut bytes,
+            );
+        }
+        self.memory = gst::Memory::from_slice(bytes);
+        self
+    }
+}

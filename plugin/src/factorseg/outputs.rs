@@ -1,4 +1,4 @@
-//! Masks as video: what goes out of the pads `mask_%u`.
+//! How frames and masks leave.
 
 use std::sync::Arc;
 
@@ -6,38 +6,18 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gstreamer as gst;
-use gstreamer_base::UniqueFlowCombiner;
 use gstreamer_video as gst_video;
 
-use super::imp::{CAT, FactorSeg, FlowResult, Format};
-use super::{FactorSegMaskPad, MaskFormat};
+use super::FactorSegMaskPad;
+use super::element::{CAT, FactorSeg};
+use super::mask_pad::Rendered;
+use super::queue::FlowResult;
 use crate::engine::mask::Mask;
 use crate::meta::FrameReport;
-use crate::paint::render::{Picture, render};
+use crate::paint::render;
+use crate::pixels::layout::Layout;
 use crate::settings::Plan;
 use crate::sync::lock;
-
-/// The pads that buffers leave by.
-pub(super) struct Outputs {
-    pub(super) masks: Vec<MaskOutput>,
-    pub(super) combiner: UniqueFlowCombiner,
-}
-
-#[derive(Clone)]
-pub(super) struct MaskOutput {
-    pub(super) pad: FactorSegMaskPad,
-    /// The picture rendered last: most streams reuse masks.
-    pub(super) rendered: Option<Rendered>,
-}
-
-#[derive(Clone)]
-pub(super) struct Rendered {
-    mask: Option<Arc<Mask>>,
-    foreground: Vec<bool>,
-    info: gst_video::VideoInfo,
-    format: MaskFormat,
-    memory: gst::Memory,
-}
 
 impl FactorSeg {
     pub(super) fn mask_pads(&self) -> Vec<FactorSegMaskPad> {
@@ -66,16 +46,16 @@ impl FactorSeg {
     pub(super) fn mask_info(
         &self,
         pad: &FactorSegMaskPad,
-        format: &Format,
+        layout: &Layout,
     ) -> Result<gst_video::VideoInfo, gst::FlowError> {
         let regions = self.session().map_or(1, |session| session.worker.info().regions);
-        let height = picture(pad.imp().format()).height(format.layout.height, regions);
-        gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, format.info.width(), height as u32)
-            .fps(format.info.fps())
-            .par(format.info.par())
+        let height = render::rows(pad.imp().format(), layout.height, regions);
+        gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, layout.info.width(), height as u32)
+            .fps(layout.info.fps())
+            .par(layout.info.par())
             .build()
             .map_err(|_| {
-                let text = format!("{} cannot be {} x {height} pixels", pad.name(), format.info.width());
+                let text = format!("{} cannot be {} x {height} pixels", pad.name(), layout.info.width());
                 self.fail(gst::StreamError::Format, &text);
                 gst::FlowError::NotNegotiated
             })
@@ -110,14 +90,14 @@ impl FactorSeg {
     pub(super) fn push_masks(
         &self,
         plan: &Plan,
-        format: &Format,
+        layout: &Layout,
         mask: Option<&Arc<Mask>>,
         refined: Option<&[u8]>,
         frame: &gst::BufferRef,
     ) -> Result<(), gst::FlowError> {
         let masks = lock(&self.outputs).masks.clone();
         for mut output in masks {
-            let info = self.mask_info(&output.pad, format)?;
+            let info = self.mask_info(&output.pad, layout)?;
             self.prepare_mask_pad(&output.pad, &info);
             let current = Rendered {
                 mask: mask.cloned(),
@@ -127,10 +107,10 @@ impl FactorSeg {
                 memory: gst::Memory::with_size(0),
             };
             // A refined foreground is another one for every frame.
-            let refined = refined.filter(|_| is_foreground(current.format));
+            let refined = refined.filter(|_| output.pad.imp().shows_foreground());
             let rendered = match output.rendered.take() {
                 Some(rendered) if refined.is_none() && rendered.shows(&current) => rendered,
-                _ => current.render(format, refined),
+                _ => current.render((layout.width, layout.height), refined),
             };
             let mut buffer = gst::Buffer::new();
             {
@@ -164,62 +144,6 @@ impl FactorSeg {
     }
 
     pub(super) fn meta_error(&self, error: &glib::BoolError) -> gst::FlowError {
-        self.fail(gst::CoreError::Failed, &format!("Cannot describe a buffer: {error}"));
-        gst::FlowError::Error
-    }
-}
-
-impl Rendered {
-    /// Whether it is already what `other` is to become.
-    fn shows(&self, other: &Self) -> bool {
-        let same_mask = match (&self.mask, &other.mask) {
-            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
-            (None, None) => true,
-            _ => false,
-        };
-        same_mask && self.format == other.format && self.info == other.info && self.foreground == other.foreground
-    }
-
-    /// Renders its mask; zeros if there is none.
-    fn render(mut self, format: &Format, refined: Option<&[u8]>) -> Self {
-        let stride = self.info.stride()[0] as usize;
-        let (width, height) = (format.layout.width, format.layout.height);
-        let mut bytes = vec![0; self.info.size()];
-        if let Some(refined) = refined {
-            let hard = self.format == MaskFormat::HardForeground;
-            for (out, row) in bytes.chunks_mut(stride).zip(refined.chunks(width)) {
-                for (out, p) in out.iter_mut().zip(row) {
-                    *out = match (hard, *p > 127) {
-                        (false, _) => *p,
-                        (true, true) => 255,
-                        (true, false) => 0,
-                    };
-                }
-            }
-        } else if let Some(mask) = &self.mask {
-            render(
-                &mask.map,
-                picture(self.format),
-                &self.foreground,
-                (width, height),
-                stride,
-                &mut bytes,
-            );
-        }
-        self.memory = gst::Memory::from_slice(bytes);
-        self
-    }
-}
-
-pub(super) fn is_foreground(format: MaskFormat) -> bool {
-    matches!(format, MaskFormat::Foreground | MaskFormat::HardForeground)
-}
-
-fn picture(format: MaskFormat) -> Picture {
-    match format {
-        MaskFormat::Labels => Picture::Labels,
-        MaskFormat::Foreground => Picture::Foreground,
-        MaskFormat::HardForeground => Picture::HardForeground,
-        MaskFormat::Regions => Picture::Regions,
+        self.flow_error(gst::CoreError::Failed, &format!("Cannot describe a buffer: {error}"))
     }
 }

@@ -9,15 +9,17 @@ use std::time::Instant;
 
 use gstreamer as gst;
 
-use super::imp::{FlowResult, Format};
 use super::session::Session;
+use crate::pixels::layout::Layout;
 use crate::settings::Plan;
 use crate::sync::lock;
+
+pub(super) type FlowResult = Result<gst::FlowSuccess, gst::FlowError>;
 
 /// One frame on its way through the element, and what was in force when it came.
 pub(super) struct Frame {
     pub(super) buffer: gst::Buffer,
-    pub(super) format: Arc<Format>,
+    pub(super) layout: Arc<Layout>,
     pub(super) session: Arc<Session>,
     pub(super) plan: Arc<Plan>,
     pub(super) kind: Kind,

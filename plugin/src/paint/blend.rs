@@ -1,12 +1,12 @@
-//! Drawing by a foreground as large as the frame, such as [`crate::paint::guided`] makes it: each byte moves towards a
-//! target by the weight of its pixel. Targets are small grids, interpolated bilinearly, as in [`crate::paint::layers`].
+//! Drawing by a foreground as large as the frame, such as [`super::guided`] makes it: each byte moves towards a
+//! target by the weight of its pixel. Targets are small grids, interpolated bilinearly, as in [`super::layers`].
 
-use crate::paint::guided::nearest;
-use crate::paint::layers::{Place, places};
-use crate::pixels::layout::{Channel, Component, Layout, PlaneMut};
-use crate::pixels::simd::vectorised;
+use factorseg_refine::vectorised;
 
-/// A weight of one, as [`crate::paint::layers`] has it.
+use super::grid::{Grids, Place, RowPair, nearest, rows};
+use crate::pixels::layout::{Component, Layout, PlaneMut};
+
+/// A weight of one, as [`super::layers`] has it.
 const ONE: f32 = 16383.0;
 /// Scale of targets.
 const TARGET: f32 = 64.0;
@@ -25,24 +25,11 @@ pub enum Weight {
 pub struct Blend {
     /// Which pixels move.
     pub weight: Weight,
-    /// Columns of the grids; they cover the whole frame. 1 for a constant.
-    pub width: usize,
-    /// Rows of the grids.
-    pub height: usize,
-    /// Targets of the colour channels, `0..=255` in the frame's own colour model; `None` stays as it is.
-    pub colors: [Option<Vec<f32>>; 3],
-    /// Target of the opacity.
-    pub alpha: Option<Vec<f32>>,
+    /// Where to, `0..=255` as the frame's format has it; grids of one cell are constant.
+    pub targets: Grids<Vec<f32>>,
 }
 
 impl Blend {
-    fn target(&self, component: &Component) -> Option<&[f32]> {
-        match component.channel {
-            Channel::Color(index) => self.colors[index].as_deref(),
-            Channel::Alpha => self.alpha.as_deref(),
-        }
-    }
-
     /// The weights of all values of the foreground.
     fn weights(&self) -> [i16; 256] {
         std::array::from_fn(|p| {
@@ -60,38 +47,29 @@ impl Blend {
 #[derive(Debug, Default)]
 pub struct Blender {
     weights: Vec<i16>,
-    /// Two rows of the targets' grids, as wide as a plane's rows, and which they are.
-    targets: [Vec<i16>; 2],
-    target_rows: [Option<usize>; 2],
+    targets: RowPair<Vec<i16>>,
 }
 
 impl Blender {
     /// Draws on the planes of a frame. `foreground` has `layout.width * layout.height` values, `0..=255`.
     pub fn paint(&mut self, layout: &Layout, foreground: &[u8], blend: &Blend, frame: &mut [PlaneMut<'_>]) {
         let table = blend.weights();
+        let Grids { width, height, .. } = blend.targets;
         for (index, plane) in frame.iter_mut().enumerate().take(layout.planes) {
-            let channels: Vec<(&Component, &[f32], Vec<Place>)> = layout
-                .in_plane(index)
-                .filter_map(|(_, component)| {
-                    let columns = places(component.width, component.extent_width, blend.width);
-                    Some((component, blend.target(component)?, columns))
-                })
-                .collect();
+            let channels = blend.targets.in_plane(layout, index);
             let Some((shape, ..)) = channels.first() else {
                 continue;
             };
-            let (bytes, height) = layout.plane_size(index);
-            let rows = places(height, shape.extent_height, blend.height);
+            let (bytes, lines) = layout.plane_size(index);
             // Bytes between the channels keep a weight of 0.
             self.weights.clear();
             self.weights.resize(bytes, 0);
-            for targets in &mut self.targets {
-                targets.clear();
-                targets.resize(bytes, 0);
-            }
-            self.target_rows = [None; 2];
-            for (y, place) in rows.iter().enumerate() {
-                let row = if height == layout.height {
+            self.targets.reset(|row| {
+                row.clear();
+                row.resize(bytes, 0);
+            });
+            for (y, place) in rows(shape, height).iter().enumerate() {
+                let row = if lines == layout.height {
                     y
                 } else {
                     (2 * y).min(layout.height - 1)
@@ -100,12 +78,6 @@ impl Blender {
                 let Some((first, last)) = drawn(foreground, &table) else {
                     continue;
                 };
-                if self.target_rows[0] != Some(place.first) {
-                    self.targets.swap(0, 1);
-                    self.target_rows.swap(0, 1);
-                    self.load(0, place.first, blend.width, &channels);
-                }
-                self.load(1, place.second, blend.width, &channels);
                 let (mut begin, mut end) = (bytes, 0);
                 for (component, ..) in &channels {
                     let first = nearest(first, layout.width, component.width);
@@ -115,12 +87,14 @@ impl Blender {
                     end = end.max(component.offset + last * component.step + 1);
                 }
                 let at = y * plane.stride;
-                let [top, bottom] = &self.targets;
+                let targets = self
+                    .targets
+                    .around(place, |row, out| spread(row, width, &channels, out));
                 apply(
                     &mut plane.data[at + begin..at + end],
                     &self.weights[begin..end],
-                    [&top[begin..end], &bottom[begin..end]],
-                    (place.fraction * 32767.0) as i16,
+                    targets.map(|row| &row[begin..end]),
+                    place.fraction_16(),
                 );
             }
         }
@@ -141,21 +115,15 @@ impl Blender {
             }
         }
     }
+}
 
-    fn load(&mut self, slot: usize, grid_row: usize, grid_width: usize, channels: &[(&Component, &[f32], Vec<Place>)]) {
-        if self.target_rows[slot] == Some(grid_row) {
-            return;
-        }
-        self.target_rows[slot] = Some(grid_row);
-        for (component, grid, columns) in channels {
-            let row = &grid[grid_row * grid_width..(grid_row + 1) * grid_width];
-            let out = self.targets[slot][component.offset..]
-                .iter_mut()
-                .step_by(component.step);
-            for (out, place) in out.zip(columns) {
-                let value = row[place.first] + (row[place.second] - row[place.first]) * place.fraction;
-                *out = (value.clamp(0.0, 255.0) * TARGET + 0.5) as i16;
-            }
+/// Spreads a row of the targets' grids over the bytes of a row of a plane.
+fn spread(row: usize, grid_width: usize, channels: &[(&Component, &Vec<f32>, Vec<Place>)], out: &mut [i16]) {
+    for (component, grid, columns) in channels {
+        let grid = &grid[row * grid_width..(row + 1) * grid_width];
+        let out = out[component.offset..].iter_mut().step_by(component.step);
+        for (out, place) in out.zip(columns) {
+            *out = (place.of(grid).clamp(0.0, 255.0) * TARGET + 0.5) as i16;
         }
     }
 }
@@ -185,7 +153,7 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pixels::layout::{FORMATS, tests::layout};
+    use crate::pixels::layout::{Channel, FORMATS, OwnedFrame, tests::layout};
 
     #[test]
     fn bytes_move_by_their_pixel_s_weight_in_every_format() {
@@ -198,33 +166,26 @@ mod tests {
                     .collect();
                 let blend = |weight| Blend {
                     weight,
-                    width: 1,
-                    height: 1,
-                    colors: [Some(vec![200.0]), Some(vec![20.0]), Some(vec![128.0])],
-                    alpha: Some(vec![0.0]),
+                    targets: Grids {
+                        width: 1,
+                        height: 1,
+                        colors: [200.0, 20.0, 128.0].map(|value| Some(vec![value])),
+                        alpha: Some(vec![0.0]),
+                    },
                 };
                 for (weight, left, right) in [
                     (Weight::Foreground(1.0), 0.0, 1.0),
                     (Weight::Foreground(0.25), 0.0, 0.25),
                     (Weight::Background, 1.0, 0.0),
                 ] {
-                    let mut planes: Vec<(Vec<u8>, usize)> = (0..layout.planes)
-                        .map(|plane| {
-                            let (bytes, rows) = layout.plane_size(plane);
-                            (vec![100; bytes * rows], bytes)
-                        })
-                        .collect();
-                    let mut views: Vec<PlaneMut<'_>> = planes
-                        .iter_mut()
-                        .map(|(data, stride)| PlaneMut { data, stride: *stride })
-                        .collect();
-                    Blender::default().paint(&layout, &foreground, &blend(weight), &mut views);
+                    let mut frame = OwnedFrame::new(&layout, 0, || 100);
+                    Blender::default().paint(&layout, &foreground, &blend(weight), &mut frame.write());
                     for component in &layout.components {
                         let target = match component.channel {
                             Channel::Color(index) => [200.0, 20.0, 128.0][index],
                             Channel::Alpha => 0.0,
                         };
-                        let (data, stride) = &planes[component.plane];
+                        let (data, stride) = &frame.planes[component.plane];
                         for y in 0..component.height {
                             for (x, weight) in [(0, left), (component.width - 1, right)] {
                                 // A single column is on the left.
@@ -253,10 +214,7 @@ mod tests {
             .collect();
         let blend = Blend {
             weight: Weight::Foreground(1.0),
-            width: 1,
-            height: 1,
-            colors: [Some(vec![7.0]), None, None],
-            alpha: None,
+            targets: Grids::of_colors(1, 1, &layout, |_| vec![7.0]),
         };
         Blender::default().paint(
             &layout,

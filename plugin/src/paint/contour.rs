@@ -6,7 +6,7 @@
 
 use factorseg_model::RegionMap;
 
-use crate::paint::layers::{Place, places};
+use super::grid::{Place, RowPair, columns, rows};
 use crate::pixels::colorimetry::Rgb;
 use crate::pixels::layout::{Channel, Component, Layout, PlaneMut};
 
@@ -29,10 +29,11 @@ fn margins(map: &RegionMap, region: usize) -> Vec<f32> {
         .collect()
 }
 
-/// A row of the margins' grid spread to the width of a component, with its slope per pixel of the frame.
+/// A row of the margins' grid spread to the width of a component.
+#[derive(Default)]
 struct SpreadRow {
-    grid_row: usize,
     values: Vec<f32>,
+    /// Per pixel of the frame.
     slopes: Vec<f32>,
     /// The smallest margin, either way.
     nearest: f32,
@@ -41,26 +42,17 @@ struct SpreadRow {
 }
 
 impl SpreadRow {
-    fn new(margins: &[f32], grid_width: usize, grid_row: usize, columns: &[Place], scale: f32) -> Self {
-        let row = &margins[grid_row * grid_width..(grid_row + 1) * grid_width];
-        let (mut values, mut slopes) = (Vec::new(), Vec::new());
-        let (mut nearest, mut positive, mut negative) = (f32::INFINITY, false, false);
+    fn spread(&mut self, row: &[f32], columns: &[Place], scale: f32) {
+        self.values.clear();
+        self.slopes.clear();
+        (self.nearest, self.positive, self.negative) = (f32::INFINITY, false, false);
         for place in columns {
-            let difference = row[place.second] - row[place.first];
-            let value = row[place.first] + difference * place.fraction;
-            nearest = nearest.min(value.abs());
-            positive |= value > 0.0;
-            negative |= value <= 0.0;
-            values.push(value);
-            slopes.push(difference * scale);
-        }
-        Self {
-            grid_row,
-            values,
-            slopes,
-            nearest,
-            positive,
-            negative,
+            let value = place.of(row);
+            self.nearest = self.nearest.min(value.abs());
+            self.positive |= value > 0.0;
+            self.negative |= value <= 0.0;
+            self.values.push(value);
+            self.slopes.push((row[place.second] - row[place.first]) * scale);
         }
     }
 }
@@ -76,7 +68,7 @@ pub fn paint(
 ) {
     for region in (0..map.regions).filter(|region| is_foreground[*region]) {
         let margins = margins(map, region);
-        let samples = layout.color.from_rgb(colors[region % colors.len()]);
+        let samples = layout.colorimetry.from_rgb(colors[region % colors.len()]);
         let mut done: Vec<Component> = Vec::new();
         for component in &layout.components {
             // Components of one size share the distances.
@@ -111,39 +103,32 @@ fn paint_components(
         return;
     };
     let reach = line_width(layout.width, layout.height) / 2.0 + 0.5;
-    let columns = places(shape.width, shape.extent_width, map.width);
-    let rows = places(shape.height, shape.extent_height, map.height);
+    let columns = columns(shape, map.width);
     let scale_x = map.width as f32 / layout.width as f32;
     let scale_y = map.height as f32 / layout.height as f32;
     // Margins of neighbouring cells differ by at most 2, which bounds the gradient.
     let steepest = 2.0 * scale_x.hypot(scale_y);
-    let spread = |row: usize| SpreadRow::new(margins, map.width, row, &columns, scale_x);
+    let mut pair = RowPair::<SpreadRow>::default();
     let mut coverage = vec![0.0f32; shape.width];
-    let mut top = spread(rows[0].first);
-    let mut bottom = spread(rows[0].second);
-    for (y, place) in rows.iter().enumerate() {
-        if top.grid_row != place.first {
-            top = if bottom.grid_row == place.first {
-                std::mem::replace(&mut bottom, spread(place.second))
-            } else {
-                spread(place.first)
-            };
-        }
-        if bottom.grid_row != place.second {
-            bottom = spread(place.second);
-        }
+    for (y, place) in rows(shape, map.height).iter().enumerate() {
+        let [top, bottom] = pair.around(place, |row, out| {
+            out.spread(&margins[row * map.width..(row + 1) * map.width], &columns, scale_x);
+        });
         let crosses = (top.positive || bottom.positive) && (top.negative || bottom.negative);
         if !crosses && top.nearest.min(bottom.nearest) > reach * steepest {
             continue;
         }
         let fraction = place.fraction;
-        for (x, coverage) in coverage.iter_mut().enumerate() {
-            let difference = bottom.values[x] - top.values[x];
-            let value = top.values[x] + difference * fraction;
+        // Equal lengths, told to the compiler once.
+        let [values, slopes] = [[&top.values, &bottom.values], [&top.slopes, &bottom.slopes]]
+            .map(|rows| rows.map(|row| &row[..shape.width]));
+        for x in 0..shape.width {
+            let difference = values[1][x] - values[0][x];
+            let value = values[0][x] + difference * fraction;
             let slope_y = difference * scale_y;
-            let slope_x = top.slopes[x] + (bottom.slopes[x] - top.slopes[x]) * fraction;
+            let slope_x = slopes[0][x] + (slopes[1][x] - slopes[0][x]) * fraction;
             let gradient = (slope_x * slope_x + slope_y * slope_y).sqrt().max(1e-6);
-            *coverage = (reach - value.abs() / gradient).clamp(0.0, 1.0);
+            coverage[x] = (reach - value.abs() / gradient).clamp(0.0, 1.0);
         }
         for (component, sample) in targets {
             let plane = &mut frame[component.plane];

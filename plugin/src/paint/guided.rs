@@ -1,5 +1,4 @@
-//! Edge-aware upsampling of the foreground: the guided filter (He, Sun and Tang, "Guided Image Filtering") in its
-//! fast form.
+//! Edge-aware upsampling of the foreground by the guided filter of [`factorseg_refine::guided`].
 //!
 //! Around each cell of the mask's grid the foreground is fitted as a linear function of the frame's colour
 //! components. What a pixel's colour differs from its cell's mean moves its foreground by that function, so that
@@ -8,112 +7,36 @@
 //! interpolation, and 0.898 against 0.882 if they are blurred first; the filter's own offset, which smooths the mask
 //! over its window, has 0.925 and 0.891. Components are used as they are (YUV or RGB).
 
-use factorseg_refine::Plane;
+use factorseg_refine::guided::{Fit, Guide};
+use factorseg_refine::{Plane, vectorised};
 
-use crate::paint::layers::{Place, places};
+use super::grid::{RowPair, nearest, places};
 use crate::pixels::layout::{self, Channel, Component, Layout};
-use crate::pixels::simd::vectorised;
 
 /// Half the side of the window that is fitted, in cells.
 const RADIUS: usize = 1;
-/// Variance of a component (in `0..=1`) below which it is noise.
-const EPSILON: f64 = 1e-4;
-
-/// The linear functions, one for each cell: `foreground = sum over c of slope[c] * component[c] + offset`, with
-/// components in `0..=255` and foreground in `0..=255`.
-#[derive(Clone, Debug)]
-pub struct Fit {
-    width: usize,
-    height: usize,
-    /// `components + 1` grids: slopes, then the offset.
-    grids: Vec<Vec<f32>>,
-}
 
 /// Fits `foreground` (`[height, width]`, `0..=1`) to the frame's averages on the same grid
-/// (`[components, height, width]`, `0..=255`, as [`crate::pixels::sampling::Sampler::average`] gives them).
+/// (`[components, height, width]`, `0..=255`, as [`crate::pixels::sampling::Sampler::average`] gives them). Components and
+/// foreground of the fit are in `0..=255`.
 pub fn fit(foreground: &[f32], averages: &[f32], width: usize, height: usize) -> Fit {
-    let cells = width * height;
     let plane = |values: &[f32], scale: f32| Plane {
         width,
         height,
         values: values.iter().map(|value| value * scale).collect(),
     };
-    let guide: Vec<Plane> = averages
-        .chunks_exact(cells)
-        .map(|values| plane(values, 1.0 / 255.0))
-        .collect();
-    let components = guide.len();
-    let target = plane(foreground, 1.0);
-    let mean = |plane: &Plane| plane.window_means(RADIUS);
-    let product = |a: &Plane, b: &Plane| mean(&a.zip(b, |a, b| a * b));
-    let guide_mean: Vec<Plane> = guide.iter().map(mean).collect();
-    let target_mean = mean(&target);
-    let cross: Vec<Plane> = guide.iter().map(|values| product(values, &target)).collect();
-    // The lower triangle: the matrix is symmetric.
-    let squares: Vec<Vec<Plane>> = guide
-        .iter()
-        .enumerate()
-        .map(|(index, a)| guide[..=index].iter().map(|b| product(a, b)).collect())
-        .collect();
-
-    let mut slopes = vec![plane(foreground, 0.0); components];
-    for cell in 0..cells {
-        let at = |plane: &Plane| f64::from(plane.values[cell]);
-        let mut matrix = [[0.0; 3]; 3];
-        let mut vector = [0.0; 3];
-        for a in 0..components {
-            for b in 0..components {
-                let square = at(&squares[a.max(b)][a.min(b)]);
-                matrix[a][b] = square - at(&guide_mean[a]) * at(&guide_mean[b]);
-            }
-            matrix[a][a] += EPSILON;
-            vector[a] = at(&cross[a]) - at(&guide_mean[a]) * at(&target_mean);
-        }
-        for (slopes, slope) in slopes.iter_mut().zip(solve(matrix, vector, components)) {
-            slopes.values[cell] = slope as f32;
-        }
-    }
-    let mut grids = Vec::with_capacity(components + 1);
-    let mut offset = target;
-    for (slopes, values) in slopes.iter().zip(&guide) {
-        let slopes = mean(slopes);
-        for ((offset, slope), value) in offset.values.iter_mut().zip(&slopes.values).zip(&values.values) {
-            *offset -= slope * value;
-        }
-        grids.push(slopes.values);
-    }
-    grids.push(offset.values.iter().map(|offset| 255.0 * offset).collect());
-    Fit { width, height, grids }
-}
-
-/// Solves a symmetric positive definite system of `size` equations by elimination.
-fn solve(mut matrix: [[f64; 3]; 3], mut vector: [f64; 3], size: usize) -> [f64; 3] {
-    for pivot in 0..size {
-        for row in pivot + 1..size {
-            let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            let above = matrix[pivot];
-            for (value, above) in matrix[row].iter_mut().zip(above).skip(pivot) {
-                *value -= factor * above;
-            }
-            vector[row] -= factor * vector[pivot];
-        }
-    }
-    let mut solution = [0.0; 3];
-    for row in (0..size).rev() {
-        let known: f64 = (row + 1..size)
-            .map(|column| matrix[row][column] * solution[column])
-            .sum();
-        solution[row] = (vector[row] - known) / matrix[row][row];
-    }
-    solution
+    let channels = averages.chunks_exact(width * height);
+    let guide = Guide::new(channels.map(|values| plane(values, 1.0 / 255.0)).collect(), RADIUS);
+    let mut fit = guide.fit(&plane(foreground, 1.0));
+    fit.offset.values.iter_mut().for_each(|value| *value *= 255.0);
+    fit
 }
 
 /// Applies fits to frames of one layout; keeps its scratch rows.
 #[derive(Debug, Default)]
 pub struct Refiner {
-    /// For each grid of the fit, its two rows around the frame's row, as wide as the frame.
-    spread: [Vec<Vec<f32>>; 2],
-    spread_rows: [Option<usize>; 2],
+    /// Slopes and offset of the fit, as wide as the frame.
+    spread: RowPair<Vec<Vec<f32>>>,
     components: Vec<Vec<f32>>,
     sums: Vec<f32>,
 }
@@ -122,48 +45,42 @@ impl Refiner {
     /// Computes the foreground of a frame, `layout.width * layout.height` bytes, `0..=255`.
     pub fn refine(&mut self, layout: &Layout, frame: &[layout::Plane<'_>], fit: &Fit, foreground: &mut Vec<u8>) {
         let (width, height) = (layout.width, layout.height);
+        let (grid_width, grid_height) = fit.offset.size();
         foreground.clear();
         foreground.resize(width * height, 0);
-        let columns = places(width, width as f64, fit.width);
-        let rows = places(height, height as f64, fit.height);
+        let columns = places(width, width as f64, grid_width);
         let colors: Vec<Component> = layout
             .components
             .iter()
             .filter(|component| component.channel != Channel::Alpha)
             .copied()
             .collect();
-        for spread in &mut self.spread {
-            spread.resize(fit.grids.len(), Vec::new());
-            for row in spread {
-                row.resize(width, 0.0);
-            }
-        }
-        self.spread_rows = [None; 2];
+        let grids: Vec<&Plane> = fit.slopes.iter().chain([&fit.offset]).collect();
+        self.spread.reset(|rows| {
+            rows.resize(grids.len(), Vec::new());
+            rows.iter_mut().for_each(|row| row.resize(width, 0.0));
+        });
         self.components.resize(colors.len(), Vec::new());
         self.sums.resize(width, 0.0);
         // The row of each component that is converted now.
         let mut converted = vec![usize::MAX; colors.len()];
-        for (y, place) in rows.iter().enumerate() {
-            if self.spread_rows[0] != Some(place.first) {
-                self.spread.swap(0, 1);
-                self.spread_rows.swap(0, 1);
-                self.load(0, place.first, fit, &columns);
-            }
-            self.load(1, place.second, fit, &columns);
+        for (y, place) in places(height, height as f64, grid_height).iter().enumerate() {
+            let [top, bottom] = self.spread.around(place, |grid_row, rows| {
+                for (out, grid) in rows.iter_mut().zip(&grids) {
+                    let row = grid.row(grid_row);
+                    out.iter_mut()
+                        .zip(&columns)
+                        .for_each(|(out, place)| *out = place.of(row));
+                }
+            });
             for (index, component) in colors.iter().enumerate() {
                 let row = nearest(y, height, component.height);
                 if converted[index] != row {
                     converted[index] = row;
-                    widen(
-                        component,
-                        &frame[component.plane],
-                        row,
-                        width,
-                        &mut self.components[index],
-                    );
+                    let plane = &frame[component.plane];
+                    widen(component, plane, row, width, &mut self.components[index]);
                 }
             }
-            let [top, bottom] = &self.spread;
             let last = colors.len();
             mix(&top[last], &bottom[last], place.fraction, &mut self.sums);
             for (index, component) in self.components.iter().enumerate() {
@@ -171,28 +88,6 @@ impl Refiner {
             }
             round(&self.sums, &mut foreground[y * width..(y + 1) * width]);
         }
-    }
-
-    fn load(&mut self, slot: usize, grid_row: usize, fit: &Fit, columns: &[Place]) {
-        if self.spread_rows[slot] == Some(grid_row) {
-            return;
-        }
-        self.spread_rows[slot] = Some(grid_row);
-        for (out, grid) in self.spread[slot].iter_mut().zip(&fit.grids) {
-            let row = &grid[grid_row * fit.width..(grid_row + 1) * fit.width];
-            for (out, place) in out.iter_mut().zip(columns) {
-                *out = row[place.first] + (row[place.second] - row[place.first]) * place.fraction;
-            }
-        }
-    }
-}
-
-/// The sample of a component that covers a sample of the frame.
-pub(crate) fn nearest(index: usize, length: usize, samples: usize) -> usize {
-    if samples == length {
-        index
-    } else {
-        (index / 2).min(samples - 1)
     }
 }
 
@@ -343,14 +238,5 @@ mod tests {
         Refiner::default().refine(&layout, &planes, &fit, &mut foreground);
         assert_eq!(foreground.len(), 33 * 17);
         assert!(foreground.iter().all(|p| *p == 64), "{foreground:?}");
-    }
-
-    #[test]
-    fn systems_are_solved() {
-        let matrix = [[4.0, 1.0, 0.5], [1.0, 3.0, 0.2], [0.5, 0.2, 2.0]];
-        let solution = solve(matrix, [7.5, 7.6, 6.9], 3);
-        for (got, expected) in solution.iter().zip([1.0, 2.0, 3.0]) {
-            assert!((got - expected).abs() < 1e-9, "{solution:?}");
-        }
     }
 }

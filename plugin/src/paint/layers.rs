@@ -5,15 +5,17 @@
 //! between two such rows the pixels are plain 16-bit arithmetic over whole rows, which compilers vectorise.
 //! Rows and margins where nothing is drawn are not touched.
 
-use crate::pixels::layout::{Channel, Component, Layout, PlaneMut};
-use crate::pixels::simd::vectorised;
+use factorseg_refine::vectorised;
+
+use super::grid::{Grids, Place, RowPair, rows};
+use crate::pixels::layout::{Component, Layout, PlaneMut};
 
 /// `keep` of a byte that stays as it is. One below 2^14, so that differences of two fit 15 bits.
 const KEEP: f32 = 16383.0;
 /// Scale of `add`: 255 of them stay below 2^14.
 const ADD: f32 = 64.0;
 
-/// What is done to one channel, on a grid of [`Layer`]'s size.
+/// What is done to one channel, on a grid of its [`Layer`]'s size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelLayer {
     /// What is kept of the frame, `0..=1`.
@@ -23,57 +25,11 @@ pub struct ChannelLayer {
 }
 
 /// A small picture to be drawn over a frame of any size.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Layer {
-    /// Columns of the grid; it covers the whole frame.
-    pub width: usize,
-    /// Rows of the grid.
-    pub height: usize,
-    /// The colour channels in the frame's own colour model; `None` is left as it is.
-    pub colors: [Option<ChannelLayer>; 3],
-    /// Opacity, for formats that have it.
-    pub alpha: Option<ChannelLayer>,
-}
-
-impl Layer {
-    fn channel(&self, component: &Component) -> Option<&ChannelLayer> {
-        match component.channel {
-            Channel::Color(index) => self.colors[index].as_ref(),
-            Channel::Alpha => self.alpha.as_ref(),
-        }
-    }
-}
-
-/// Where a sample of the frame lies between two of the grid.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    pub(crate) first: usize,
-    pub(crate) second: usize,
-    /// Weight of `second`, `0..1`.
-    pub(crate) fraction: f32,
-}
-
-/// The places of `length` samples (covering `extent`) in a grid of `cells`, both centred on their areas.
-pub(crate) fn places(length: usize, extent: f64, cells: usize) -> Vec<Place> {
-    let scale = cells as f64 / extent;
-    let limit = (cells - 1) as f64;
-    (0..length)
-        .map(|index| {
-            let center = ((index as f64 + 0.5) * scale - 0.5).clamp(0.0, limit);
-            let first = center.floor() as usize;
-            Place {
-                first,
-                second: (first + 1).min(cells - 1),
-                fraction: (center - first as f64) as f32,
-            }
-        })
-        .collect()
-}
+pub type Layer = Grids<ChannelLayer>;
 
 /// A row of the grid, spread over the bytes of a row of a plane.
 #[derive(Debug, Default)]
 struct SpreadRow {
-    grid_row: Option<usize>,
     keep: Vec<i16>,
     add: Vec<i16>,
     /// The bytes that something is drawn on.
@@ -84,49 +40,33 @@ struct SpreadRow {
 /// Draws layers on frames of one layout; keeps its scratch rows between frames.
 #[derive(Debug, Default)]
 pub struct Painter {
-    rows: [SpreadRow; 2],
+    rows: RowPair<SpreadRow>,
 }
 
 impl Painter {
     /// Draws `layer` on the planes of a frame.
     pub fn paint(&mut self, layout: &Layout, layer: &Layer, frame: &mut [PlaneMut<'_>]) {
         for (index, plane) in frame.iter_mut().enumerate().take(layout.planes) {
-            let channels = layout
-                .in_plane(index)
-                .filter_map(|(_, component)| {
-                    let channel = layer.channel(component)?;
-                    let columns = places(component.width, component.extent_width, layer.width);
-                    Some((component, channel, columns))
-                })
-                .collect::<Vec<_>>();
+            let channels = layer.in_plane(layout, index);
             let Some((component, ..)) = channels.first() else {
                 continue;
             };
-            let (bytes, height) = layout.plane_size(index);
-            let places = places(height, component.extent_height, layer.height);
-            for row in &mut self.rows {
-                row.grid_row = None;
-                row.keep.clear();
-                row.keep.resize(bytes, KEEP as i16);
-                row.add.clear();
-                row.add.resize(bytes, 0);
-            }
-            for (y, place) in places.iter().enumerate() {
-                if self.rows[0].grid_row != Some(place.first) {
-                    self.rows.swap(0, 1);
-                    self.rows[0].spread(place.first, layer.width, &channels);
-                }
-                self.rows[1].spread(place.second, layer.width, &channels);
-                let [top, bottom] = &self.rows;
+            let (bytes, _) = layout.plane_size(index);
+            self.rows.reset(|row| row.clear(bytes));
+            for (y, place) in rows(component, layer.height).iter().enumerate() {
+                let around = self
+                    .rows
+                    .around(place, |row, out| out.spread(row, layer.width, &channels));
+                let [top, bottom] = around;
                 let begin = top.begin.min(bottom.begin);
                 let end = top.end.max(bottom.end);
                 if begin < end {
                     let at = y * plane.stride;
                     blend(
                         &mut plane.data[at + begin..at + end],
-                        [&top.keep[begin..end], &bottom.keep[begin..end]],
-                        [&top.add[begin..end], &bottom.add[begin..end]],
-                        (place.fraction * 32767.0) as i16,
+                        around.map(|row| &row.keep[begin..end]),
+                        around.map(|row| &row.add[begin..end]),
+                        place.fraction_16(),
                     );
                 }
             }
@@ -135,11 +75,14 @@ impl Painter {
 }
 
 impl SpreadRow {
+    fn clear(&mut self, bytes: usize) {
+        self.keep.clear();
+        self.keep.resize(bytes, KEEP as i16);
+        self.add.clear();
+        self.add.resize(bytes, 0);
+    }
+
     fn spread(&mut self, row: usize, grid_width: usize, channels: &[(&Component, &ChannelLayer, Vec<Place>)]) {
-        if self.grid_row == Some(row) {
-            return;
-        }
-        self.grid_row = Some(row);
         self.begin = usize::MAX;
         self.end = 0;
         for (component, channel, columns) in channels {
@@ -157,10 +100,9 @@ impl SpreadRow {
             self.reset(component, 0..begin);
             self.reset(component, end..columns.len());
             for (i, place) in columns[begin..end].iter().enumerate() {
-                let mix = |row: &[f32]| row[place.first] + (row[place.second] - row[place.first]) * place.fraction;
                 let at = component.offset + (begin + i) * component.step;
-                self.keep[at] = (mix(keep) * KEEP + 0.5) as i16;
-                self.add[at] = (mix(add) * ADD + 0.5) as i16;
+                self.keep[at] = (place.of(keep) * KEEP + 0.5) as i16;
+                self.add[at] = (place.of(add) * ADD + 0.5) as i16;
             }
             if begin < end {
                 self.begin = self.begin.min(component.offset + begin * component.step);
@@ -204,21 +146,15 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pixels::layout::{FORMATS, tests::layout};
-
-    fn random(state: &mut u32) -> f32 {
-        *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (*state >> 8) as f32 / (1 << 24) as f32
-    }
+    use crate::pixels::layout::tests::{layout, noise};
+    use crate::pixels::layout::{Channel, FORMATS, OwnedFrame};
 
     fn random_layer(width: usize, height: usize) -> Layer {
-        let mut state = 7;
+        let mut byte = noise(7);
+        let mut random = || f32::from(byte()) / 256.0;
         let mut channel = || {
-            let keep: Vec<f32> = (0..width * height).map(|_| random(&mut state)).collect();
-            let add = keep
-                .iter()
-                .map(|keep| 255.0 * (1.0 - keep) * random(&mut state))
-                .collect();
+            let keep: Vec<f32> = (0..width * height).map(|_| random()).collect();
+            let add = keep.iter().map(|keep| 255.0 * (1.0 - keep) * random()).collect();
             Some(ChannelLayer { keep, add })
         };
         Layer {
@@ -229,28 +165,10 @@ mod tests {
         }
     }
 
-    fn paint(layout: &Layout, layer: &Layer, frame: &mut [Vec<u8>], padding: usize) {
-        let mut planes = frame
-            .iter_mut()
-            .enumerate()
-            .map(|(index, data)| PlaneMut {
-                data,
-                stride: layout.plane_size(index).0 + padding,
-            })
-            .collect::<Vec<_>>();
-        Painter::default().paint(layout, layer, &mut planes);
-    }
-
-    fn random_frame(layout: &Layout, padding: usize) -> Vec<Vec<u8>> {
-        let mut state = 99;
-        (0..layout.planes)
-            .map(|plane| {
-                let (bytes, rows) = layout.plane_size(plane);
-                (0..(bytes + padding) * (rows - 1) + bytes)
-                    .map(|_| (random(&mut state) * 256.0) as u8)
-                    .collect()
-            })
-            .collect()
+    fn paint(layout: &Layout, layer: &Layer, before: &OwnedFrame) -> OwnedFrame {
+        let mut frame = before.clone();
+        Painter::default().paint(layout, layer, &mut frame.write());
+        frame
     }
 
     /// The definition in f64: bilinear, both grids centred on their areas.
@@ -276,32 +194,35 @@ mod tests {
                 let layout = layout(format, width, height);
                 for (grid_width, grid_height) in [(1, 1), (4, 3), (8, 8)] {
                     let layer = random_layer(grid_width, grid_height);
-                    let before = random_frame(&layout, padding);
-                    let mut after = before.clone();
-                    paint(&layout, &layer, &mut after, padding);
-                    let mut expected = before
+                    let before = OwnedFrame::new(&layout, padding, noise(99));
+                    let after = paint(&layout, &layer, &before);
+                    let mut expected: Vec<Vec<f64>> = before
+                        .planes
                         .iter()
-                        .map(|plane| plane.iter().map(|&b| f64::from(b)).collect::<Vec<_>>())
-                        .collect::<Vec<_>>();
+                        .map(|(data, _)| data.iter().map(|&byte| f64::from(byte)).collect())
+                        .collect();
                     for component in &layout.components {
-                        let channel = layer.channel(component).unwrap();
-                        let stride = layout.plane_size(component.plane).0 + padding;
+                        let channel = match component.channel {
+                            Channel::Color(index) => &layer.colors[index],
+                            Channel::Alpha => &layer.alpha,
+                        };
+                        let (data, stride) = &before.planes[component.plane];
                         for j in 0..component.height {
                             for i in 0..component.width {
                                 let at = j * stride + component.offset + i * component.step;
                                 expected[component.plane][at] = naive(
                                     &layer,
-                                    channel,
+                                    channel.as_ref().unwrap(),
                                     (i as f64 + 0.5) / component.extent_width,
                                     (j as f64 + 0.5) / component.extent_height,
-                                    before[component.plane][at],
+                                    data[at],
                                 );
                             }
                         }
                     }
                     for (plane, expected) in expected.iter().enumerate() {
                         for (i, expected) in expected.iter().enumerate() {
-                            let got = f64::from(after[plane][i]);
+                            let got = f64::from(after.planes[plane].0[i]);
                             // Half a step of rounding and the 16-bit arithmetic.
                             assert!(
                                 (got - expected).abs() < 0.65,
@@ -327,10 +248,8 @@ mod tests {
             colors: [keep_all.clone(), keep_all.clone(), keep_all],
             alpha: None,
         };
-        let before = random_frame(&layout, 5);
-        let mut after = before.clone();
-        paint(&layout, &layer, &mut after, 5);
-        assert_eq!(before, after);
+        let before = OwnedFrame::new(&layout, 5, noise(99));
+        assert_eq!(paint(&layout, &layer, &before), before);
     }
 
     #[test]
@@ -346,19 +265,23 @@ mod tests {
             colors: [Some(ChannelLayer { keep, add }), None, None],
             alpha: None,
         };
-        let before: Vec<Vec<u8>> = vec![(0..64 * 64).map(|i| i as u8).collect()];
-        let mut after = before.clone();
-        paint(&layout, &layer, &mut after, 0);
+        let mut index = 0u8;
+        let before = OwnedFrame::new(&layout, 0, || {
+            index = index.wrapping_add(1);
+            index
+        });
+        let after = paint(&layout, &layer, &before);
+        let (before, after) = (&before.planes[0].0, &after.planes[0].0);
         for y in 0..64usize {
             for x in 0..64usize {
                 let inside = (20..36).contains(&x) && (20..36).contains(&y);
-                let (a, b) = (before[0][y * 64 + x], after[0][y * 64 + x]);
+                let (a, b) = (before[y * 64 + x], after[y * 64 + x]);
                 if !inside {
                     assert_eq!(a, b, "at {x},{y}");
                 }
             }
         }
-        let center = f32::from(after[0][27 * 64 + 27]);
+        let center = f32::from(after[27 * 64 + 27]);
         assert!((center - 0.879 * 200.0).abs() < 32.0, "{center}");
     }
 }

@@ -1,38 +1,14 @@
-//! What is drawn: from soft regions to a [`Layer`] in the frame's own colours, or to a [`Blend`] where the
-//! foreground is known for each pixel.
+//! What each value of the property `overlay` draws: from soft regions to a [`Layer`] in the frame's own colours, or to a
+//! [`Blend`] where the foreground is known for each pixel.
 
 use factorseg_model::RegionMap;
 
-use crate::paint::blend::{Blend, Weight};
-use crate::paint::layers::{ChannelLayer, Layer};
+use super::blend::{Blend, Weight};
+use super::grid::Grids;
+use super::layers::{ChannelLayer, Layer};
+use crate::engine::mask::foreground;
 use crate::pixels::colorimetry::Rgb;
 use crate::pixels::layout::Layout;
-
-/// Colours of the regions where the user gives none, told apart by most people with colour-blindness
-/// (Okabe and Ito).
-pub const PALETTE: [u32; 8] = [
-    0xe69f00, 0x56b4e9, 0x009e73, 0xf0e442, 0x0072b2, 0xd55e00, 0xcc79a7, 0xffffff,
-];
-
-/// `0xRRGGBB` as RGB in `0..=1`.
-pub fn rgb(code: u32) -> Rgb {
-    [code >> 16, code >> 8, code].map(|value| (value & 0xff) as f32 / 255.0)
-}
-
-/// Probability that a cell belongs to the foreground, cell by cell.
-pub fn foreground(map: &RegionMap, is_foreground: &[bool]) -> Vec<f32> {
-    let cells = map.width * map.height;
-    let mut sum = vec![0.0f32; cells];
-    for region in chosen(is_foreground) {
-        for (sum, p) in sum.iter_mut().zip(&map.probabilities[region * cells..]) {
-            *sum += p;
-        }
-    }
-    for sum in &mut sum {
-        *sum = sum.clamp(0.0, 1.0);
-    }
-    sum
-}
 
 fn chosen(is_foreground: &[bool]) -> impl Iterator<Item = usize> {
     is_foreground
@@ -42,17 +18,19 @@ fn chosen(is_foreground: &[bool]) -> impl Iterator<Item = usize> {
         .map(|(region, _)| region)
 }
 
-fn layer(map: &RegionMap, layout: &Layout, channel: impl Fn(usize) -> Option<ChannelLayer>) -> Layer {
-    let mut colors = [None, None, None];
-    for (index, color) in colors.iter_mut().enumerate().take(layout.color.components()) {
-        *color = channel(index);
-    }
-    Layer {
-        width: map.width,
-        height: map.height,
-        colors,
-        alpha: None,
-    }
+/// A layer that keeps `keep` of every channel and adds what `add` says.
+fn layer(map: &RegionMap, keep: &[f32], layout: &Layout, add: impl Fn(usize) -> Vec<f32>) -> Layer {
+    Layer::of_colors(map.width, map.height, layout, |channel| {
+        let mut add = add(channel);
+        for (add, keep) in add.iter_mut().zip(keep) {
+            // Rounding must not lift a byte above 255.
+            *add = add.clamp(0.0, 255.0 * (1.0 - keep));
+        }
+        ChannelLayer {
+            keep: keep.to_vec(),
+            add,
+        }
+    })
 }
 
 /// Foreground regions painted in their colours, as strongly as they are probable, at most with opacity
@@ -63,19 +41,15 @@ pub fn tint(map: &RegionMap, is_foreground: &[bool], colors: &[Rgb], alpha: f32,
         .into_iter()
         .map(|p| 1.0 - alpha * p)
         .collect();
-    layer(map, layout, |channel| {
+    layer(map, &keep, layout, |channel| {
         let mut add = vec![0.0; cells];
         for region in chosen(is_foreground) {
-            let sample = alpha * layout.color.from_rgb(colors[region % colors.len()])[channel];
+            let sample = alpha * layout.colorimetry.from_rgb(colors[region % colors.len()])[channel];
             for (add, p) in add.iter_mut().zip(&map.probabilities[region * cells..]) {
                 *add += p * sample;
             }
         }
-        limit(&keep, &mut add);
-        Some(ChannelLayer {
-            keep: keep.clone(),
-            add,
-        })
+        add
     })
 }
 
@@ -85,19 +59,11 @@ pub fn cut_out(map: &RegionMap, is_foreground: &[bool], background: Rgb, layout:
     let keep = foreground(map, is_foreground);
     if layout.has_alpha() {
         let add = vec![0.0; keep.len()];
-        return Layer {
-            alpha: Some(ChannelLayer { keep, add }),
-            ..layer(map, layout, |_| None)
-        };
+        return Layer::of_alpha(map.width, map.height, ChannelLayer { keep, add });
     }
-    let background = layout.color.from_rgb(background);
-    layer(map, layout, |channel| {
-        let mut add: Vec<f32> = keep.iter().map(|keep| (1.0 - keep) * background[channel]).collect();
-        limit(&keep, &mut add);
-        Some(ChannelLayer {
-            keep: keep.clone(),
-            add,
-        })
+    let background = layout.colorimetry.from_rgb(background);
+    layer(map, &keep, layout, |channel| {
+        keep.iter().map(|keep| (1.0 - keep) * background[channel]).collect()
     })
 }
 
@@ -110,17 +76,9 @@ pub fn blur_background(map: &RegionMap, is_foreground: &[bool], averages: &[f32]
     let keep = foreground(map, is_foreground);
     let blurred = blurred_background(map, &keep, averages);
     let cells = map.width * map.height;
-    layer(map, layout, |channel| {
-        let mut add: Vec<f32> = blurred[channel * cells..(channel + 1) * cells]
-            .iter()
-            .zip(&keep)
-            .map(|(value, keep)| (1.0 - keep) * value)
-            .collect();
-        limit(&keep, &mut add);
-        Some(ChannelLayer {
-            keep: keep.clone(),
-            add,
-        })
+    layer(map, &keep, layout, |channel| {
+        let values = blurred[channel * cells..].iter().zip(&keep);
+        values.map(|(value, keep)| (1.0 - keep) * value).collect()
     })
 }
 
@@ -147,33 +105,14 @@ fn blurred_background(map: &RegionMap, foreground: &[f32], averages: &[f32]) -> 
         .collect()
 }
 
-fn blend(
-    weight: Weight,
-    (width, height): (usize, usize),
-    layout: &Layout,
-    target: impl Fn(usize) -> Vec<f32>,
-) -> Blend {
-    let mut colors = [None, None, None];
-    for (index, color) in colors.iter_mut().enumerate().take(layout.color.components()) {
-        *color = Some(target(index));
-    }
-    Blend {
-        weight,
-        width,
-        height,
-        colors,
-        alpha: None,
-    }
-}
-
 /// [`tint`] for a foreground that is known for each pixel: in the mixed colour of the regions around.
 pub fn tint_blend(map: &RegionMap, is_foreground: &[bool], colors: &[Rgb], alpha: f32, layout: &Layout) -> Blend {
     let cells = map.width * map.height;
-    blend(Weight::Foreground(alpha), (map.width, map.height), layout, |channel| {
+    let targets = Grids::of_colors(map.width, map.height, layout, |channel| {
         let mut sum = vec![0.0; cells];
         let mut weight = vec![0.0; cells];
         for region in chosen(is_foreground) {
-            let sample = layout.color.from_rgb(colors[region % colors.len()])[channel];
+            let sample = layout.colorimetry.from_rgb(colors[region % colors.len()])[channel];
             let probabilities = &map.probabilities[region * cells..(region + 1) * cells];
             for ((sum, weight), p) in sum.iter_mut().zip(&mut weight).zip(probabilities) {
                 // Cells without any foreground have the mean colour: one of their pixels may be foreground.
@@ -186,37 +125,34 @@ pub fn tint_blend(map: &RegionMap, is_foreground: &[bool], colors: &[Rgb], alpha
             .zip(&weight)
             .map(|(sum, weight)| sum / weight.max(1e-6))
             .collect()
-    })
+    });
+    Blend {
+        weight: Weight::Foreground(alpha),
+        targets,
+    }
 }
 
 /// [`cut_out`] for a foreground that is known for each pixel.
 pub fn cut_out_blend(background: Rgb, layout: &Layout) -> Blend {
-    if layout.has_alpha() {
-        return Blend {
-            weight: Weight::Background,
-            width: 1,
-            height: 1,
-            colors: [None, None, None],
-            alpha: Some(vec![0.0]),
-        };
+    let background = layout.colorimetry.from_rgb(background);
+    Blend {
+        weight: Weight::Background,
+        targets: match layout.has_alpha() {
+            true => Grids::of_alpha(1, 1, vec![0.0]),
+            false => Grids::of_colors(1, 1, layout, |channel| vec![background[channel]]),
+        },
     }
-    let background = layout.color.from_rgb(background);
-    blend(Weight::Background, (1, 1), layout, |channel| vec![background[channel]])
 }
 
 /// [`blur_background`] for a foreground that is known for each pixel.
 pub fn blur_blend(map: &RegionMap, is_foreground: &[bool], averages: &[f32], layout: &Layout) -> Blend {
     let blurred = blurred_background(map, &foreground(map, is_foreground), averages);
     let cells = map.width * map.height;
-    blend(Weight::Background, (map.width, map.height), layout, |channel| {
-        blurred[channel * cells..(channel + 1) * cells].to_vec()
-    })
-}
-
-/// Rounding must not lift a byte above 255.
-fn limit(keep: &[f32], add: &mut [f32]) {
-    for (add, keep) in add.iter_mut().zip(keep) {
-        *add = add.clamp(0.0, 255.0 * (1.0 - keep));
+    Blend {
+        weight: Weight::Background,
+        targets: Grids::of_colors(map.width, map.height, layout, |channel| {
+            blurred[channel * cells..(channel + 1) * cells].to_vec()
+        }),
     }
 }
 

@@ -5,9 +5,14 @@ use gstreamer_video as gst_video;
 /// An RGB colour, each component in `0..=1`.
 pub type Rgb = [f32; 3];
 
+/// `0xRRGGBB` as RGB.
+pub fn rgb(code: u32) -> Rgb {
+    [code >> 16, code >> 8, code].map(|value| (value & 0xff) as f32 / 255.0)
+}
+
 /// How the colour samples of a format stand for RGB.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ColorModel {
+pub struct Colorimetry {
     family: Family,
     /// What is taken from a sample before it is divided by `scale`.
     offset: [f32; 3],
@@ -24,8 +29,8 @@ enum Family {
     Gray,
 }
 
-impl ColorModel {
-    /// The colour model that the caps describe. A YUV format of unknown matrix is taken as BT.601.
+impl Colorimetry {
+    /// What the caps describe. A YUV format of unknown matrix is taken as BT.601.
     pub fn new(info: &gst_video::VideoInfo) -> Self {
         let family = if info.is_yuv() {
             Family::Yuv
@@ -94,10 +99,10 @@ impl ColorModel {
 mod tests {
     use super::*;
 
-    fn model(format: gst_video::VideoFormat, colorimetry: &str) -> ColorModel {
+    fn model(format: gst_video::VideoFormat, colorimetry: &str) -> Colorimetry {
         gstreamer::init().unwrap();
         let colorimetry: gst_video::VideoColorimetry = colorimetry.parse().unwrap();
-        ColorModel::new(
+        Colorimetry::new(
             &gst_video::VideoInfo::builder(format, 16, 16)
                 .colorimetry(&colorimetry)
                 .build()
@@ -149,7 +154,7 @@ mod tests {
     #[test]
     fn grey_is_neutral_and_full_range_by_default() {
         gstreamer::init().unwrap();
-        let model = ColorModel::new(
+        let model = Colorimetry::new(
             &gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 4, 4)
                 .build()
                 .unwrap(),

@@ -1,12 +1,12 @@
 //! Where the components of a pixel lie in a frame, for every 8-bit format the element takes.
 //!
 //! One description serves packed RGB, planar and semi-planar YUV, packed YUV 4:2:2 and grey: a component is
-//! a strided walk through one plane. [`crate::pixels::sampling`] reads by it and [`crate::paint::layers`] writes by it, so
+//! a strided walk through one plane. [`super::sampling`] reads by it and [`crate::paint`] writes by it, so
 //! neither knows a pixel format.
 
 use gstreamer_video as gst_video;
 
-use crate::pixels::colorimetry::ColorModel;
+use super::colorimetry::Colorimetry;
 
 /// The pixel formats the element takes, best first.
 pub const FORMATS: [gst_video::VideoFormat; 20] = [
@@ -66,6 +66,8 @@ pub struct Component {
 /// The layout of a frame, fixed by its caps; strides are the buffer's own.
 #[derive(Clone, Debug)]
 pub struct Layout {
+    /// What the caps say.
+    pub info: gst_video::VideoInfo,
     /// Width of the picture in pixels.
     pub width: usize,
     /// Height of the picture in pixels.
@@ -75,7 +77,7 @@ pub struct Layout {
     /// Number of planes.
     pub planes: usize,
     /// How samples stand for colours.
-    pub color: ColorModel,
+    pub colorimetry: Colorimetry,
 }
 
 impl Layout {
@@ -105,11 +107,12 @@ impl Layout {
             })
             .collect();
         Self {
+            info: info.clone(),
             width: info.width() as usize,
             height: info.height() as usize,
             components,
             planes: info.n_planes() as usize,
-            color: ColorModel::new(info),
+            colorimetry: Colorimetry::new(info),
         }
     }
 
@@ -157,6 +160,42 @@ pub struct PlaneMut<'a> {
     pub stride: usize,
 }
 
+/// A frame in memory of its own, for tests and measurements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnedFrame {
+    /// For each plane its bytes and its stride.
+    pub planes: Vec<(Vec<u8>, usize)>,
+}
+
+impl OwnedFrame {
+    /// A frame of what `byte` gives, in rows `padding` bytes longer than their samples.
+    pub fn new(layout: &Layout, padding: usize, mut byte: impl FnMut() -> u8) -> Self {
+        let plane = |index| {
+            let (bytes, rows) = layout.plane_size(index);
+            let stride = bytes + padding;
+            let length = stride * (rows - 1) + bytes;
+            ((0..length).map(|_| byte()).collect(), stride)
+        };
+        Self {
+            planes: (0..layout.planes).map(plane).collect(),
+        }
+    }
+
+    /// Its planes, to read.
+    pub fn read(&self) -> Vec<Plane<'_>> {
+        let planes = self.planes.iter();
+        planes.map(|(data, stride)| Plane { data, stride: *stride }).collect()
+    }
+
+    /// Its planes, to draw on.
+    pub fn write(&mut self) -> Vec<PlaneMut<'_>> {
+        let planes = self.planes.iter_mut();
+        planes
+            .map(|(data, stride)| PlaneMut { data, stride: *stride })
+            .collect()
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -164,6 +203,15 @@ pub(crate) mod tests {
     pub(crate) fn layout(format: gst_video::VideoFormat, width: u32, height: u32) -> Layout {
         gstreamer::init().unwrap();
         Layout::new(&gst_video::VideoInfo::builder(format, width, height).build().unwrap())
+    }
+
+    /// Bytes with no order.
+    pub(crate) fn noise(seed: u32) -> impl FnMut() -> u8 {
+        let mut state = seed;
+        move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        }
     }
 
     #[test]

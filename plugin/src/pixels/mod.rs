@@ -2,5 +2,5 @@
 
 pub mod colorimetry;
 pub mod layout;
+pub mod mapping;
 pub mod sampling;
-pub mod simd;

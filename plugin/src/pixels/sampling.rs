@@ -6,8 +6,9 @@
 
 use factorseg_model::InputImage;
 
-use crate::pixels::layout::{Channel, Component, Layout, Plane};
-use crate::pixels::simd::vectorised;
+use factorseg_refine::vectorised;
+
+use super::layout::{Channel, Component, Layout, Plane};
 
 /// How one target sample is made from the source samples `first..=last`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -125,9 +126,10 @@ impl Sampler {
         }
     }
 
-    /// The input size, (width, height).
-    pub fn size(&self) -> (usize, usize) {
-        (self.width, self.height)
+    /// The sampler of a format to a size, made anew if the one there has another size.
+    pub fn sized<'a>(slot: &'a mut Option<Self>, layout: &Layout, (width, height): (usize, usize)) -> &'a mut Self {
+        slot.take_if(|sampler| (sampler.width, sampler.height) != (width, height));
+        slot.get_or_insert_with(|| Self::new(layout, width, height))
     }
 
     /// Averages a frame to the input size and converts it to planar RGB in `-1..=1`.
@@ -165,7 +167,7 @@ impl Sampler {
             for (c, sample) in samples.iter_mut().enumerate().take(self.columns.len()) {
                 *sample = self.small[c * pixels + i];
             }
-            for (c, value) in layout.color.to_rgb(samples).into_iter().enumerate() {
+            for (c, value) in layout.colorimetry.to_rgb(samples).into_iter().enumerate() {
                 data[c * pixels + i] = 2.0 * value - 1.0;
             }
         }
@@ -240,32 +242,8 @@ mod tests {
     use gstreamer_video::VideoFormat;
 
     use super::*;
-    use crate::pixels::layout::{FORMATS, tests::layout};
-
-    /// Random bytes, strides longer than rows.
-    fn frame(layout: &Layout, padding: usize) -> Vec<(Vec<u8>, usize)> {
-        let mut state = 12345u32;
-        (0..layout.planes)
-            .map(|plane| {
-                let (bytes, rows) = layout.plane_size(plane);
-                let stride = bytes + padding;
-                let data = (0..stride * (rows - 1) + bytes)
-                    .map(|_| {
-                        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                        (state >> 24) as u8
-                    })
-                    .collect();
-                (data, stride)
-            })
-            .collect()
-    }
-
-    fn views(frame: &[(Vec<u8>, usize)]) -> Vec<Plane<'_>> {
-        frame
-            .iter()
-            .map(|(data, stride)| Plane { data, stride: *stride })
-            .collect()
-    }
+    use crate::pixels::layout::tests::{layout, noise};
+    use crate::pixels::layout::{FORMATS, OwnedFrame};
 
     /// Overlap of the source sample `i` with the target's box, or the weight of linear interpolation.
     fn weight(length: usize, extent: f64, target: usize, index: usize, i: usize) -> f64 {
@@ -304,7 +282,7 @@ mod tests {
                     }
                     samples[channel] = sum as f32;
                 }
-                for (c, value) in layout.color.to_rgb(samples).into_iter().enumerate() {
+                for (c, value) in layout.colorimetry.to_rgb(samples).into_iter().enumerate() {
                     data[(c * height + y) * width + x] = 2.0 * value - 1.0;
                 }
             }
@@ -315,8 +293,8 @@ mod tests {
     #[test]
     fn what_the_network_sees_of_the_motion_models_frame_is_what_it_would_see() {
         let layout = layout(VideoFormat::Rgb, 97, 61);
-        let frame = frame(&layout, 3);
-        let sample = |(width, height)| Sampler::new(&layout, width, height).sample(&layout, &views(&frame));
+        let frame = OwnedFrame::new(&layout, 3, noise(12345));
+        let sample = |(width, height)| Sampler::new(&layout, width, height).sample(&layout, &frame.read());
         let seen = MotionModel::network_input(&sample(MotionModel::frame_size((12, 8))));
         let direct = sample((12, 8));
         assert_eq!((seen.width, seen.height), (direct.width, direct.height));
@@ -330,8 +308,8 @@ mod tests {
         for format in FORMATS {
             for (width, height, padding) in [(1, 1, 0), (7, 5, 3), (33, 18, 0), (64, 40, 13), (2, 300, 1)] {
                 let layout = layout(format, width, height);
-                let frame = frame(&layout, padding);
-                let frame = views(&frame);
+                let frame = OwnedFrame::new(&layout, padding, noise(12345));
+                let frame = frame.read();
                 for (w, h) in [(8, 8), (16, 4), (5, 3), (1, 1)] {
                     let got = Sampler::new(&layout, w, h).sample(&layout, &frame);
                     let expected = naive(&layout, &frame, w, h);
@@ -363,19 +341,10 @@ mod tests {
     fn a_sampler_serves_many_frames() {
         let layout = layout(gstreamer_video::VideoFormat::I420, 31, 17);
         let mut sampler = Sampler::new(&layout, 8, 8);
-        let noisy = frame(&layout, 0);
-        let first = sampler.sample(&layout, &views(&noisy));
-        let black = layout_black(&layout);
-        sampler.sample(&layout, &views(&black));
-        assert_eq!(sampler.sample(&layout, &views(&noisy)).data, first.data);
-    }
-
-    fn layout_black(layout: &Layout) -> Vec<(Vec<u8>, usize)> {
-        (0..layout.planes)
-            .map(|plane| {
-                let (bytes, rows) = layout.plane_size(plane);
-                (vec![16; bytes * rows], bytes)
-            })
-            .collect()
+        let noisy = OwnedFrame::new(&layout, 0, noise(12345));
+        let first = sampler.sample(&layout, &noisy.read());
+        let black = OwnedFrame::new(&layout, 0, || 16);
+        sampler.sample(&layout, &black.read());
+        assert_eq!(sampler.sample(&layout, &noisy.read()).data, first.data);
     }
 }

@@ -1,6 +1,9 @@
 //! What the user asks for, and what it means for a certain engine.
 
+mod choices;
 mod plan;
-pub(crate) mod properties;
+mod properties;
 
-pub use plan::{EngineRequest, Plan, Settings, SettingsError};
+pub use choices::{ErrorPolicy, MaskFormat, Mode, Overlay, Precision, Refine};
+pub use plan::{Plan, SettingsError};
+pub use properties::Settings;

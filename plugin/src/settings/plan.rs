@@ -6,88 +6,16 @@ use factorseg_model::{
     CheckpointSource, ClassError, DeviceError, EngineInfo, LoadOptions, SegmenterOptions, find_class,
 };
 
-use crate::factorseg::{ErrorPolicy, Mode, Overlay, Precision, Refine};
-use crate::paint::overlay::{PALETTE, rgb};
-use crate::pixels::colorimetry::Rgb;
+use super::choices::{Mode, Overlay, Refine};
+use super::properties::Settings;
+use crate::engine::request::EngineRequest;
+use crate::pixels::colorimetry::{Rgb, rgb};
 
-/// The properties as they were set.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// `model`; empty for the embedded one.
-    pub model: String,
-    /// `device`.
-    pub device: String,
-    /// `precision`.
-    pub precision: Precision,
-    /// `threads`; 0 for one per core.
-    pub threads: u32,
-    /// `class`.
-    pub class: String,
-    /// `timestep`.
-    pub timestep: u32,
-    /// `seed`.
-    pub seed: u64,
-    /// `samples`.
-    pub samples: u32,
-    /// `color-model`.
-    pub color_model: bool,
-    /// `motion-model`.
-    pub motion_model: bool,
-    /// `mode`.
-    pub mode: Mode,
-    /// `interval`.
-    pub interval: u32,
-    /// `qos`.
-    pub qos: bool,
-    /// `overlay`.
-    pub overlay: Overlay,
-    /// `alpha`.
-    pub alpha: f64,
-    /// `colors`.
-    pub colors: String,
-    /// `background-color`, `0xRRGGBB`.
-    pub background_color: u32,
-    /// `foreground-regions`.
-    pub foreground_regions: String,
-    /// `refine`.
-    pub refine: Refine,
-    /// `sharpness`.
-    pub sharpness: f64,
-    /// `smoothing`.
-    pub smoothing: f64,
-    /// `on-error`.
-    pub on_error: ErrorPolicy,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let options = SegmenterOptions::default();
-        Self {
-            model: String::new(),
-            device: "auto".to_owned(),
-            precision: Precision::default(),
-            threads: 0,
-            class: "none".to_owned(),
-            timestep: options.timestep as u32,
-            seed: options.seed,
-            samples: options.samples as u32,
-            color_model: options.color_model,
-            motion_model: true,
-            mode: Mode::default(),
-            interval: 1,
-            qos: true,
-            overlay: Overlay::default(),
-            alpha: 0.5,
-            colors: String::new(),
-            background_color: 0,
-            foreground_regions: "auto".to_owned(),
-            refine: Refine::default(),
-            sharpness: 1.0,
-            smoothing: 0.0,
-            on_error: ErrorPolicy::default(),
-        }
-    }
-}
+/// Colours of the regions where the user gives none, told apart by most people with colour-blindness
+/// (Okabe and Ito).
+pub const PALETTE: [u32; 8] = [
+    0xe69f00, 0x56b4e9, 0x009e73, 0xf0e442, 0x0072b2, 0xd55e00, 0xcc79a7, 0xffffff,
+];
 
 /// A property whose value makes no sense, alone or for the model that is loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -119,15 +47,6 @@ pub enum SettingsError {
         /// Regions of the model.
         regions: usize,
     },
-}
-
-/// Which engine a user asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct EngineRequest {
-    /// Where the weights come from.
-    pub model: CheckpointSource,
-    /// Where and how it runs.
-    pub how: LoadOptions,
 }
 
 /// The settings, understood for one engine: all that the streaming thread needs.

@@ -2,7 +2,7 @@
 
 use gst::prelude::*;
 use gstfactorseg::FrameReport;
-use gstfactorseg::pixels::layout::FORMATS;
+use gstfactorseg::parts::layout::FORMATS;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
@@ -114,7 +114,7 @@ fn every_overlay_works_in_every_format_and_leaves_padding_alone() {
             assert_eq!(before != after, changes, "{format:?} {overlay}");
             let meta = output.meta::<gst_video::VideoMeta>().unwrap();
             for plane in 0..info.n_planes() as usize {
-                let used = gstfactorseg::pixels::layout::Layout::new(&info).plane_size(plane);
+                let used = gstfactorseg::parts::layout::Layout::new(&info).plane_size(plane);
                 let stride = meta.stride()[plane] as usize;
                 for row in 0..used.1 {
                     let at = meta.offset()[plane] + row * stride;

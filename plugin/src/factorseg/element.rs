@@ -1,0 +1,127 @@
+//! What the element holds, and the order of its locks.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+
+use gst::subclass::prelude::*;
+use gstreamer as gst;
+
+use super::canvas::Canvas;
+use super::latency::Latency;
+use super::mask_pad::Outputs;
+use super::queue::Queue;
+use super::session::Session;
+use crate::engine::mask::Mask;
+use crate::engine::request::EngineFactory;
+use crate::pixels::layout::Layout;
+use crate::pixels::sampling::Sampler;
+use crate::settings::{ErrorPolicy, Settings};
+use crate::sync::lock;
+
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "factorseg",
+        gst::DebugColorFlags::empty(),
+        Some("Factorized diffusion segmentation"),
+    )
+});
+
+/// The element.
+///
+/// No lock is held while it waits, pushes or calls the engine. Who takes a lock while holding another keeps to this order:
+/// `settings`, `session`, `stream`, `earliest`, `canvas`, `shown`. All others are taken last and alone, those inside of the
+/// queue, the worker and the pads too.
+pub struct FactorSeg {
+    pub(super) sinkpad: gst::Pad,
+    pub(super) srcpad: gst::Pad,
+    pub(super) settings: Mutex<Settings>,
+    pub(super) factory: Mutex<Option<EngineFactory>>,
+    /// From READY on.
+    pub(super) session: Mutex<Option<Arc<Session>>>,
+    pub(super) stream: Mutex<Stream>,
+    /// Frames that wait for their own masks.
+    pub(super) queue: Queue,
+    pub(super) canvas: Mutex<Canvas>,
+    pub(super) shown: Mutex<Shown>,
+    pub(super) outputs: Mutex<Outputs>,
+    /// The running time that the sink wants frames from, by its last QoS event.
+    pub(super) earliest: Mutex<Option<gst::ClockTime>>,
+    pub(super) counters: Counters,
+    /// An error message was posted; the stream ends.
+    pub(super) failed: AtomicBool,
+    /// A warning about frames without masks was posted.
+    pub(super) warned: AtomicBool,
+    /// A thread is loading another engine.
+    pub(super) loading: AtomicBool,
+    /// What the element adds to the latency of a live stream.
+    pub(super) latency: Mutex<Latency>,
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) frames: AtomicU64,
+    pub(super) reused: AtomicU64,
+}
+
+/// What belongs to one stream. Only the thread that brings its frames works on it.
+#[derive(Default)]
+pub(super) struct Stream {
+    pub(super) layout: Option<Arc<Layout>>,
+    pub(super) segment: gst::FormattedSegment<gst::ClockTime>,
+    pub(super) sampler: Option<Sampler>,
+    pub(super) motion_sampler: Option<Sampler>,
+    /// Frames since the last one that was segmented.
+    pub(super) since_due: u64,
+    /// Whether the next frame to segment does not follow the one before it.
+    pub(super) discontinuous: bool,
+    /// Whether a frame was segmented since the last discontinuity.
+    pub(super) has_mask: bool,
+    /// How much later than their running time sinks show frames.
+    pub(super) sink_latency: gst::ClockTime,
+    /// Upstream's answer, once asked.
+    pub(super) live: Option<bool>,
+}
+
+/// The mask drawn last, and its age then.
+#[derive(Default)]
+pub(super) struct Shown {
+    pub(super) mask: Option<Arc<Mask>>,
+    pub(super) age: Option<gst::ClockTime>,
+}
+
+impl Stream {
+    /// Forgets what the next frame does not follow.
+    pub(super) fn restart(&mut self) {
+        self.has_mask = false;
+        self.since_due = 0;
+        self.discontinuous = true;
+    }
+}
+
+impl FactorSeg {
+    pub(super) fn session(&self) -> Option<Arc<Session>> {
+        lock(&self.session).clone()
+    }
+
+    /// Reports what is wrong with a stream that plays: its end, or a warning.
+    pub(super) fn complain(&self, domain: gst::ResourceError, text: &str) {
+        let on_error = lock(&self.settings).on_error;
+        match on_error {
+            ErrorPolicy::Fail => self.fail(domain, text),
+            ErrorPolicy::Passthrough => gst::element_imp_warning!(self, domain, ("{text}")),
+        }
+    }
+
+    /// Posts an error message, unless this run has had its one already.
+    pub(super) fn fail(&self, error: impl gst::MessageErrorDomain, text: &str) {
+        if !self.failed.swap(true, Ordering::SeqCst) {
+            gst::element_imp_error!(self, error, ("{text}"));
+        }
+    }
+
+    /// Posts an error message, for a flow that ends with it.
+    pub(super) fn flow_error(&self, error: impl gst::MessageErrorDomain, text: &str) -> gst::FlowError {
+        self.fail(error, text);
+        gst::FlowError::Error
+    }
+}

@@ -1,0 +1,227 @@
+//! How the engine comes, changes and goes, and what the element tells of it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gstreamer as gst;
+
+use super::element::{CAT, FactorSeg};
+use super::session::{OpenError, Session};
+use crate::engine::request::EngineRequest;
+use crate::engine::worker::Failure;
+use crate::settings::{ErrorPolicy, Mode, Settings};
+use crate::sync::lock;
+
+impl FactorSeg {
+    /// Loads the engine that the settings ask for, unless it is there.
+    pub(super) fn open(&self) -> Result<(), gst::StateChangeError> {
+        self.failed.store(false, Ordering::SeqCst);
+        self.warned.store(false, Ordering::SeqCst);
+        self.try_open().map_err(|error| {
+            self.fail(error.domain(), &error.to_string());
+            gst::StateChangeError
+        })
+    }
+
+    fn try_open(&self) -> Result<(), OpenError> {
+        let settings = lock(&self.settings).clone();
+        let request = settings.engine()?;
+        if let Some(session) = self.session()
+            && session.request == request
+            && !session.worker.is_dead()
+        {
+            return Ok(session.adopt(&settings)?);
+        }
+        // The old engine goes before the new one comes: a device may not hold both.
+        let old = lock(&self.session).take();
+        drop(old);
+        let session = self.load(&settings, request)?;
+        *lock(&self.session) = Some(Arc::new(session));
+        // A property may have changed since the settings were read.
+        self.update_plan();
+        Ok(())
+    }
+
+    fn load(&self, settings: &Settings, request: EngineRequest) -> Result<Session, OpenError> {
+        self.post_progress(gst::ProgressType::Start, "Loading the model");
+        let element = self.obj().downgrade();
+        let on_failure = Box::new(move |failure: &Failure| {
+            if let Some(element) = element.upgrade() {
+                element.imp().report(failure);
+            }
+        });
+        let factory = lock(&self.factory).clone();
+        let session = Session::load(settings, request, factory, on_failure).inspect_err(|_| {
+            self.post_progress(gst::ProgressType::Error, "The model was not loaded");
+        })?;
+        let info = session.worker.info();
+        if let Some(reason) = &info.refused {
+            gst::warning!(CAT, imp = self, "runs on {} because {reason}", info.device);
+        }
+        gst::info!(
+            CAT,
+            imp = self,
+            "{} with {} regions and {} classes runs on {} in {}",
+            info.model,
+            info.regions,
+            info.classes.len(),
+            info.device,
+            info.precision
+        );
+        self.post_progress(
+            gst::ProgressType::Complete,
+            &format!("Loaded {} on {}", info.model, info.device),
+        );
+        Ok(session)
+    }
+
+    /// Loads another engine while the stream goes on with the one it has, then swaps them.
+    pub(super) fn reload(&self) {
+        if self.obj().current_state() < gst::State::Paused || self.loading.swap(true, Ordering::SeqCst) {
+            // Loaded on the way to PAUSED, or by the thread that is at it.
+            return;
+        }
+        let element = self.obj().clone();
+        let thread = std::thread::Builder::new()
+            .name("factorseg-load".into())
+            .spawn(move || {
+                let element = element.imp();
+                // A property that is set after the last look starts another thread.
+                while element.swap_engine() {}
+            });
+        if let Err(error) = thread {
+            self.loading.store(false, Ordering::SeqCst);
+            self.complain(gst::ResourceError::Failed, &OpenError::Thread(error).to_string());
+        }
+    }
+
+    /// Loads the engine that the settings ask for, if it is another one. Returns whether to look again.
+    fn swap_engine(&self) -> bool {
+        let settings = lock(&self.settings).clone();
+        let is_current = |request: &EngineRequest| self.session().is_none_or(|session| session.request == *request);
+        let loaded = match settings.engine() {
+            Ok(request) if is_current(&request) => {
+                self.loading.store(false, Ordering::SeqCst);
+                self.update_plan();
+                // A property that was set just now found this thread still at work.
+                let again = lock(&self.settings).engine().is_ok_and(|request| !is_current(&request));
+                return again && !self.loading.swap(true, Ordering::SeqCst);
+            }
+            Ok(request) => self.load(&settings, request),
+            Err(error) => Err(error.into()),
+        };
+        let session = match loaded {
+            Ok(session) => Arc::new(session),
+            Err(error) => {
+                self.loading.store(false, Ordering::SeqCst);
+                self.complain(error.domain(), &error.to_string());
+                return false;
+            }
+        };
+        let old = {
+            // Caps set the size of the session that is there, so both are looked at under this lock.
+            let mut slot = lock(&self.session);
+            if let Some(layout) = &lock(&self.stream).layout {
+                session.worker.set_frame_size(layout.width, layout.height);
+            }
+            match slot.as_ref() {
+                Some(old) if old.request != session.request => slot.replace(session),
+                // Stopped, or started anew, in the meantime.
+                _ => None,
+            }
+        };
+        if let Some(old) = old {
+            // The streaming thread must not be the last to hold it: it would wait for the old one's thread.
+            while Arc::strong_count(&old) > 1 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        true
+    }
+
+    fn post_progress(&self, kind: gst::ProgressType, text: &str) {
+        let element = self.obj();
+        let message = gst::message::Progress::builder(kind, "model", text).src(&*element);
+        // Without a bus nobody wants to know.
+        let _ = element.post_message(message.build());
+    }
+
+    /// Makes changed properties count. A value that makes no sense is reported and the plan stays.
+    pub(super) fn update_plan(&self) {
+        let Some(session) = self.session() else {
+            return;
+        };
+        let settings = lock(&self.settings).clone();
+        match session.adopt(&settings) {
+            Ok(()) => {}
+            // The settings may be meant for the model that is being loaded.
+            Err(_) if self.loading.load(Ordering::SeqCst) => {}
+            Err(error) => self.complain(gst::ResourceError::Settings, &error.to_string()),
+        }
+    }
+
+    /// Reports a failed inference, once.
+    fn report(&self, failure: &Failure) {
+        gst::warning!(CAT, imp = self, "{failure}");
+        let on_error = lock(&self.settings).on_error;
+        match on_error {
+            ErrorPolicy::Fail => {
+                self.fail(gst::StreamError::Failed, &format!("Cannot segment a frame: {failure}"));
+            }
+            ErrorPolicy::Passthrough => {
+                if !self.warned.swap(true, Ordering::SeqCst) {
+                    gst::element_imp_warning!(
+                        self,
+                        gst::StreamError::Failed,
+                        ("Frames pass without a mask: {failure}")
+                    );
+                }
+            }
+        }
+    }
+
+    pub(super) fn stats(&self) -> gst::Structure {
+        let live = lock(&self.stream).live;
+        let mask_age = lock(&self.shown).age;
+        let session = self.session();
+        let mut worker = session
+            .as_ref()
+            .map(|session| session.worker.stats())
+            .unwrap_or_default();
+        worker.durations.sort_unstable();
+        let percentile = |share: f64| {
+            let last = worker.durations.len().saturating_sub(1);
+            let duration = worker.durations.get((last as f64 * share).round() as usize);
+            duration.map_or(0, Duration::as_nanos) as u64
+        };
+        let info = session.as_ref().map(|session| session.worker.info());
+        let mode = match lock(&self.settings).mode {
+            Mode::Auto => match live {
+                None => Mode::Auto,
+                Some(true) => Mode::Latest,
+                Some(false) => Mode::EveryFrame,
+            },
+            mode => mode,
+        };
+        gst::Structure::builder("factorseg-stats")
+            .field("frames", self.counters.frames.load(Ordering::Relaxed))
+            .field("inferred", worker.inferred)
+            .field("reused", self.counters.reused.load(Ordering::Relaxed))
+            .field("dropped", worker.dropped)
+            .field("mask-age", mask_age.unwrap_or_default().nseconds())
+            .field("latency-p50", percentile(0.5))
+            .field("latency-p95", percentile(0.95))
+            .field("latency-p99", percentile(0.99))
+            .field("model", info.map_or("", |info| info.model.as_str()))
+            .field("device", info.map_or("", |info| info.device.as_str()))
+            .field(
+                "precision",
+                info.map_or(String::new(), |info| info.precision.to_string()),
+            )
+            .field("mode", mode)
+            .build()
+    }
+}
