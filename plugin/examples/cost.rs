@@ -32,41 +32,17 @@ const KINDS: [VideoFormat; 5] = [
     VideoFormat::Gray8,
 ];
 
-/// Soft regions that fill the picture: the most expensive case, as nothing is skipped.
-fn full_map(width: usize, height: usize) -> RegionMap {
-    let cells = width * height;
-    let mut probabilities = vec![0.0; 3 * cells];
-    for cell in 0..cells {
-        let angle = (cell % width) as f32 / 9.0 + (cell / width) as f32 / 7.0;
-        let first = 0.5 + 0.3 * angle.sin();
-        probabilities[cell] = first;
-        probabilities[cells + cell] = (1.0 - first) * 0.6;
-        probabilities[2 * cells + cell] = (1.0 - first) * 0.4;
-    }
+/// What `probabilities` says of each column and row.
+fn map<const K: usize>(width: usize, height: usize, probabilities: impl Fn(f32, f32) -> [f32; K]) -> RegionMap {
+    let cells = (0..width * height).map(|cell| ((cell % width) as f32, (cell / width) as f32));
+    let values: Vec<[f32; K]> = cells.map(|(x, y)| probabilities(x, y)).collect();
     RegionMap {
-        regions: 3,
+        regions: K,
         width,
         height,
-        probabilities,
-    }
-}
-
-/// A disc over a sixth of the picture.
-fn object_map(width: usize, height: usize) -> RegionMap {
-    let cells = width * height;
-    let mut probabilities = vec![0.0; 2 * cells];
-    for cell in 0..cells {
-        let x = (cell % width) as f32 - width as f32 / 2.0;
-        let y = (cell / width) as f32 - height as f32 / 2.0;
-        let inside = (height as f32 * 0.3 - x.hypot(y) + 0.5).clamp(0.0, 1.0);
-        probabilities[cell] = inside;
-        probabilities[cells + cell] = 1.0 - inside;
-    }
-    RegionMap {
-        regions: 2,
-        width,
-        height,
-        probabilities,
+        probabilities: (0..K)
+            .flat_map(|region| values.iter().map(move |p| p[region]))
+            .collect(),
     }
 }
 
@@ -110,8 +86,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // What the motion model makes of a network of 64 pixels for a frame of 16:9, half as fine as what it samples.
         let (grid_width, grid_height) = (224, 128);
         let (sample_width, sample_height) = MotionModel::frame_size((112, 64));
-        let full = full_map(grid_width, grid_height);
-        let object = object_map(grid_width, grid_height);
+        // Soft regions that fill the picture: the most expensive case, as nothing is skipped.
+        let full = map(grid_width, grid_height, |x, y| {
+            let first = 0.5 + 0.3 * (x / 9.0 + y / 7.0).sin();
+            [first, (1.0 - first) * 0.6, (1.0 - first) * 0.4]
+        });
+        // A disc over a sixth of it.
+        let object = map(grid_width, grid_height, |x, y| {
+            let (columns, rows) = (grid_width as f32, grid_height as f32);
+            let distance = (x - columns / 2.0).hypot(y - rows / 2.0);
+            let inside = (rows * 0.3 - distance + 0.5).clamp(0.0, 1.0);
+            [inside, 1.0 - inside]
+        });
         for &format in formats {
             let info = VideoInfo::builder(format, width, height).build()?;
             let layout = Layout::new(&info);

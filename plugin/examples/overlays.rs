@@ -12,6 +12,8 @@ use std::sync::Arc;
 use factorseg_model::{Engine, EngineInfo, InputImage, RegionMap, SegmentError, SegmenterOptions};
 use gst::prelude::*;
 use gstfactorseg::FactorSeg;
+use gstfactorseg::parts::layout::{Layout, OwnedFrame};
+use gstfactorseg::parts::sampling::Sampler;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
@@ -36,27 +38,8 @@ struct Annotation {
 }
 
 struct Grey {
-    width: usize,
-    height: usize,
-    values: Vec<f32>,
-}
-
-impl Grey {
-    /// Mean of the cell `(x, y)` of a grid of `width` x `height`.
-    fn mean(&self, (x, y): (usize, usize), (width, height): (usize, usize)) -> f32 {
-        let range = |index: usize, cells: usize, length: usize| {
-            let start = index * length / cells;
-            start..((index + 1) * length / cells).max(start + 1)
-        };
-        let columns = range(x, width, self.width);
-        let rows = range(y, height, self.height);
-        let count = (columns.len() * rows.len()) as f32;
-        let sum: f32 = rows
-            .flat_map(|row| columns.clone().map(move |column| row * self.width + column))
-            .map(|index| self.values[index])
-            .sum();
-        sum / count
-    }
+    layout: Layout,
+    frame: OwnedFrame,
 }
 
 impl Engine for Annotation {
@@ -70,17 +53,14 @@ impl Engine for Annotation {
         Ok(images
             .iter()
             .map(|image| {
-                let size = (image.width, image.height);
-                let cells = (0..size.1).flat_map(|y| (0..size.0).map(move |x| (x, y)));
-                let mut probabilities: Vec<f32> = cells.map(|cell| self.picture.mean(cell, size)).collect();
-                probabilities.extend_from_within(..);
-                let half = probabilities.len() / 2;
-                probabilities[half..].iter_mut().for_each(|value| *value = 1.0 - *value);
+                let Grey { layout, frame } = &*self.picture;
+                let mut sampler = Sampler::new(layout, image.width, image.height);
+                let inside = sampler.average(&frame.read()).iter().map(|value| value / 255.0);
                 RegionMap {
                     regions: 2,
-                    width: size.0,
-                    height: size.1,
-                    probabilities,
+                    width: image.width,
+                    height: image.height,
+                    probabilities: inside.clone().chain(inside.map(|p| 1.0 - p)).collect(),
                 }
             })
             .collect())
@@ -113,7 +93,7 @@ fn pipeline(description: &str) -> Result<gst::Pipeline> {
         .map_err(|_| "a description of several elements is a pipeline".into())
 }
 
-/// The grey values of a picture file, 0 to 1.
+/// The grey values of a picture file.
 fn read(path: &Path) -> Result<Grey> {
     let pipeline = pipeline(&format!(
         "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=GRAY8 ! fakesink name=sink \
@@ -129,13 +109,11 @@ fn read(path: &Path) -> Result<Grey> {
     let sample = sample.ok_or_else(|| format!("{} holds no picture", path.display()))?;
     let info = gst_video::VideoInfo::from_caps(sample.caps().ok_or("a sample has caps")?)?;
     let bytes = sample.buffer().ok_or("a sample has a buffer")?.map_readable()?;
-    let (width, height, stride) = (info.width() as usize, info.height() as usize, info.stride()[0] as usize);
-    let rows = bytes.chunks(stride).take(height);
-    let values = rows.flat_map(|row| row[..width].iter().map(|value| f32::from(*value) / 255.0));
     Ok(Grey {
-        width,
-        height,
-        values: values.collect(),
+        layout: Layout::new(&info),
+        frame: OwnedFrame {
+            planes: vec![(bytes.to_vec(), info.stride()[0] as usize)],
+        },
     })
 }
 

@@ -11,6 +11,8 @@ use gstreamer as gst;
 use gstreamer_analytics_sys as ffi;
 use gstreamer_video as gst_video;
 
+use crate::engine::mask;
+
 /// Adds a mask to a frame of `width` x `height`.
 ///
 /// # Errors
@@ -63,12 +65,6 @@ pub fn attach(
 
 /// The winning region of each cell, from 1.
 fn labels(map: &RegionMap) -> Vec<u8> {
-    let cells = map.width * map.height;
-    (0..cells)
-        .map(|cell| {
-            let probability = |region: &usize| map.probabilities[region * cells + cell];
-            let winner = (0..map.regions).max_by(|a, b| probability(a).total_cmp(&probability(b)));
-            winner.map_or(0, |region| u8::try_from(region + 1).unwrap_or(u8::MAX))
-        })
-        .collect()
+    let label = |region: usize| u8::try_from(region + 1).unwrap_or(u8::MAX);
+    mask::winners(map).into_iter().map(label).collect()
 }

@@ -9,6 +9,10 @@
 //! assert!(gstreamer::ElementFactory::find("factorseg").is_some());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! The way of a frame: `factorseg/frames` takes it in, `pixels/sampling` averages it, it waits in `factorseg/queue`, is
+//! segmented in `engine/worker`, drawn on by `paint`, described by [`meta`] and leaves in `factorseg/outputs`. Events and
+//! queries are in `factorseg/events`, properties in `settings`.
 
 use gstreamer as gst;
 

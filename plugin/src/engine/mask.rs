@@ -49,25 +49,8 @@ pub enum MaskError {
     #[error("the engine returned {0} region maps for one frame")]
     Count(usize),
     /// Another size than the input's, or another number of regions than the engine declares.
-    #[error(
-        "the engine returned {found_regions} regions of {found_width}x{found_height} ({values} values) instead of {regions} of {width}x{height}"
-    )]
-    Size {
-        /// Regions, as declared.
-        regions: usize,
-        /// Width of the input.
-        width: usize,
-        /// Height of the input.
-        height: usize,
-        /// Regions, as returned.
-        found_regions: usize,
-        /// Width, as returned.
-        found_width: usize,
-        /// Height, as returned.
-        found_height: usize,
-        /// Length of the data, as returned.
-        values: usize,
-    },
+    #[error("the engine returned {0} instead of {1}")]
+    Size(String, String),
     /// NaN, infinite, or not between 0 and 1.
     #[error("the engine returned {0}, which is no probability")]
     Value(String),
@@ -86,15 +69,9 @@ pub fn check(maps: Vec<RegionMap>, regions: usize, width: usize, height: usize) 
     let fits = (map.regions, map.width, map.height) == (regions, width, height)
         && map.probabilities.len() == regions * width * height;
     if !fits {
-        return Err(MaskError::Size {
-            regions,
-            width,
-            height,
-            found_regions: map.regions,
-            found_width: map.width,
-            found_height: map.height,
-            values: map.probabilities.len(),
-        });
+        let (k, w, h, values) = (map.regions, map.width, map.height, map.probabilities.len());
+        let found = format!("{k} regions of {w}x{h} ({values} values)");
+        return Err(MaskError::Size(found, format!("{regions} of {width}x{height}")));
     }
     // Rounding of a softmax may leave the range by a little.
     const SLACK: f32 = 1e-3;
@@ -132,11 +109,16 @@ pub fn sharpen(map: &mut RegionMap, exponent: f32) {
     }
 }
 
+/// The numbers of the regions that are foreground, from 0.
+pub fn chosen(is_foreground: &[bool]) -> impl Iterator<Item = usize> {
+    (0..is_foreground.len()).filter(|region| is_foreground[*region])
+}
+
 /// Probability that a cell belongs to the foreground, cell by cell.
 pub fn foreground(map: &RegionMap, is_foreground: &[bool]) -> Vec<f32> {
     let cells = map.width * map.height;
     let mut sum = vec![0.0f32; cells];
-    for (region, _) in is_foreground.iter().enumerate().filter(|(_, chosen)| **chosen) {
+    for region in chosen(is_foreground) {
         for (sum, p) in sum.iter_mut().zip(&map.probabilities[region * cells..]) {
             *sum += p;
         }
@@ -162,51 +144,34 @@ pub fn winners(map: &RegionMap) -> Vec<usize> {
 
 /// Area and box of each region.
 pub fn facts(map: &RegionMap) -> Vec<RegionFacts> {
-    #[derive(Clone)]
-    struct Tally {
-        cells: usize,
-        left: usize,
-        right: usize,
-        top: usize,
-        bottom: usize,
-    }
-    let empty = Tally {
-        cells: 0,
-        left: usize::MAX,
-        right: 0,
-        top: usize::MAX,
-        bottom: 0,
-    };
-    let mut tallies = vec![empty; map.regions];
+    // Cells, the first column and row, and those after the last.
+    let mut tallies = vec![(0, [usize::MAX; 2], [0; 2]); map.regions];
     for (cell, region) in winners(map).into_iter().enumerate() {
-        let (x, y) = (cell % map.width, cell / map.width);
-        let tally = &mut tallies[region];
-        tally.cells += 1;
-        tally.left = tally.left.min(x);
-        tally.right = tally.right.max(x + 1);
-        tally.top = tally.top.min(y);
-        tally.bottom = tally.bottom.max(y + 1);
+        let (cells, first, end) = &mut tallies[region];
+        *cells += 1;
+        for (axis, at) in [cell % map.width, cell / map.width].into_iter().enumerate() {
+            first[axis] = first[axis].min(at);
+            end[axis] = end[axis].max(at + 1);
+        }
     }
     let (width, height) = (map.width as f64, map.height as f64);
-    tallies
-        .into_iter()
-        .map(|tally| RegionFacts {
-            area: tally.cells as f64 / (width * height),
-            bounds: (tally.cells > 0).then(|| Bounds {
-                x: tally.left as f64 / width,
-                y: tally.top as f64 / height,
-                width: (tally.right - tally.left) as f64 / width,
-                height: (tally.bottom - tally.top) as f64 / height,
-            }),
-        })
-        .collect()
+    let facts = |(cells, first, end): (usize, [usize; 2], [usize; 2])| RegionFacts {
+        area: cells as f64 / (width * height),
+        bounds: (cells > 0).then(|| Bounds {
+            x: first[0] as f64 / width,
+            y: first[1] as f64 / height,
+            width: (end[0] - first[0]) as f64 / width,
+            height: (end[1] - first[1]) as f64 / height,
+        }),
+    };
+    tallies.into_iter().map(facts).collect()
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn map(regions: usize, width: usize, height: usize, probabilities: &[f32]) -> RegionMap {
+    pub(crate) fn map(regions: usize, width: usize, height: usize, probabilities: &[f32]) -> RegionMap {
         RegionMap {
             regions,
             width,

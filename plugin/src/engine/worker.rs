@@ -93,7 +93,7 @@ pub struct WorkerStats {
 const DURATIONS: usize = 256;
 
 /// Width and height.
-type Size = (usize, usize);
+pub type Size = (usize, usize);
 
 /// A frame that waits for the engine.
 struct Pending {
@@ -186,25 +186,15 @@ impl Worker {
         self.shared.changed.notify_all();
     }
 
-    /// The engine's input size for the frame size that was told last; `None` while an inference must end
-    /// before the engine can answer. Waits for nothing else.
+    /// The engine's input size for the frame size that was told last; `None` while an inference must end before the
+    /// engine can answer, unless that is to be waited for.
     ///
     /// # Errors
     /// If the stream is flushed, or the engine failed.
-    pub fn input_size(&self) -> Result<Option<(usize, usize)>, Interrupted> {
+    pub fn input_size(&self, waits: bool) -> Result<Option<Size>, Interrupted> {
         self.wait(None, |slots| match slots.known_input_size() {
             Some(size) => Some(size.map(Some).ok_or(Interrupted::Failed)),
-            None => slots.busy.then_some(Ok(None)),
-        })
-    }
-
-    /// Waits for the engine's input size.
-    ///
-    /// # Errors
-    /// If the stream is flushed, or the engine failed.
-    pub fn wait_input_size(&self) -> Result<(usize, usize), Interrupted> {
-        self.wait(None, |slots| {
-            slots.known_input_size().map(|size| size.ok_or(Interrupted::Failed))
+            None => (slots.busy && !waits).then_some(Ok(None)),
         })
     }
 
@@ -342,7 +332,7 @@ impl Drop for Worker {
 
 impl Slots {
     /// The answer for the frame size told last; the inner `None` is a failure.
-    fn known_input_size(&self) -> Option<Option<(usize, usize)>> {
+    fn known_input_size(&self) -> Option<Option<Size>> {
         match (self.frame_size, self.input_size) {
             (Some(frame), Some((of, input))) if frame == of => Some(input),
             _ => None,

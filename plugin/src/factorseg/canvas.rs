@@ -67,14 +67,14 @@ impl Canvas {
         buffer: &mut gst::BufferRef,
     ) -> Result<(), FrameError> {
         let mut frame = writable(layout, buffer)?;
-        let Plan { colors, alpha, .. } = plan;
-        let (map, chosen) = (&mask.map, plan.foreground.as_slice());
-        let drawing = match (plan.overlay, refined) {
+        let (map, chosen, colors) = (&mask.map, plan.foreground.as_slice(), &plan.colors);
+        let alpha = plan.settings.alpha as f32;
+        let drawing = match (plan.settings.overlay, refined) {
             (Overlay::None, _) => return Ok(()),
             (Overlay::Contour, _) => Drawing::Contour,
-            (Overlay::Tint, None) => Drawing::Layer(overlay::tint(map, chosen, colors, *alpha, layout)),
+            (Overlay::Tint, None) => Drawing::Layer(overlay::tint(map, chosen, colors, alpha, layout)),
             (Overlay::Tint, Some(refined)) => {
-                Drawing::Blend(overlay::tint_blend(map, chosen, colors, *alpha, layout), refined)
+                Drawing::Blend(overlay::tint_blend(map, chosen, colors, alpha, layout), refined)
             }
             (Overlay::Foreground, None) => Drawing::Layer(overlay::cut_out(map, chosen, plan.background, layout)),
             (Overlay::Foreground, Some(refined)) => {
@@ -93,7 +93,7 @@ impl Canvas {
         match drawing {
             Drawing::Layer(layer) => self.painter.paint(layout, &layer, &mut planes),
             Drawing::Blend(blend, refined) => self.blender.paint(layout, refined, &blend, &mut planes),
-            Drawing::Contour => contour::paint(layout, map, chosen, colors, *alpha, &mut planes),
+            Drawing::Contour => contour::paint(layout, map, chosen, colors, alpha, &mut planes),
         }
         Ok(())
     }

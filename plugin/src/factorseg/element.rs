@@ -35,17 +35,17 @@ pub struct FactorSeg {
     pub(super) sinkpad: gst::Pad,
     pub(super) srcpad: gst::Pad,
     pub(super) settings: Mutex<Settings>,
-    pub(super) factory: Mutex<Option<EngineFactory>>,
     /// From READY on.
     pub(super) session: Mutex<Option<Arc<Session>>>,
     pub(super) stream: Mutex<Stream>,
-    /// Frames that wait for their own masks.
-    pub(super) queue: Queue,
-    pub(super) canvas: Mutex<Canvas>,
-    pub(super) shown: Mutex<Shown>,
-    pub(super) outputs: Mutex<Outputs>,
     /// The running time that the sink wants frames from, by its last QoS event.
     pub(super) earliest: Mutex<Option<gst::ClockTime>>,
+    pub(super) canvas: Mutex<Canvas>,
+    pub(super) shown: Mutex<Shown>,
+    pub(super) factory: Mutex<Option<EngineFactory>>,
+    pub(super) outputs: Mutex<Outputs>,
+    /// Frames that wait for their own masks.
+    pub(super) queue: Queue,
     pub(super) counters: Counters,
     /// An error message was posted; the stream ends.
     pub(super) failed: AtomicBool,

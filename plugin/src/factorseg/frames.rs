@@ -47,7 +47,7 @@ impl FactorSeg {
         }
         let plan = session.plan();
         let live = self.is_live();
-        let waits = match plan.mode {
+        let waits = match plan.settings.mode {
             Mode::EveryFrame => true,
             Mode::Latest => false,
             Mode::Auto => !live,
@@ -201,7 +201,7 @@ impl FactorSeg {
         if let Some(refined) = refined {
             lock(&self.canvas).refined = refined;
         }
-        let waits = plan.mode != Mode::Latest && (kind != Kind::Newest || !waited.is_zero());
+        let waits = plan.settings.mode != Mode::Latest && (kind != Kind::Newest || !waited.is_zero());
         if live && lock(&self.latency).observe(waits, waited + drawing.elapsed()) {
             gst::debug!(CAT, imp = self, "the latency has changed");
             // Without a bus nobody computes it.
@@ -214,11 +214,11 @@ impl FactorSeg {
     /// Whether the foreground is to be refined, and somebody sees it.
     fn sees_refined(&self, plan: &Plan) -> bool {
         let drawn = matches!(
-            plan.overlay,
+            plan.settings.overlay,
             Overlay::Tint | Overlay::Foreground | Overlay::BlurBackground
         );
-        let sent = || self.mask_pads().iter().any(|pad| pad.imp().shows_foreground());
-        plan.refine != Refine::None && (drawn || sent())
+        let sent = || self.mask_pads().iter().any(|pad| pad.imp().format().is_foreground());
+        plan.settings.refine != Refine::None && (drawn || sent())
     }
 
     /// Draws a mask on a frame and tells its facts.
@@ -230,7 +230,7 @@ impl FactorSeg {
         refined: Option<&[u8]>,
         buffer: &mut gst::BufferRef,
     ) -> Result<(), gst::FlowError> {
-        if plan.overlay != Overlay::None {
+        if plan.settings.overlay != Overlay::None {
             let drawn = lock(&self.canvas).draw(plan, layout, mask, refined, buffer);
             drawn.map_err(|error| self.broken(&error))?;
         }
@@ -252,13 +252,13 @@ impl FactorSeg {
         if buffer.flags().contains(gst::BufferFlags::DISCONT) {
             stream.discontinuous = true;
         }
-        let due = stream.since_due.is_multiple_of(plan.interval);
+        let due = stream.since_due.is_multiple_of(plan.settings.interval.into());
         stream.since_due = if due { 1 } else { stream.since_due + 1 };
         if !due {
             return false;
         }
         // With no mask at all, a late frame gets one all the same.
-        let late = waits && plan.qos && stream.has_mask && {
+        let late = waits && plan.settings.qos && stream.has_mask && {
             let running_time = stream.segment.to_running_time(buffer.pts());
             let earliest = *lock(&self.earliest);
             matches!((running_time, earliest), (Some(time), Some(earliest)) if time < earliest)
@@ -282,12 +282,7 @@ impl FactorSeg {
         if session.worker.is_dead() {
             return Ok(without);
         }
-        let size = if waits {
-            session.worker.wait_input_size().map(Some)
-        } else {
-            session.worker.input_size()
-        };
-        let size = match size {
+        let size = match session.worker.input_size(waits) {
             Ok(size) => size,
             Err(interrupted) => self.interrupted(interrupted)?,
         };
@@ -303,7 +298,7 @@ impl FactorSeg {
         let sample = |slot: &mut Option<Sampler>, size| Sampler::sized(slot, layout, size).sample(layout, &planes);
         // Where everything is the object, or nothing, there is nothing to judge.
         let told = plan.foreground.contains(&true) && plan.foreground.contains(&false);
-        let motion = (plan.motion_model && told).then(|| MotionJob {
+        let motion = (plan.settings.motion_model && told).then(|| MotionJob {
             frame: sample(&mut stream.motion_sampler, MotionModel::frame_size((width, height))),
             foreground: plan.foreground.clone(),
         });
@@ -321,8 +316,8 @@ impl FactorSeg {
             options: plan.options.clone(),
             motion,
             class: plan.class.clone(),
-            sharpness: plan.sharpness,
-            smoothing: plan.smoothing,
+            sharpness: plan.settings.sharpness as f32,
+            smoothing: plan.settings.smoothing as f32,
             continues,
             pts: buffer.pts(),
         };
@@ -346,7 +341,7 @@ impl FactorSeg {
     fn deadline(&self, plan: &Plan, running_time: Option<gst::ClockTime>) -> Option<Instant> {
         /// For drawing, and for the elements between.
         const MARGIN: gst::ClockTime = gst::ClockTime::from_mseconds(5);
-        if !plan.qos || lock(&self.earliest).is_none() || lock(&self.shown).mask.is_none() {
+        if !plan.settings.qos || lock(&self.earliest).is_none() || lock(&self.shown).mask.is_none() {
             return None;
         }
         let due = running_time? + lock(&self.stream).sink_latency;

@@ -24,10 +24,6 @@ impl FactorSegMaskPad {
     pub(super) fn format(&self) -> MaskFormat {
         *lock(&self.format)
     }
-
-    pub(super) fn shows_foreground(&self) -> bool {
-        matches!(self.format(), MaskFormat::Foreground | MaskFormat::HardForeground)
-    }
 }
 
 #[glib::object_subclass]

@@ -107,7 +107,7 @@ impl FactorSeg {
                 memory: gst::Memory::with_size(0),
             };
             // A refined foreground is another one for every frame.
-            let refined = refined.filter(|_| output.pad.imp().shows_foreground());
+            let refined = refined.filter(|_| current.format.is_foreground());
             let rendered = match output.rendered.take() {
                 Some(rendered) if refined.is_none() && rendered.shows(&current) => rendered,
                 _ => current.render((layout.width, layout.height), refined),

@@ -207,7 +207,8 @@ mod tests {
     #[test]
     fn a_weight_of_zero_keeps_every_byte() {
         let layout = layout(gstreamer_video::VideoFormat::Gray8, 16, 16);
-        let mut data: Vec<u8> = (0..=255).collect();
+        let mut frame = OwnedFrame::new(&layout, 0, || 0);
+        frame.planes[0].0 = (0..=255).collect();
         // One pixel of each row moves, the others are in between.
         let foreground: Vec<u8> = (0..256)
             .map(|i| if i % 16 == 0 || i % 16 == 15 { 255 } else { 0 })
@@ -216,16 +217,8 @@ mod tests {
             weight: Weight::Foreground(1.0),
             targets: Grids::of_colors(1, 1, &layout, |_| vec![7.0]),
         };
-        Blender::default().paint(
-            &layout,
-            &foreground,
-            &blend,
-            &mut [PlaneMut {
-                data: &mut data,
-                stride: 16,
-            }],
-        );
-        for (i, byte) in data.iter().enumerate() {
+        Blender::default().paint(&layout, &foreground, &blend, &mut frame.write());
+        for (i, byte) in frame.planes[0].0.iter().enumerate() {
             assert_eq!(usize::from(*byte), if foreground[i] == 255 { 7 } else { i });
         }
     }

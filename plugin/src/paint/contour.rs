@@ -7,6 +7,7 @@
 use factorseg_model::RegionMap;
 
 use super::grid::{Place, RowPair, columns, rows};
+use crate::engine::mask::chosen;
 use crate::pixels::colorimetry::Rgb;
 use crate::pixels::layout::{Channel, Component, Layout, PlaneMut};
 
@@ -66,27 +67,23 @@ pub fn paint(
     alpha: f32,
     frame: &mut [PlaneMut<'_>],
 ) {
-    for region in (0..map.regions).filter(|region| is_foreground[*region]) {
+    for region in chosen(is_foreground) {
         let margins = margins(map, region);
-        let samples = layout.colorimetry.from_rgb(colors[region % colors.len()]);
-        let mut done: Vec<Component> = Vec::new();
-        for component in &layout.components {
-            // Components of one size share the distances.
-            let same = |other: &Component| (other.width, other.height) == (component.width, component.height);
-            if component.channel == Channel::Alpha || done.iter().any(same) {
-                continue;
-            }
-            done.push(*component);
-            let targets: Vec<(Component, f32)> = layout
-                .components
-                .iter()
-                .filter(|other| same(other))
-                .filter_map(|other| match other.channel {
-                    Channel::Color(index) => Some((*other, samples[index])),
-                    Channel::Alpha => None,
-                })
-                .collect();
-            paint_components(layout, map, &margins, &targets, alpha, frame);
+        let samples = layout.colorimetry.samples_of(colors[region % colors.len()]);
+        let colors = layout
+            .components
+            .iter()
+            .filter_map(|component| match component.channel {
+                Channel::Color(index) => Some((*component, samples[index])),
+                Channel::Alpha => None,
+            });
+        let mut rest: Vec<(Component, f32)> = colors.collect();
+        // Components of one size share the distances.
+        while let Some((shape, _)) = rest.first().copied() {
+            let same = |other: &Component| (other.width, other.height) == (shape.width, shape.height);
+            let (targets, others) = rest.into_iter().partition(|(other, _)| same(other));
+            rest = others;
+            paint_components(layout, map, &margins, (&shape, &targets), alpha, frame);
         }
     }
 }
@@ -95,13 +92,10 @@ fn paint_components(
     layout: &Layout,
     map: &RegionMap,
     margins: &[f32],
-    targets: &[(Component, f32)],
+    (shape, targets): (&Component, &[(Component, f32)]),
     alpha: f32,
     frame: &mut [PlaneMut<'_>],
 ) {
-    let Some((shape, _)) = targets.first() else {
-        return;
-    };
     let reach = line_width(layout.width, layout.height) / 2.0 + 0.5;
     let columns = columns(shape, map.width);
     let scale_x = map.width as f32 / layout.width as f32;
@@ -146,6 +140,8 @@ fn paint_components(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::mask::tests::map;
+    use crate::pixels::layout::OwnedFrame;
     use crate::pixels::layout::tests::layout;
     use gstreamer_video::VideoFormat;
 
@@ -154,29 +150,15 @@ mod tests {
         let left: Vec<f32> = (0..64).map(|cell| if cell % 8 < 4 { 0.9 } else { 0.1 }).collect();
         let mut probabilities = left.clone();
         probabilities.extend(left.iter().map(|p| 1.0 - p));
-        RegionMap {
-            regions: 2,
-            width: 8,
-            height: 8,
-            probabilities,
-        }
+        map(2, 8, 8, &probabilities)
     }
 
     #[test]
     fn the_line_lies_on_the_border_and_is_as_wide_as_told() {
         let layout = layout(VideoFormat::Gray8, 400, 400);
-        let mut data = vec![0u8; 400 * 400];
-        paint(
-            &layout,
-            &halves(),
-            &[true, false],
-            &[[1.0; 3]],
-            1.0,
-            &mut [PlaneMut {
-                data: &mut data,
-                stride: 400,
-            }],
-        );
+        let mut frame = OwnedFrame::new(&layout, 0, || 0);
+        paint(&layout, &halves(), &[true, false], &[[1.0; 3]], 1.0, &mut frame.write());
+        let data = &frame.planes[0].0;
         for y in [0, 17, 399] {
             let row = &data[y * 400..(y + 1) * 400];
             let covered: f32 = row.iter().map(|&byte| f32::from(byte) / 255.0).sum();
@@ -194,18 +176,10 @@ mod tests {
     #[test]
     fn opacity_and_far_pixels_are_left_alone() {
         let layout = layout(VideoFormat::Argb, 64, 64);
-        let mut data = vec![7u8; 64 * 64 * 4];
-        paint(
-            &layout,
-            &halves(),
-            &[true, true],
-            &[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
-            0.5,
-            &mut [PlaneMut {
-                data: &mut data,
-                stride: 256,
-            }],
-        );
+        let mut frame = OwnedFrame::new(&layout, 0, || 7);
+        let colors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
+        paint(&layout, &halves(), &[true, true], &colors, 0.5, &mut frame.write());
+        let data = &frame.planes[0].0;
         assert!(data.iter().step_by(4).all(|&alpha| alpha == 7));
         assert!(data[..4 * 20].iter().all(|&byte| byte == 7));
         assert_ne!(data[4 * 32 + 1], 7);

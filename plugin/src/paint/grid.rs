@@ -39,7 +39,7 @@ impl<T> Grids<T> {
 
     /// The components of a plane that are drawn on, their grids, and the places of their columns in these.
     pub(super) fn in_plane<'a>(&'a self, layout: &'a Layout, plane: usize) -> Vec<(&'a Component, &'a T, Vec<Place>)> {
-        let drawn = |(_, component): (usize, &'a Component)| {
+        let drawn = |component: &'a Component| {
             let grid = match component.channel {
                 Channel::Color(index) => self.colors[index].as_ref(),
                 Channel::Alpha => self.alpha.as_ref(),

@@ -49,12 +49,8 @@ impl Refiner {
         foreground.clear();
         foreground.resize(width * height, 0);
         let columns = places(width, width as f64, grid_width);
-        let colors: Vec<Component> = layout
-            .components
-            .iter()
-            .filter(|component| component.channel != Channel::Alpha)
-            .copied()
-            .collect();
+        let is_color = |component: &&Component| component.channel != Channel::Alpha;
+        let colors: Vec<&Component> = layout.components.iter().filter(is_color).collect();
         let grids: Vec<&Plane> = fit.slopes.iter().chain([&fit.offset]).collect();
         self.spread.reset(|rows| {
             rows.resize(grids.len(), Vec::new());
@@ -141,7 +137,7 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pixels::layout::tests::layout;
+    use crate::pixels::layout::{OwnedFrame, tests::layout};
     use crate::pixels::sampling::Sampler;
     use gstreamer_video::VideoFormat;
 
@@ -174,20 +170,9 @@ mod tests {
         for (format, channels) in [(VideoFormat::Gray8, 1), (VideoFormat::Rgb, 3), (VideoFormat::Y444, 1)] {
             let size = 160;
             let layout = layout(format, size as u32, size as u32);
-            let data = disc(size, channels);
-            let neutral = vec![128; size * size];
-            let mut planes = vec![layout::Plane {
-                data: &data,
-                stride: size * channels,
-            }];
-            if format == VideoFormat::Y444 {
-                planes.extend(
-                    [layout::Plane {
-                        data: &neutral,
-                        stride: size,
-                    }; 2],
-                );
-            }
+            let mut frame = OwnedFrame::new(&layout, 0, || 128);
+            frame.planes[0].0 = disc(size, channels);
+            let planes = frame.read();
             let grid = 16;
             let averages = Sampler::new(&layout, grid, grid).average(&planes).to_vec();
             // The coarse mask: the share of each cell that is inside.
@@ -217,21 +202,9 @@ mod tests {
     #[test]
     fn where_the_picture_is_flat_the_mask_stays_as_it_is() {
         let layout = layout(VideoFormat::I420, 33, 17);
-        let (luma, chroma) = (vec![80; 33 * 17], vec![128; 17 * 9]);
-        let planes = [
-            layout::Plane {
-                data: &luma,
-                stride: 33,
-            },
-            layout::Plane {
-                data: &chroma,
-                stride: 17,
-            },
-            layout::Plane {
-                data: &chroma,
-                stride: 17,
-            },
-        ];
+        let mut frame = OwnedFrame::new(&layout, 0, || 128);
+        frame.planes[0].0.fill(80);
+        let planes = frame.read();
         let averages = Sampler::new(&layout, 4, 4).average(&planes).to_vec();
         let fit = fit(&[0.25; 16], &averages, 4, 4);
         let mut foreground = Vec::new();

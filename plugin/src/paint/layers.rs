@@ -52,7 +52,10 @@ impl Painter {
                 continue;
             };
             let (bytes, _) = layout.plane_size(index);
-            self.rows.reset(|row| row.clear(bytes));
+            self.rows.reset(|row| {
+                row.keep.resize(bytes, 0);
+                row.add.resize(bytes, 0);
+            });
             for (y, place) in rows(component, layer.height).iter().enumerate() {
                 let around = self
                     .rows
@@ -75,30 +78,21 @@ impl Painter {
 }
 
 impl SpreadRow {
-    fn clear(&mut self, bytes: usize) {
-        self.keep.clear();
-        self.keep.resize(bytes, KEEP as i16);
-        self.add.clear();
-        self.add.resize(bytes, 0);
-    }
-
     fn spread(&mut self, row: usize, grid_width: usize, channels: &[(&Component, &ChannelLayer, Vec<Place>)]) {
-        self.begin = usize::MAX;
-        self.end = 0;
+        self.keep.fill(KEEP as i16);
+        self.add.fill(0);
+        (self.begin, self.end) = (usize::MAX, 0);
         for (component, channel, columns) in channels {
             let keep = &channel.keep[row * grid_width..(row + 1) * grid_width];
             let add = &channel.add[row * grid_width..(row + 1) * grid_width];
             // Outside of these columns of the grid the frame stays as it is.
             let changed = |i: usize| keep[i] < 1.0 || add[i] > 0.0;
             let Some(first) = (0..grid_width).find(|&i| changed(i)) else {
-                self.reset(component, 0..columns.len());
                 continue;
             };
             let last = (0..grid_width).rfind(|&i| changed(i)).unwrap_or(first);
             let begin = columns.partition_point(|place| place.second < first);
             let end = columns.partition_point(|place| place.first <= last);
-            self.reset(component, 0..begin);
-            self.reset(component, end..columns.len());
             for (i, place) in columns[begin..end].iter().enumerate() {
                 let at = component.offset + (begin + i) * component.step;
                 self.keep[at] = (place.of(keep) * KEEP + 0.5) as i16;
@@ -108,14 +102,6 @@ impl SpreadRow {
                 self.begin = self.begin.min(component.offset + begin * component.step);
                 self.end = self.end.max(component.offset + (end - 1) * component.step + 1);
             }
-        }
-    }
-
-    fn reset(&mut self, component: &Component, samples: std::ops::Range<usize>) {
-        for i in samples {
-            let at = component.offset + i * component.step;
-            self.keep[at] = KEEP as i16;
-            self.add[at] = 0;
         }
     }
 }

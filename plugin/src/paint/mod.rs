@@ -10,7 +10,6 @@ pub mod render;
 
 #[cfg(test)]
 mod tests {
-    use factorseg_model::RegionMap;
     use factorseg_refine::simd::use_portable;
     use gstreamer_video::VideoFormat;
 
@@ -30,12 +29,8 @@ mod tests {
         let mut frame = OwnedFrame::new(&layout, 3, &mut noise);
         let (width, height) = (13, 9);
         let first: Vec<f32> = (0..width * height).map(|_| f32::from(noise()) / 255.0).collect();
-        let map = RegionMap {
-            regions: 2,
-            width,
-            height,
-            probabilities: first.iter().copied().chain(first.iter().map(|p| 1.0 - p)).collect(),
-        };
+        let both: Vec<f32> = first.iter().copied().chain(first.iter().map(|p| 1.0 - p)).collect();
+        let map = mask::tests::map(2, width, height, &both);
         let chosen = [true, false];
         let colors = [[0.9, 0.6, 0.0], [0.3, 0.7, 0.9]];
         let mut sampler = Sampler::new(&layout, width, height);

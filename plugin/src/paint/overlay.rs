@@ -2,21 +2,14 @@
 //! [`Blend`] where the foreground is known for each pixel.
 
 use factorseg_model::RegionMap;
+use factorseg_refine::Plane;
 
 use super::blend::{Blend, Weight};
 use super::grid::Grids;
 use super::layers::{ChannelLayer, Layer};
-use crate::engine::mask::foreground;
+use crate::engine::mask::{chosen, foreground};
 use crate::pixels::colorimetry::Rgb;
 use crate::pixels::layout::Layout;
-
-fn chosen(is_foreground: &[bool]) -> impl Iterator<Item = usize> {
-    is_foreground
-        .iter()
-        .enumerate()
-        .filter(|(_, chosen)| **chosen)
-        .map(|(region, _)| region)
-}
 
 /// A layer that keeps `keep` of every channel and adds what `add` says.
 fn layer(map: &RegionMap, keep: &[f32], layout: &Layout, add: impl Fn(usize) -> Vec<f32>) -> Layer {
@@ -44,7 +37,7 @@ pub fn tint(map: &RegionMap, is_foreground: &[bool], colors: &[Rgb], alpha: f32,
     layer(map, &keep, layout, |channel| {
         let mut add = vec![0.0; cells];
         for region in chosen(is_foreground) {
-            let sample = alpha * layout.colorimetry.from_rgb(colors[region % colors.len()])[channel];
+            let sample = alpha * layout.colorimetry.samples_of(colors[region % colors.len()])[channel];
             for (add, p) in add.iter_mut().zip(&map.probabilities[region * cells..]) {
                 *add += p * sample;
             }
@@ -61,7 +54,7 @@ pub fn cut_out(map: &RegionMap, is_foreground: &[bool], background: Rgb, layout:
         let add = vec![0.0; keep.len()];
         return Layer::of_alpha(map.width, map.height, ChannelLayer { keep, add });
     }
-    let background = layout.colorimetry.from_rgb(background);
+    let background = layout.colorimetry.samples_of(background);
     layer(map, &keep, layout, |channel| {
         keep.iter().map(|keep| (1.0 - keep) * background[channel]).collect()
     })
@@ -75,34 +68,36 @@ pub fn cut_out(map: &RegionMap, is_foreground: &[bool], background: Rgb, layout:
 pub fn blur_background(map: &RegionMap, is_foreground: &[bool], averages: &[f32], layout: &Layout) -> Layer {
     let keep = foreground(map, is_foreground);
     let blurred = blurred_background(map, &keep, averages);
-    let cells = map.width * map.height;
     layer(map, &keep, layout, |channel| {
-        let values = blurred[channel * cells..].iter().zip(&keep);
+        let values = blurred[channel].iter().zip(&keep);
         values.map(|(value, keep)| (1.0 - keep) * value).collect()
     })
 }
 
-/// The averages of the background alone, blurred, `[components, height, width]`.
-fn blurred_background(map: &RegionMap, foreground: &[f32], averages: &[f32]) -> Vec<f32> {
-    let (width, height) = (map.width, map.height);
+/// The averages of the background alone, blurred, for each component.
+fn blurred_background(map: &RegionMap, foreground: &[f32], averages: &[f32]) -> Vec<Vec<f32>> {
+    // Two passes of a box of 5 cells in each direction, about a Gaussian with a deviation of 2 cells.
+    let blurred = |values: Vec<f32>| {
+        let plane = Plane {
+            width: map.width,
+            height: map.height,
+            values,
+        };
+        plane.window_means(2).window_means(2).values
+    };
     // A little weight everywhere, so that the middle of a large foreground has a colour too.
     let weights: Vec<f32> = foreground.iter().map(|p| 1.0 - p + 1e-3).collect();
-    let blurred_weights = blur(&weights, width, height);
-    averages
-        .chunks_exact(width * height)
-        .flat_map(|values| {
-            let weighted: Vec<f32> = values
-                .iter()
-                .zip(&weights)
-                .map(|(value, weight)| value * weight)
-                .collect();
-            let sums = blur(&weighted, width, height);
-            sums.into_iter()
-                .zip(&blurred_weights)
-                .map(|(sum, weight)| sum / weight)
-                .collect::<Vec<f32>>()
-        })
-        .collect()
+    let sum = blurred(weights.clone());
+    let component = |values: &[f32]| {
+        let weighted = values.iter().zip(&weights).map(|(value, weight)| value * weight);
+        let weighted = blurred(weighted.collect());
+        weighted
+            .iter()
+            .zip(&sum)
+            .map(|(value, weight)| value / weight)
+            .collect()
+    };
+    averages.chunks_exact(foreground.len()).map(component).collect()
 }
 
 /// [`tint`] for a foreground that is known for each pixel: in the mixed colour of the regions around.
@@ -112,7 +107,7 @@ pub fn tint_blend(map: &RegionMap, is_foreground: &[bool], colors: &[Rgb], alpha
         let mut sum = vec![0.0; cells];
         let mut weight = vec![0.0; cells];
         for region in chosen(is_foreground) {
-            let sample = layout.colorimetry.from_rgb(colors[region % colors.len()])[channel];
+            let sample = layout.colorimetry.samples_of(colors[region % colors.len()])[channel];
             let probabilities = &map.probabilities[region * cells..(region + 1) * cells];
             for ((sum, weight), p) in sum.iter_mut().zip(&mut weight).zip(probabilities) {
                 // Cells without any foreground have the mean colour: one of their pixels may be foreground.
@@ -134,7 +129,7 @@ pub fn tint_blend(map: &RegionMap, is_foreground: &[bool], colors: &[Rgb], alpha
 
 /// [`cut_out`] for a foreground that is known for each pixel.
 pub fn cut_out_blend(background: Rgb, layout: &Layout) -> Blend {
-    let background = layout.colorimetry.from_rgb(background);
+    let background = layout.colorimetry.samples_of(background);
     Blend {
         weight: Weight::Background,
         targets: match layout.has_alpha() {
@@ -147,52 +142,21 @@ pub fn cut_out_blend(background: Rgb, layout: &Layout) -> Blend {
 /// [`blur_background`] for a foreground that is known for each pixel.
 pub fn blur_blend(map: &RegionMap, is_foreground: &[bool], averages: &[f32], layout: &Layout) -> Blend {
     let blurred = blurred_background(map, &foreground(map, is_foreground), averages);
-    let cells = map.width * map.height;
     Blend {
         weight: Weight::Background,
-        targets: Grids::of_colors(map.width, map.height, layout, |channel| {
-            blurred[channel * cells..(channel + 1) * cells].to_vec()
-        }),
+        targets: Grids::of_colors(map.width, map.height, layout, |channel| blurred[channel].clone()),
     }
-}
-
-/// Two passes of a box of 5 cells in each direction, about a Gaussian with a deviation of 2 cells.
-fn blur(values: &[f32], width: usize, height: usize) -> Vec<f32> {
-    const RADIUS: usize = 2;
-    let mut values = values.to_vec();
-    let mut next = values.clone();
-    let mean = |values: &[f32], index: usize, length: usize, at: &dyn Fn(usize) -> usize| {
-        let (begin, end) = (index.saturating_sub(RADIUS), (index + RADIUS + 1).min(length));
-        (begin..end).map(|i| values[at(i)]).sum::<f32>() / (end - begin) as f32
-    };
-    for _ in 0..2 {
-        for y in 0..height {
-            for x in 0..width {
-                next[y * width + x] = mean(&values, x, width, &|i| y * width + i);
-            }
-        }
-        for y in 0..height {
-            for x in 0..width {
-                values[y * width + x] = mean(&next, y, height, &|i| i * width + x);
-            }
-        }
-    }
-    values
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::mask;
     use crate::pixels::layout::tests::layout;
     use gstreamer_video::VideoFormat;
 
     fn map() -> RegionMap {
-        RegionMap {
-            regions: 3,
-            width: 2,
-            height: 1,
-            probabilities: vec![0.5, 0.0, 0.25, 1.0, 0.25, 0.0],
-        }
+        mask::tests::map(3, 2, 1, &[0.5, 0.0, 0.25, 1.0, 0.25, 0.0])
     }
 
     #[test]
@@ -235,12 +199,7 @@ mod tests {
         let averages: Vec<f32> = inside.iter().map(|p| p * 255.0).collect();
         let mut probabilities = inside.clone();
         probabilities.extend(inside.iter().map(|p| 1.0 - p));
-        let map = RegionMap {
-            regions: 2,
-            width,
-            height,
-            probabilities,
-        };
+        let map = mask::tests::map(2, width, height, &probabilities);
         let layer = blur_background(&map, &[true, false], &averages, &layout);
         let grey = layer.colors[0].as_ref().unwrap();
         assert_eq!(grey.keep, inside);

@@ -118,12 +118,7 @@ mod tests {
 
     /// 2x1 cells, three regions.
     fn map() -> RegionMap {
-        RegionMap {
-            regions: 3,
-            width: 2,
-            height: 1,
-            probabilities: vec![1.0, 0.0, 0.0, 0.75, 0.0, 0.25],
-        }
+        mask::tests::map(3, 2, 1, &[1.0, 0.0, 0.0, 0.75, 0.0, 0.25])
     }
 
     fn rendered(format: MaskFormat) -> Vec<u8> {

@@ -80,7 +80,7 @@ impl Colorimetry {
     }
 
     /// Turns RGB in `0..=1` into samples in `0..=255` (grey: luma in the first).
-    pub fn from_rgb(&self, rgb: Rgb) -> [f32; 3] {
+    pub fn samples_of(&self, rgb: Rgb) -> [f32; 3] {
         let luma = self.kr * rgb[0] + (1.0 - self.kr - self.kb) * rgb[1] + self.kb * rgb[2];
         let values = match self.family {
             Family::Rgb => rgb,
@@ -97,17 +97,15 @@ impl Colorimetry {
 
 #[cfg(test)]
 mod tests {
+    use gst_video::{VideoColorimetry, VideoFormat, VideoInfo};
+
     use super::*;
 
-    fn model(format: gst_video::VideoFormat, colorimetry: &str) -> Colorimetry {
+    fn model(format: VideoFormat, colorimetry: Option<&str>) -> Colorimetry {
         gstreamer::init().unwrap();
-        let colorimetry: gst_video::VideoColorimetry = colorimetry.parse().unwrap();
-        Colorimetry::new(
-            &gst_video::VideoInfo::builder(format, 16, 16)
-                .colorimetry(&colorimetry)
-                .build()
-                .unwrap(),
-        )
+        let colorimetry = colorimetry.map(|text| text.parse::<VideoColorimetry>().unwrap());
+        let info = VideoInfo::builder(format, 16, 16).colorimetry_if_some(colorimetry.as_ref());
+        Colorimetry::new(&info.build().unwrap())
     }
 
     fn assert_near(got: [f32; 3], expected: [f32; 3], tolerance: f32) {
@@ -119,46 +117,33 @@ mod tests {
     // The 8-bit codes of pure red in the standards.
     #[test]
     fn red_has_the_codes_of_the_standards() {
-        let red = [1.0, 0.0, 0.0];
-        assert_near(
-            model(gst_video::VideoFormat::I420, "bt601").from_rgb(red),
-            [81.5, 90.2, 240.0],
-            0.1,
-        );
-        assert_near(
-            model(gst_video::VideoFormat::Nv12, "bt709").from_rgb(red),
-            [62.6, 102.3, 240.0],
-            0.1,
-        );
-        assert_near(
-            model(gst_video::VideoFormat::I420, "1:4:0:0").from_rgb(red),
-            [76.2, 85.0, 255.0],
-            0.1,
-        );
+        for (format, colorimetry, codes) in [
+            (VideoFormat::I420, "bt601", [81.5, 90.2, 240.0]),
+            (VideoFormat::Nv12, "bt709", [62.6, 102.3, 240.0]),
+            (VideoFormat::I420, "1:4:0:0", [76.2, 85.0, 255.0]),
+        ] {
+            assert_near(model(format, Some(colorimetry)).samples_of([1.0, 0.0, 0.0]), codes, 0.1);
+        }
     }
 
     #[test]
     fn conversion_and_back_is_the_identity() {
-        for model in [
-            model(gst_video::VideoFormat::I420, "bt601"),
-            model(gst_video::VideoFormat::I420, "bt709"),
-            model(gst_video::VideoFormat::I420, "bt2020"),
-            model(gst_video::VideoFormat::Rgb, "sRGB"),
+        for (format, colorimetry) in [
+            (VideoFormat::I420, "bt601"),
+            (VideoFormat::I420, "bt709"),
+            (VideoFormat::I420, "bt2020"),
+            (VideoFormat::Rgb, "sRGB"),
         ] {
+            let model = model(format, Some(colorimetry));
             for rgb in [[0.1, 0.5, 0.9], [1.0, 1.0, 1.0], [0.0, 0.3, 0.0]] {
-                assert_near(model.to_rgb(model.from_rgb(rgb)), rgb, 1e-5);
+                assert_near(model.to_rgb(model.samples_of(rgb)), rgb, 1e-5);
             }
         }
     }
 
     #[test]
     fn grey_is_neutral_and_full_range_by_default() {
-        gstreamer::init().unwrap();
-        let model = Colorimetry::new(
-            &gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 4, 4)
-                .build()
-                .unwrap(),
-        );
+        let model = model(VideoFormat::Gray8, None);
         assert_near(model.to_rgb([255.0, 0.0, 0.0]), [1.0; 3], 1e-6);
         assert_near(model.to_rgb([51.0, 9.0, 9.0]), [0.2; 3], 1e-6);
     }

@@ -124,16 +124,13 @@ impl Layout {
     }
 
     /// The components that lie in a plane.
-    pub fn in_plane(&self, plane: usize) -> impl Iterator<Item = (usize, &Component)> {
-        self.components
-            .iter()
-            .enumerate()
-            .filter(move |(_, component)| component.plane == plane)
+    pub fn in_plane(&self, plane: usize) -> impl Iterator<Item = &Component> {
+        self.components.iter().filter(move |component| component.plane == plane)
     }
 
     /// Bytes of a row of a plane that hold samples, and the rows of that plane.
     pub fn plane_size(&self, plane: usize) -> (usize, usize) {
-        self.in_plane(plane).fold((0, 0), |(bytes, rows), (_, component)| {
+        self.in_plane(plane).fold((0, 0), |(bytes, rows), component| {
             (
                 bytes.max(component.offset + component.step * (component.width - 1) + 1),
                 rows.max(component.height),
@@ -223,7 +220,7 @@ pub(crate) mod tests {
                 for plane in 0..layout.planes {
                     let (bytes, _) = layout.plane_size(plane);
                     let mut owners = vec![0; bytes];
-                    for (_, component) in layout.in_plane(plane) {
+                    for component in layout.in_plane(plane) {
                         colors += 1;
                         for i in 0..component.width {
                             owners[component.offset + i * component.step] += 1;

@@ -16,15 +16,11 @@ pub enum FrameError {
     /// A plane is too small, or its rows are.
     #[error("Plane {plane} of a frame has {length} bytes in rows of {stride}, too few for {rows} rows of {bytes}")]
     Plane {
-        /// Its index.
         plane: usize,
-        /// Its bytes.
         length: usize,
         /// Bytes from one row to the next.
         stride: i32,
-        /// Rows of the picture.
         rows: usize,
-        /// Bytes of a row of the picture.
         bytes: usize,
     },
 }

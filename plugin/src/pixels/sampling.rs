@@ -101,11 +101,8 @@ impl Sampler {
         let planes = (0..layout.planes)
             .map(|plane| {
                 let (bytes, rows) = layout.plane_size(plane);
-                let extent = layout
-                    .in_plane(plane)
-                    .map(|(_, component)| component.extent_height)
-                    .fold(0.0, f64::max);
-                (bytes, taps(rows, extent, height))
+                let extents = layout.in_plane(plane).map(|component| component.extent_height);
+                (bytes, taps(rows, extents.fold(0.0, f64::max), height))
             })
             .collect::<Vec<_>>();
         let columns = layout
@@ -159,7 +156,7 @@ impl Sampler {
     }
 
     /// The frame averaged last, as planar RGB in `-1..=1`.
-    pub fn image(&self, layout: &Layout) -> InputImage {
+    fn image(&self, layout: &Layout) -> InputImage {
         let pixels = self.width * self.height;
         let mut data = vec![0.0; 3 * pixels];
         for i in 0..pixels {

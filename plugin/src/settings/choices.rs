@@ -128,3 +128,10 @@ pub enum MaskFormat {
     )]
     Regions,
 }
+
+impl MaskFormat {
+    /// Whether the foreground is shown, soft or hard.
+    pub(crate) fn is_foreground(self) -> bool {
+        matches!(self, MaskFormat::Foreground | MaskFormat::HardForeground)
+    }
+}

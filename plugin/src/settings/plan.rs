@@ -6,7 +6,6 @@ use factorseg_model::{
     CheckpointSource, ClassError, DeviceError, EngineInfo, LoadOptions, SegmenterOptions, find_class,
 };
 
-use super::choices::{Mode, Overlay, Refine};
 use super::properties::Settings;
 use crate::engine::request::EngineRequest;
 use crate::pixels::colorimetry::{Rgb, rgb};
@@ -20,66 +19,35 @@ pub const PALETTE: [u32; 8] = [
 /// A property whose value makes no sense, alone or for the model that is loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// `device`.
     #[error("property device: {0}")]
     Device(#[from] DeviceError),
-    /// `class`.
     #[error("property class: {0}")]
     Class(#[from] ClassError),
-    /// `timestep`.
     #[error("property timestep: {value} is above the model's {timesteps}")]
-    Timestep {
-        /// As set.
-        value: u32,
-        /// The model's highest.
-        timesteps: usize,
-    },
-    /// `colors`.
+    Timestep { value: u32, timesteps: usize },
     #[error("property colors: `{0}` is no colour; use RRGGBB in hexadecimal, separated by commas")]
     Color(String),
-    /// `foreground-regions`.
     #[error(
         "property foreground-regions: `{word}` is no region; use auto, all, or numbers from 1 to {regions} separated by commas"
     )]
-    Region {
-        /// The part that is wrong.
-        word: String,
-        /// Regions of the model.
-        regions: usize,
-    },
+    Region { word: String, regions: usize },
 }
 
 /// The settings, understood for one engine: all that the streaming thread needs.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What counts as it was set.
+    pub settings: Settings,
     /// For the engine.
     pub options: SegmenterOptions,
     /// Name of the class.
     pub class: Arc<str>,
-    /// When frames are segmented.
-    pub mode: Mode,
-    /// One frame of so many is segmented.
-    pub interval: u64,
-    /// Whether late frames are not segmented.
-    pub qos: bool,
-    /// What is drawn.
-    pub overlay: Overlay,
-    /// Opacity of tint and contour.
-    pub alpha: f32,
     /// Colours of the regions, in turn.
     pub colors: Vec<Rgb>,
     /// Colour behind a cut-out.
     pub background: Rgb,
     /// For each region, whether it is foreground.
     pub foreground: Vec<bool>,
-    /// Whether masks are judged again by what moves on its own.
-    pub motion_model: bool,
-    /// How the mask is brought to the frame's size.
-    pub refine: Refine,
-    /// Exponent of the probabilities.
-    pub sharpness: f32,
-    /// Temporal smoothing.
-    pub smoothing: f32,
 }
 
 impl Settings {
@@ -111,6 +79,7 @@ impl Settings {
             });
         }
         Ok(Plan {
+            settings: self.clone(),
             options: SegmenterOptions {
                 class,
                 timestep: self.timestep as usize,
@@ -119,18 +88,9 @@ impl Settings {
                 color_model: self.color_model,
             },
             class: class.map_or("none", |index| &engine.classes[index].name).into(),
-            mode: self.mode,
-            interval: u64::from(self.interval),
-            qos: self.qos,
-            overlay: self.overlay,
-            alpha: self.alpha as f32,
             colors: parse_colors(&self.colors)?,
             background: rgb(self.background_color),
             foreground: parse_regions(&self.foreground_regions, engine)?,
-            motion_model: self.motion_model,
-            refine: self.refine,
-            sharpness: self.sharpness as f32,
-            smoothing: self.smoothing as f32,
         })
     }
 }
@@ -182,6 +142,7 @@ fn parse_regions(text: &str, engine: &EngineInfo) -> Result<Vec<bool>, SettingsE
 mod tests {
     use super::*;
     use factorseg_model::ClassLabel;
+    use gstreamer::prelude::*;
 
     fn engine() -> EngineInfo {
         EngineInfo {
@@ -227,64 +188,21 @@ mod tests {
 
     #[test]
     fn errors_name_the_property_and_the_value() {
-        let bad = [
-            (
-                Settings {
-                    class: "unicorn".into(),
-                    ..Settings::default()
-                },
-                "class",
-                "unicorn",
-            ),
-            (
-                Settings {
-                    timestep: 1001,
-                    ..Settings::default()
-                },
-                "timestep",
-                "1001",
-            ),
-            (
-                Settings {
-                    colors: "ff0000,red".into(),
-                    ..Settings::default()
-                },
-                "colors",
-                "red",
-            ),
-            (
-                Settings {
-                    colors: "fff".into(),
-                    ..Settings::default()
-                },
-                "colors",
-                "fff",
-            ),
-            (
-                Settings {
-                    foreground_regions: "4".into(),
-                    ..Settings::default()
-                },
-                "foreground-regions",
-                "4",
-            ),
-            (
-                Settings {
-                    foreground_regions: "0".into(),
-                    ..Settings::default()
-                },
-                "foreground-regions",
-                "0",
-            ),
-        ];
-        for (settings, property, value) in bad {
+        for (property, value, word) in [
+            ("class", "unicorn".to_value(), "unicorn"),
+            ("timestep", 1001u32.to_value(), "1001"),
+            ("colors", "ff0000,red".to_value(), "red"),
+            ("colors", "fff".to_value(), "fff"),
+            ("foreground-regions", "4".to_value(), "4"),
+            ("foreground-regions", "0".to_value(), "0"),
+        ] {
+            let mut settings = Settings::default();
+            settings.set(property, &value);
             let message = settings.plan(&engine()).unwrap_err().to_string();
-            assert!(message.contains(property) && message.contains(value), "{message}");
+            assert!(message.contains(property) && message.contains(word), "{message}");
         }
-        let settings = Settings {
-            device: "gpu".into(),
-            ..Settings::default()
-        };
+        let mut settings = Settings::default();
+        settings.set("device", &"gpu".to_value());
         assert!(settings.engine().unwrap_err().to_string().contains("gpu"));
     }
 }
