@@ -42,6 +42,10 @@ impl Guide {
         let pixels = channels.first().map_or(0, |channel| channel.values.len());
         let inverses = (0..pixels)
             .map(|pixel| {
+                // A single channel has a variance and no more.
+                if let [(_, variance)] = matrix.as_slice() {
+                    return [1.0 / noisy(variance.values[pixel]), 0.0, 0.0, 0.0, 0.0, 0.0];
+                }
                 let mut triangle = [0.0; 6];
                 for (at, plane) in &matrix {
                     triangle[*at] = plane.values[pixel];
@@ -131,7 +135,7 @@ fn covariance(a: &Plane, b: &Plane, mean_a: &Plane, mean_b: &Plane, radius: usiz
 fn inverse([xx, xy, xz, yy, yz, zz]: [f32; 6]) -> [f64; 6] {
     // Double precision: the determinant of nearly grey windows is as small as `EPSILON` squared.
     let [xy, xz, yz] = [xy, xz, yz].map(f64::from);
-    let [xx, yy, zz] = [xx, yy, zz].map(|variance| f64::from(variance.max(0.0) + EPSILON));
+    let [xx, yy, zz] = [xx, yy, zz].map(noisy);
     let cofactors = [
         yy * zz - yz * yz,
         xz * yz - xy * zz,
@@ -142,6 +146,11 @@ fn inverse([xx, xy, xz, yy, yz, zz]: [f32; 6]) -> [f64; 6] {
     ];
     let determinant = xx * cofactors[0] + xy * cofactors[1] + xz * cofactors[2];
     cofactors.map(|cofactor| cofactor / determinant)
+}
+
+/// A variance and that of noise.
+fn noisy(variance: f32) -> f64 {
+    f64::from(variance.max(0.0) + EPSILON)
 }
 
 /// A symmetric matrix, by its upper triangle, times a vector.
