@@ -1,7 +1,7 @@
 //! Where the components of a pixel lie in a frame, for every 8-bit format the element takes.
 //!
 //! One description serves packed RGB, planar and semi-planar YUV, packed YUV 4:2:2 and grey: a component is
-//! a strided walk through one plane. [`super::sampling`] reads by it and [`crate::paint`] writes by it, so
+//! a strided walk through one plane. [`super::sampling`] reads by it and `paint` writes by it, so
 //! neither knows a pixel format.
 
 use gstreamer_video as gst_video;
