@@ -37,7 +37,6 @@ def write(
     size: tuple[int, int],
     timesteps: list[int],
     labels: list[int] | None,
-    middle_scale: list[float] | None,
     kinds: list[str],
 ) -> None:
     generator = torch.Generator().manual_seed(sum(name.encode()))
@@ -50,12 +49,10 @@ def write(
     noise = torch.randn(batch, 3, *size, generator=generator)
     timestep = torch.tensor(timesteps)
     label = None if labels is None else torch.tensor(labels)
-    scale = torch.tensor(middle_scale or [1.0] * batch)
     tensors |= {
         "fixture.x_t": x_t,
         "fixture.noise": noise,
         "fixture.timestep": timestep.float(),
-        "fixture.middle_scale": scale,
     }
     if label is not None:
         tensors["fixture.class"] = label.int()
@@ -67,7 +64,6 @@ def write(
             masks = torch.softmax(model.mask_logits(h_mid, h_enc, embedding) / TEMPERATURE, dim=1)
         else:
             masks = torch.full((batch, config.regions, *size), 1.0 / config.regions, dtype=torch.float64)
-        h_mid = h_mid * scale.double()[:, None, None, None]
         predicted = model.decode(h_mid, h_enc, masks, embedding)
         loss = (predicted - noise.double()).square().mean()
         loss.backward()
@@ -91,10 +87,9 @@ def main() -> None:
         (16, 24),
         [1, 40, 1000],
         [0, 2, 4],
-        None,
         ["softmax", "uniform"],
     )
-    # Sides that do not divide into Winograd's tiles; one image whose decoder does not see h_mid.
+    # Sides that do not divide into Winograd's tiles.
     write(
         "training_unconditional",
         ModelConfig(
@@ -103,7 +98,6 @@ def main() -> None:
         (10, 14),
         [30, 500],
         None,
-        [0.0, 1.0],
         ["softmax"],
     )
     # Residual blocks that change the resolution, and heads of 2 channels: 2 at one level, 4 in the middle.
@@ -121,7 +115,6 @@ def main() -> None:
         ),
         (20, 12),
         [30, 500],
-        None,
         None,
         ["softmax"],
     )

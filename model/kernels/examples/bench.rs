@@ -12,120 +12,11 @@
 
 mod common;
 
-use common::{Options, measure, preset, random_values};
-use factorseg_kernels::{Architecture, Arithmetic, PlanOptions, SegmentationPlan, Threads};
+use common::{Options, measure, preset, random_values, random_weights};
+use factorseg_kernels::{Arithmetic, PlanOptions, SegmentationPlan, Threads};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-
-/// Random weights under their checkpoint names.
-struct RandomWeights {
-    tensors: HashMap<String, (Vec<f32>, Vec<usize>)>,
-    state: u64,
-}
-
-impl RandomWeights {
-    fn add(&mut self, name: String, shape: &[usize], scale: f32, offset: f32) {
-        let mut values = random_values(shape.iter().product(), scale, &mut self.state);
-        values.iter_mut().for_each(|value| *value += offset);
-        self.tensors.insert(name, (values, shape.to_vec()));
-    }
-
-    fn layer(&mut self, name: &str, shape: &[usize], inputs: usize, outputs: usize) {
-        self.add(format!("{name}.weight"), shape, (3.0 / inputs as f32).sqrt(), 0.0);
-        self.add(format!("{name}.bias"), &[outputs], 0.1, 0.0);
-    }
-
-    fn convolution(&mut self, name: &str, inputs: usize, outputs: usize, side: usize) {
-        self.layer(name, &[outputs, inputs, side, side], inputs * side * side, outputs);
-    }
-
-    fn linear(&mut self, name: &str, inputs: usize, outputs: usize) {
-        self.layer(name, &[inputs, outputs], inputs, outputs);
-    }
-
-    fn norm(&mut self, name: &str, channels: usize) {
-        self.add(format!("{name}.gamma"), &[channels], 0.1, 1.0);
-        self.add(format!("{name}.beta"), &[channels], 0.1, 0.0);
-    }
-
-    fn residual(&mut self, name: &str, inputs: usize, outputs: usize, embedding: usize) {
-        self.norm(&format!("{name}.norm_1"), inputs);
-        self.convolution(&format!("{name}.conv_1"), inputs, outputs, 3);
-        self.linear(&format!("{name}.embedding"), embedding, 2 * outputs);
-        self.norm(&format!("{name}.norm_2"), outputs);
-        self.convolution(&format!("{name}.conv_2"), outputs, outputs, 3);
-        if inputs != outputs {
-            self.convolution(&format!("{name}.skip"), inputs, outputs, 1);
-        }
-    }
-
-    fn attention(&mut self, name: &str, channels: usize) {
-        self.norm(&format!("{name}.norm"), channels);
-        self.linear(&format!("{name}.qkv"), channels, 3 * channels);
-        self.linear(&format!("{name}.project"), channels, channels);
-    }
-
-    fn block(&mut self, name: &str, inputs: usize, outputs: usize, embedding: usize, attention: bool) {
-        self.residual(&format!("{name}.residual"), inputs, outputs, embedding);
-        if attention {
-            self.attention(&format!("{name}.attention"), outputs);
-        }
-    }
-
-    fn new(architecture: &Architecture) -> Self {
-        let mut weights = Self {
-            tensors: HashMap::new(),
-            state: 1,
-        };
-        let base = architecture.base_channels;
-        let channels: Vec<usize> = architecture
-            .channel_multipliers
-            .iter()
-            .map(|factor| base * factor)
-            .collect();
-        let levels = channels.len();
-        weights.convolution("encoder.conv_in", 3, base, 3);
-        let mut skips = vec![base];
-        let mut h = base;
-        for (level, &outputs) in channels.iter().enumerate() {
-            for block in 0..architecture.residual_blocks {
-                let name = format!("encoder.levels.{level}.blocks.{block}");
-                weights.block(&name, h, outputs, 4 * base, architecture.attention_levels[level]);
-                h = outputs;
-                skips.push(h);
-            }
-            if level + 1 < levels {
-                weights.convolution(&format!("encoder.levels.{level}.downsample.conv"), h, h, 3);
-                skips.push(h);
-            }
-        }
-        weights.residual("middle.residual_1", h, h, 4 * base);
-        weights.attention("middle.attention", h);
-        weights.residual("middle.residual_2", h, h, 4 * base);
-        for index in 0..levels {
-            let level = levels - 1 - index;
-            for block in 0..=architecture.residual_blocks {
-                let name = format!("mask_generator.levels.{index}.blocks.{block}");
-                let inputs = h + skips.pop().unwrap_or(0);
-                weights.block(
-                    &name,
-                    inputs,
-                    channels[level],
-                    4 * base,
-                    architecture.attention_levels[level],
-                );
-                h = channels[level];
-            }
-            if level > 0 {
-                weights.convolution(&format!("mask_generator.levels.{index}.upsample.conv"), h, h, 3);
-            }
-        }
-        weights.norm("mask_generator.norm_out", h);
-        weights.convolution("mask_generator.conv_out", h, architecture.regions, 3);
-        weights
-    }
-}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::new();
@@ -149,14 +40,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => return Err("--precision is f32 or bf16".into()),
     };
 
-    let weights = RandomWeights::new(&architecture);
+    let mut state = 1;
+    let parameters = architecture.parameters().into_iter();
+    let weights: HashMap<String, (Vec<f32>, Vec<usize>)> = parameters
+        .filter(|parameter| !parameter.name.starts_with("decoder."))
+        .map(|parameter| {
+            let values = random_weights(&parameter, &mut state);
+            (parameter.name, (values, parameter.shape))
+        })
+        .collect();
     let lookup = |name: &str| {
         weights
-            .tensors
             .get(name)
             .map(|(values, shape)| (values.as_slice(), shape.as_slice()))
     };
-    let embedding = random_values(4 * architecture.base_channels, 1.0, &mut 5);
     let start = Instant::now();
     let threads = Threads::new(thread_count)?;
     let planned = PlanOptions {
@@ -166,7 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         arithmetic,
         ..PlanOptions::new(height, width)
     };
-    let mut plan = SegmentationPlan::compile(&architecture, lookup, &embedding, planned)?;
+    let mut plan = SegmentationPlan::compile(&architecture, lookup, planned)?;
     println!(
         "{name} {width}x{height}, {}: compiled in {:.2} s, weights {:.1} MB, activations {:.1} MB",
         instructions.name(),

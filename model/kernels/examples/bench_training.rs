@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::{Options, measure, preset, random_values};
+use common::{Options, measure, preset, random_values, random_weights};
 use factorseg_kernels::{Masks, Threads, TrainingNetwork, TrainingOptions};
 
 /// Softmax over the regions of [batch, regions, pixels].
@@ -70,7 +70,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seconds: f64 = options.number("--seconds", "5")?;
     let instructions = options.instructions()?;
     let planned = TrainingOptions {
-        classes: 0,
         height: side,
         width: side,
         batch,
@@ -80,15 +79,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut network = TrainingNetwork::new(&architecture, planned)?;
     let mut state = 1;
     for parameter in network.list().to_vec() {
-        let inputs: usize = match parameter.shape.as_slice() {
-            [inputs, _] => *inputs,
-            [_, rest @ ..] if !rest.is_empty() => rest.iter().product(),
-            _ => 300,
-        };
-        let mut values = random_values(parameter.range().len(), (3.0 / inputs as f32).sqrt(), &mut state);
-        if parameter.name.ends_with("gamma") {
-            values.iter_mut().for_each(|value| *value += 1.0);
-        }
+        let values = random_weights(&parameter, &mut state);
         network.parameters_mut()[parameter.range()].copy_from_slice(&values);
     }
     let pixels = side * side;
@@ -105,7 +96,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             softmax(&mut masks, regions, pixels);
             masks
         });
-        let predicted = network.decode(masks.as_deref().map_or(Masks::Uniform, Masks::Given), None)?;
+        let predicted = network.decode(masks.as_deref().map_or(Masks::Uniform, Masks::Given))?;
         let mut loss = 0.0;
         for ((slope, predicted), noise) in slopes.iter_mut().zip(predicted).zip(&noise) {
             let error = predicted - noise;

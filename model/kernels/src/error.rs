@@ -65,3 +65,12 @@ impl fmt::Display for KernelError {
 }
 
 impl std::error::Error for KernelError {}
+
+/// Whether a slice has the length that is needed.
+pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) -> Result<(), KernelError> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(KernelError::Length { what, expected, found })
+    }
+}

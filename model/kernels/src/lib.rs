@@ -1,18 +1,19 @@
 //! CPU kernels of the factorized diffusion network, and a plan that runs its segmentation pass with them.
 //!
 //! The crate knows tensors by name and sizes by number and nothing of checkpoints, burn or video: a
-//! [`SegmentationPlan`] is compiled from an [`Architecture`], a function that finds weights, and the embedding of a
+//! [`SegmentationPlan`] is compiled from an [`Architecture`] and a function that finds weights, is conditioned on a
 //! timestep and class, and then turns noised images into region probabilities, frame after frame, without allocating.
 //!
 //! ```no_run
 //! # use factorseg_kernels::{Architecture, KernelError, PlanOptions, SegmentationPlan, Threads};
 //! # use std::collections::HashMap;
 //! # fn main() -> Result<(), KernelError> {
-//! # let (architecture, embedding): (Architecture, Vec<f32>) = todo!();
+//! # let architecture: Architecture = todo!();
 //! # let weights: HashMap<String, (Vec<f32>, Vec<usize>)> = HashMap::new();
 //! let options = PlanOptions { threads: Threads::new(2)?, ..PlanOptions::new(64, 112) };
 //! let lookup = |name: &str| weights.get(name).map(|(values, shape)| (values.as_slice(), shape.as_slice()));
-//! let mut plan = SegmentationPlan::compile(&architecture, lookup, &embedding, options)?;
+//! let mut plan = SegmentationPlan::compile(&architecture, lookup, options)?;
+//! plan.condition(30, architecture.classes)?;
 //! let x_t = vec![0.0; 3 * 64 * 112];
 //! let mut probabilities = vec![0.0; architecture.regions * 64 * 112];
 //! plan.run(&x_t, &mut probabilities)?;
@@ -30,20 +31,23 @@
 //! | `winograd` | transformations before and after the products, and storing with bias, residual and channel sums |
 //! | `convolution` | the three stages block by block, on one or several threads |
 //! | `normalisation`, `attention`, `resample`, `softmax` | what lies between convolutions |
-//! | `plan` | the network as steps, memory planned once |
+//! | `embedding` | timestep and class |
+//! | `network` | the architecture, and the one walk over it that lists layers and parameters |
+//! | `plan` | the segmentation pass as steps, memory planned once: [`SegmentationPlan`] |
 //! | `training` | the whole network forward and backward: [`TrainingNetwork`] |
 //!
 //! Activations are [batch, height, width, channels] with channels padded by zeros to multiples of 16.
 
 mod attention;
 mod convolution;
+mod embedding;
 mod error;
 mod matrix;
 #[doc(hidden)]
 pub mod measured;
 mod memory;
+mod network;
 mod normalisation;
-mod operands;
 mod plan;
 mod resample;
 mod simd;
@@ -57,7 +61,8 @@ mod training;
 mod winograd;
 
 pub use error::KernelError;
-pub use plan::{Architecture, PlanOptions, SegmentationPlan};
+pub use network::{Architecture, Parameter};
+pub use plan::{PlanOptions, SegmentationPlan};
 pub use simd::{Arithmetic, InstructionSet};
 pub use threads::Threads;
-pub use training::{AdamUpdate, KeptPass, Learned, Masks, Parameter, TrainingNetwork, TrainingOptions, VectorMath};
+pub use training::{AdamUpdate, KeptPass, Learned, Masks, TrainingNetwork, TrainingOptions, VectorMath};

@@ -3,6 +3,7 @@
 //! The sums are taken while a convolution stores its outputs, so normalising costs no pass of its own; sums by channel
 //! rather than by group serve also where two activations are joined and a group spans both.
 
+use crate::source::Affine;
 use crate::tiling::Rectangle;
 
 /// As in the network's definition.
@@ -54,19 +55,21 @@ pub(crate) struct GroupNorm {
     pub(crate) beta: Vec<f32>,
     /// Channels of the first activation, if two are joined; else of the only one.
     pub(crate) first: usize,
+    /// Whether SiLU follows.
+    pub(crate) activate: bool,
 }
 
 impl GroupNorm {
     /// The scale and shift of every padded channel of the joined activations for the first `batch` items,
     /// [batch, channels]; zero for padding. `pixels` is the number of pixels of an image.
-    pub(crate) fn affine(
+    pub(crate) fn affine<'a>(
         &self,
         sums: [Option<&ChannelSums>; 2],
         batch: usize,
         pixels: usize,
-        scale: &mut [f32],
-        shift: &mut [f32],
-    ) {
+        scale: &'a mut [f32],
+        shift: &'a mut [f32],
+    ) -> Affine<'a> {
         let widths = sums.map(|sums| sums.map_or(0, |sums| sums.channels));
         let total = widths[0] + widths[1];
         let group_size = self.gamma.len() / self.groups;
@@ -110,6 +113,11 @@ impl GroupNorm {
                 }
             }
         }
+        Affine {
+            scale,
+            shift,
+            activate: self.activate,
+        }
     }
 }
 
@@ -135,6 +143,7 @@ mod tests {
             gamma: random.values(16),
             beta: random.values(16),
             first: 6,
+            activate: false,
         };
         let sums: Vec<ChannelSums> = (0..2)
             .map(|part| {

@@ -14,7 +14,6 @@ struct Fixture {
     tensors: HashMap<String, (Vec<f32>, Vec<usize>)>,
     integers: HashMap<String, Vec<i32>>,
     architecture: Architecture,
-    classes: usize,
 }
 
 fn load(name: &str) -> Fixture {
@@ -35,7 +34,6 @@ fn load_file(file: File) -> Fixture {
         tensors,
         integers,
         architecture: file.architecture(),
-        classes: file.classes(),
     }
 }
 
@@ -48,57 +46,13 @@ impl Fixture {
         }
     }
 
-    fn linear(&self, name: &str, input: &[f64]) -> Vec<f64> {
-        let (weight, _) = &self.tensors[&format!("{name}.weight")];
-        let (bias, _) = &self.tensors[&format!("{name}.bias")];
-        let outputs = bias.len();
-        (0..outputs)
-            .map(|output| {
-                let products = input
-                    .iter()
-                    .enumerate()
-                    .map(|(i, value)| value * f64::from(weight[i * outputs + output]));
-                f64::from(bias[output]) + products.sum::<f64>()
-            })
-            .collect()
-    }
-
-    /// The embedding of one item of the fixture.
-    fn embedding(&self, item: usize) -> Vec<f32> {
+    /// Timestep and class of one item of the fixture.
+    fn condition(&self, item: usize) -> (usize, usize) {
         let class = self
             .integers
             .get("fixture.class")
-            .map_or(self.classes, |classes| classes[item] as usize);
-        self.embedding_of(self.integers["fixture.timestep"][item], class)
-    }
-
-    fn embedding_of(&self, timestep: i32, class: usize) -> Vec<f32> {
-        let half = self.architecture.base_channels / 2;
-        let position = f64::from(timestep - 1);
-        let angles: Vec<f64> = (0..half)
-            .map(|i| position * (-(10000f64.ln()) * i as f64 / half as f64).exp())
-            .collect();
-        let sinusoids: Vec<f64> = angles
-            .iter()
-            .map(|angle| angle.cos())
-            .chain(angles.iter().map(|angle| angle.sin()))
-            .collect();
-        let hidden: Vec<f64> = self
-            .linear("time_embedding.linear_1", &sinusoids)
-            .iter()
-            .map(|value| value / (1.0 + (-value).exp()))
-            .collect();
-        let mut embedding = self.linear("time_embedding.linear_2", &hidden);
-        if self.classes > 0 {
-            let (table, _) = &self.tensors["class_embedding.weight"];
-            for (value, class) in embedding
-                .iter_mut()
-                .zip(&table[class * table.len() / (self.classes + 1)..])
-            {
-                *value += f64::from(*class);
-            }
-        }
-        embedding.into_iter().map(|value| value as f32).collect()
+            .map_or(self.architecture.classes, |classes| classes[item] as usize);
+        (self.integers["fixture.timestep"][item] as usize, class)
     }
 }
 
@@ -134,12 +88,11 @@ fn plans_equal_the_reference() {
                     instructions,
                     ..PlanOptions::new(height, width)
                 };
-                let mut plan =
-                    SegmentationPlan::compile(&fixture.architecture, fixture.lookup(), &fixture.embedding(0), options)
-                        .unwrap();
+                let mut plan = SegmentationPlan::compile(&fixture.architecture, fixture.lookup(), options).unwrap();
                 for item in 0..shape[0] {
-                    // Also the way from one embedding to another.
-                    plan.set_embedding(fixture.lookup(), &fixture.embedding(item)).unwrap();
+                    // Also the way from one timestep and class to another.
+                    let (timestep, class) = fixture.condition(item);
+                    plan.condition(timestep, class).unwrap();
                     let one = &input[item * image..(item + 1) * image];
                     let expected = &masks[item * map..(item + 1) * map];
                     let mut output = vec![f32::NAN; map];
@@ -198,8 +151,8 @@ fn bf16_differs_by_rounding_alone() {
                     arithmetic,
                     ..PlanOptions::new(height, width)
                 };
-                let embedding = fixture.embedding_of(30, fixture.classes);
-                let mut plan = SegmentationPlan::compile(&fixture.architecture, fixture.lookup(), &embedding, options)?;
+                let mut plan = SegmentationPlan::compile(&fixture.architecture, fixture.lookup(), options)?;
+                plan.condition(30, fixture.architecture.classes)?;
                 let mut output = vec![f32::NAN; regions * pixels];
                 plan.run(&input, &mut output)?;
                 Ok((output, plan.weight_bytes()))
@@ -269,7 +222,10 @@ fn resized_agrees(fixture: &Fixture) {
             batch,
             ..PlanOptions::new(height, width)
         };
-        SegmentationPlan::compile(&fixture.architecture, fixture.lookup(), &fixture.embedding(0), options).unwrap()
+        let mut plan = SegmentationPlan::compile(&fixture.architecture, fixture.lookup(), options).unwrap();
+        let (timestep, class) = fixture.condition(0);
+        plan.condition(timestep, class).unwrap();
+        plan
     };
     let stride = fixture.architecture.stride();
     let (height, width, batch) = (12 * stride, 20 * stride, 3);
@@ -290,36 +246,30 @@ fn resized_agrees(fixture: &Fixture) {
 #[test]
 fn wrong_sizes_and_weights_are_errors() {
     let fixture = load("conditional_64");
-    let embedding = fixture.embedding(0);
-    let compile = |architecture: &Architecture, height: usize, embedding: &[f32]| {
-        SegmentationPlan::compile(architecture, fixture.lookup(), embedding, PlanOptions::new(height, 32)).err()
+    let compile = |architecture: &Architecture, height: usize| {
+        SegmentationPlan::compile(architecture, fixture.lookup(), PlanOptions::new(height, 32)).err()
     };
-    assert!(matches!(
-        compile(&fixture.architecture, 31, &embedding),
-        Some(KernelError::Size(_))
-    ));
-    assert!(matches!(
-        compile(&fixture.architecture, 0, &embedding),
-        Some(KernelError::Size(_))
-    ));
-    assert!(matches!(
-        compile(&fixture.architecture, 32, &embedding[1..]),
-        Some(KernelError::Length { .. })
-    ));
+    assert!(matches!(compile(&fixture.architecture, 31), Some(KernelError::Size(_))));
+    assert!(matches!(compile(&fixture.architecture, 0), Some(KernelError::Size(_))));
     let deeper = Architecture {
         residual_blocks: fixture.architecture.residual_blocks + 1,
         ..fixture.architecture.clone()
     };
-    assert!(matches!(
-        compile(&deeper, 32, &embedding),
-        Some(KernelError::MissingWeight { .. })
-    ));
+    assert!(matches!(compile(&deeper, 32), Some(KernelError::MissingWeight { .. })));
     let more = Architecture {
         regions: fixture.architecture.regions + 1,
         ..fixture.architecture.clone()
     };
-    match compile(&more, 32, &embedding) {
+    match compile(&more, 32) {
         Some(KernelError::WeightShape { name, .. }) => assert_eq!(name, "mask_generator.conv_out.weight"),
+        other => panic!("{other:?}"),
+    }
+    let classes = Architecture {
+        classes: fixture.architecture.classes + 1,
+        ..fixture.architecture.clone()
+    };
+    match compile(&classes, 32) {
+        Some(KernelError::WeightShape { name, .. }) => assert_eq!(name, "class_embedding.weight"),
         other => panic!("{other:?}"),
     }
     for (heads, head_channels) in [(7, None), (2, Some(5)), (2, Some(0)), (0, None)] {
@@ -328,29 +278,21 @@ fn wrong_sizes_and_weights_are_errors() {
             attention_head_channels: head_channels,
             ..fixture.architecture.clone()
         };
-        assert!(matches!(
-            compile(&undivided, 32, &embedding),
-            Some(KernelError::Size(_))
-        ));
+        assert!(matches!(compile(&undivided, 32), Some(KernelError::Size(_))));
     }
     let residual = Architecture {
         resblock_updown: true,
         ..fixture.architecture.clone()
     };
-    match compile(&residual, 32, &embedding) {
+    match compile(&residual, 32) {
         Some(KernelError::MissingWeight { name }) => {
             assert_eq!(name, "encoder.levels.0.downsample.residual.norm_1.gamma");
         }
         other => panic!("{other:?}"),
     }
 
-    let mut plan = SegmentationPlan::compile(
-        &fixture.architecture,
-        fixture.lookup(),
-        &embedding,
-        PlanOptions::new(32, 32),
-    )
-    .unwrap();
+    let mut plan =
+        SegmentationPlan::compile(&fixture.architecture, fixture.lookup(), PlanOptions::new(32, 32)).unwrap();
     let (input, mut output) = (vec![0.0; 3 * 1024], vec![0.0; fixture.architecture.regions * 1024]);
     plan.run(&input, &mut output).unwrap();
     assert!(matches!(
@@ -366,4 +308,35 @@ fn wrong_sizes_and_weights_are_errors() {
         plan.run(&input, &mut output[1..]),
         Err(KernelError::Length { what: "the output", .. })
     ));
+}
+
+/// A plan begins at timestep 1 without a class; what it refuses leaves it as it was, and plans made from it share its
+/// weights but not what they are conditioned on.
+#[test]
+fn plans_are_conditioned_one_by_one() {
+    for name in ["conditional_64", "unconditional_64"] {
+        let fixture = load(name);
+        let classes = fixture.architecture.classes;
+        let options = PlanOptions::new(32, 32);
+        let mut fresh = SegmentationPlan::compile(&fixture.architecture, fixture.lookup(), options.clone()).unwrap();
+        let input = disc(32, 32);
+        let run = |plan: &mut SegmentationPlan| {
+            let mut output = vec![f32::NAN; fixture.architecture.regions * 1024];
+            plan.run(&input, &mut output).unwrap();
+            output
+        };
+        let first = run(&mut fresh);
+        let mut other = fresh.resized(options).unwrap();
+        other.condition(700, 0).unwrap();
+        assert_ne!(run(&mut other), first);
+        assert_eq!(run(&mut fresh), first);
+        assert!(matches!(other.condition(0, classes), Err(KernelError::Size(_))));
+        other.condition(1, classes).unwrap();
+        assert_eq!(run(&mut other), first);
+        for class in [classes + 1, usize::MAX] {
+            let known = other.condition(1, class);
+            assert_eq!(known.is_ok(), classes == 0, "{known:?}");
+            assert_eq!(run(&mut other), first);
+        }
+    }
 }

@@ -19,7 +19,6 @@ struct Fixture {
     classes: Option<Vec<i32>>,
     size: (usize, usize),
     architecture: Architecture,
-    class_count: usize,
 }
 
 fn load(name: &str) -> Fixture {
@@ -40,7 +39,6 @@ fn load(name: &str) -> Fixture {
         tensors,
         classes,
         size,
-        class_count: file.classes(),
         architecture: file.architecture(),
     }
 }
@@ -48,7 +46,6 @@ fn load(name: &str) -> Fixture {
 impl Fixture {
     fn network(&self, batch: usize, threads: usize, instructions: InstructionSet) -> TrainingNetwork {
         let options = TrainingOptions {
-            classes: self.class_count,
             height: self.size.0,
             width: self.size.1,
             batch,
@@ -56,6 +53,7 @@ impl Fixture {
             instructions,
         };
         let mut network = TrainingNetwork::new(&self.architecture, options).unwrap();
+        assert_eq!(network.list(), self.architecture.parameters());
         let list = network.list().to_vec();
         for parameter in list {
             network.parameters_mut()[parameter.range()].copy_from_slice(&self.tensors[&parameter.name]);
@@ -88,7 +86,7 @@ impl Fixture {
             masks
         });
         let wanted = masks.as_deref().map_or(Masks::Uniform, Masks::Given);
-        let predicted = network.decode(wanted, Some(part("fixture.middle_scale"))).unwrap();
+        let predicted = network.decode(wanted).unwrap();
         let count = self.tensors["fixture.noise"].len() as f32;
         let errors: Vec<f32> = predicted
             .iter()
@@ -360,11 +358,10 @@ fn wrong_sizes_are_errors() {
     network.encode(&image, &[1.0], Some(&[4])).unwrap();
     assert!(length(
         network
-            .decode(Masks::Given(&image), None)
+            .decode(Masks::Given(&image))
             .map(|_| ())
-            .and(network.decode(Masks::Given(&image[1..]), None).map(|_| ()))
+            .and(network.decode(Masks::Given(&image[1..])).map(|_| ()))
     ));
-    assert!(length(network.decode(Masks::Uniform, Some(&[1.0, 2.0])).map(|_| ())));
     assert!(length(network.backward_decode(&image[1..]).map(|_| ())));
     assert!(length(network.backward_masks(&image[1..])));
     let odd = TrainingOptions {

@@ -1,6 +1,6 @@
 //! What the examples that measure share: options, presets, random numbers, times.
 
-use factorseg_kernels::{Architecture, InstructionSet};
+use factorseg_kernels::{Architecture, InstructionSet, Parameter};
 use std::error::Error;
 use std::str::FromStr;
 use std::time::Instant;
@@ -63,6 +63,7 @@ pub fn preset(name: &str, regions: usize) -> Result<(Architecture, usize), Box<d
             resblock_updown: false,
             norm_groups,
             regions,
+            classes: 0,
         }
     };
     match name {
@@ -83,6 +84,20 @@ pub fn random_values(count: usize, scale: f32, state: &mut u64) -> Vec<f32> {
             ((*state >> 40) as f32 / (1 << 23) as f32 - 1.0) * scale
         })
         .collect()
+}
+
+/// Weights that keep activations at about their size.
+pub fn random_weights(parameter: &Parameter, state: &mut u64) -> Vec<f32> {
+    let inputs: usize = match parameter.shape.as_slice() {
+        [inputs, _] => *inputs,
+        [_, rest @ ..] if !rest.is_empty() => rest.iter().product(),
+        _ => 300,
+    };
+    let mut values = random_values(parameter.range().len(), (3.0 / inputs as f32).sqrt(), state);
+    if parameter.name.ends_with("gamma") {
+        values.iter_mut().for_each(|value| *value += 1.0);
+    }
+    values
 }
 
 /// Runs `pass` for so many seconds, three times at least, and prints `milliseconds <of> <minimum> <median> <processor>`:

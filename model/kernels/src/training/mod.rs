@@ -2,11 +2,13 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `network` | the stages of a pass |
-//! | `builder` | the network's layers, parameters and memory |
+//! | `network`, `decoder` | the stages of a pass |
+//! | `kept` | a pass that waits for another |
+//! | `options`, `learned` | what a network is built for, and which parts of it learn |
+//! | `builder` | the steps of the network's layers, and their memory |
 //! | `step`, `resample` | one layer forward and backward |
 //! | `state` | everything that layers read and write |
-//! | `layout` | between parameters and packed weights |
+//! | `packing` | between parameters and packed weights |
 //! | `weight_gradient`, `product` | gradients of convolution weights |
 //! | `normalised`, `normalisation`, `attention`, `embedding`, `pixels` | what lies between convolutions |
 //! | `optimizer` | AdamW, clipping and averages on flat vectors |
@@ -16,13 +18,16 @@
 
 mod attention;
 mod builder;
+mod decoder;
 mod embedding;
-mod layout;
+mod kept;
+mod learned;
 mod network;
 mod normalisation;
 mod normalised;
 mod optimizer;
-mod parameters;
+mod options;
+mod packing;
 mod pixels;
 mod product;
 mod resample;
@@ -30,6 +35,9 @@ mod state;
 mod step;
 mod weight_gradient;
 
-pub use network::{KeptPass, Learned, Masks, TrainingNetwork, TrainingOptions};
+pub use decoder::Masks;
+pub use kept::KeptPass;
+pub use learned::Learned;
+pub use network::TrainingNetwork;
 pub use optimizer::{AdamUpdate, VectorMath};
-pub use parameters::Parameter;
+pub use options::TrainingOptions;

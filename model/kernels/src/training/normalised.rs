@@ -3,14 +3,12 @@
 
 use super::normalisation::Gradients;
 use super::state::State;
-use crate::operands::TensorId;
+use crate::network::Joined;
 use crate::source::Affine;
 
-/// One or two joined activations.
-pub(crate) type Inputs = (TensorId, Option<TensorId>);
-
 /// Computes scale and shift of normalisation `norm` from the sums of its inputs, and before that those by the embedding.
-pub(crate) fn prepare(state: &mut State, norm: usize, (first, second): Inputs, items: usize) {
+pub(crate) fn prepare(state: &mut State, norm: usize, input: Joined, items: usize) {
+    let Joined { first, second } = input;
     let pixels = state.pixels(first);
     let norm = &mut state.norms[norm];
     let modulation: &[f32] = match norm.modulation {
@@ -19,7 +17,7 @@ pub(crate) fn prepare(state: &mut State, norm: usize, (first, second): Inputs, i
             let rows = state.images * modulation.linear.inputs;
             modulation.linear.forward(
                 &state.parameters,
-                &state.embedding.output[..rows],
+                &state.embedding.embedded.output[..rows],
                 &mut modulation.output,
             );
             &modulation.output
@@ -45,9 +43,10 @@ pub(crate) fn input_gradients(
     state: &mut State,
     items: std::ops::Range<usize>,
     norm: usize,
-    (first, second): Inputs,
+    input: Joined,
     da: &mut [f32],
 ) {
+    let Joined { first, second } = input;
     let pixels = state.pixels(first);
     let mut dx = [
         std::mem::take(&mut state.slopes[first]),
@@ -100,7 +99,7 @@ pub(crate) fn parameter_gradients(state: &mut State, items: usize, norm: usize) 
     linear.backward(
         parameters,
         gradients,
-        &embedding.output[..state.images * linear.inputs],
+        &embedding.embedded.output[..state.images * linear.inputs],
         &modulation.gradient,
         state.learned.denoiser.then_some(&mut embedding.gradient[..]),
     );

@@ -89,19 +89,19 @@ unsafe fn mask_gradient_body<V: Vector>(
 }
 
 dispatch!(
-    /// `to (+)= factor * from`, `count` numbers in whole channel blocks.
+    /// `to = from`, or `to += from` with `add`: `count` numbers in whole channel blocks.
     ///
     /// # Safety
     /// The pointers hold `count` numbers; nothing else uses what is written meanwhile.
-    pub(crate) unsafe fn scale_into = scale_into_body(from: *const f32, factor: f32, to: *mut f32, add: bool, count: usize)
+    pub(crate) unsafe fn copy_or_add = copy_or_add_body(from: *const f32, to: *mut f32, add: bool, count: usize)
 );
 
 #[inline(always)]
-unsafe fn scale_into_body<V: Vector>(from: *const f32, factor: f32, to: *mut f32, add: bool, count: usize) {
+unsafe fn copy_or_add_body<V: Vector>(from: *const f32, to: *mut f32, add: bool, count: usize) {
     for place in (0..count).step_by(V::LANES) {
         // SAFETY: the caller's promise.
         unsafe {
-            let mut value = V::load(from.add(place)).mul(V::splat(factor));
+            let mut value = V::load(from.add(place));
             if add {
                 value = value.add(V::load(to.add(place)));
             }

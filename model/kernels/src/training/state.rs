@@ -1,27 +1,16 @@
 //! What the steps of a pass read and write: parameters, activations, gradients and workspaces.
 
-use super::embedding::{Embedding, Linear};
-use super::network::Learned;
+use super::embedding::LearnedEmbedding;
+use super::learned::Learned;
 use super::normalisation::Norm;
 use super::weight_gradient::Space;
 use crate::convolution::Workspaces;
+use crate::embedding::Linear;
 use crate::memory::{Buffer, Shared};
+use crate::network::{Tensor, TensorId};
 use crate::normalisation::ChannelSums;
-use crate::operands::TensorId;
-use crate::simd::InstructionSet;
 
-/// One activation of the network: [items, height >> level, width >> level, width].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tensor {
-    pub(crate) level: usize,
-    pub(crate) channels: usize,
-    /// Channels with their padding.
-    pub(crate) width: usize,
-    /// Items of the largest batch.
-    pub(crate) items: usize,
-    /// Whether something normalises it.
-    pub(crate) summed: bool,
-}
+use crate::simd::InstructionSet;
 
 /// Scales and shifts of a block, [images, 2 channels], with their gradient.
 #[derive(Clone)]
@@ -45,7 +34,7 @@ pub(crate) struct State {
     pub(crate) written: Vec<bool>,
     pub(crate) sums: Vec<ChannelSums>,
     pub(crate) norms: Vec<Norm>,
-    pub(crate) embedding: Embedding,
+    pub(crate) embedding: LearnedEmbedding,
     pub(crate) modulations: Vec<Modulation>,
     /// Images of the batch under way, and the images themselves.
     pub(crate) images: usize,
@@ -99,7 +88,7 @@ impl State {
         crate::threads::for_each(&mut self.workspaces.threads, items, |_, index| {
             let from = from[index * item..][..item].as_ptr();
             // SAFETY: both slices were measured; each item belongs to one task.
-            unsafe { super::pixels::scale_into(set, from, 1.0, to.pointer(index * item), add, item) };
+            unsafe { super::pixels::copy_or_add(set, from, to.pointer(index * item), add, item) };
         });
         self.slopes[tensor] = slope;
         self.written[tensor] = true;

@@ -1,8 +1,8 @@
 //! One layer of the network with its gradients.
 
 use super::attention::Attention;
-use super::layout::{Direction, Layout};
 use super::normalised::{affine, input_gradients, parameter_gradients, prepare};
+use super::packing::Direction;
 use super::pixels::{Patches, gather_patches, sum_enlarged, sum_pixels};
 use super::resample::ResampleStep;
 use super::state::State;
@@ -10,21 +10,25 @@ use super::weight_gradient::weight_gradient;
 use crate::convolution::{Convolution, Input, Loading, Output, Planar, Residual, convolve};
 use crate::matrix::{PackedMatrix, Rows, multiply};
 use crate::memory::Shared;
-use crate::operands::{Adds, Reads, TensorId};
+use crate::network::{Adds, ConvolutionLayer, NONE, Reads, TensorId};
 use crate::simd::InstructionSet;
 use crate::source::{Part, Source};
 use crate::threads::for_each;
 use crate::tiling::Tiling;
+use std::ops::Range;
 
 /// One layer.
 pub(crate) enum Step {
     Convolution(Box<ConvolutionStep>),
-    Attention {
-        attention: Attention,
-        input: TensorId,
-        output: TensorId,
-    },
+    Attention(AttentionStep),
     Resample(ResampleStep),
+}
+
+/// Self-attention.
+pub(crate) struct AttentionStep {
+    pub(crate) attention: Attention,
+    pub(crate) input: TensorId,
+    pub(crate) output: TensorId,
 }
 
 /// How the gradient of the input is computed.
@@ -42,108 +46,100 @@ pub(crate) enum Backward {
 
 /// A convolution, or a linear layer at every pixel.
 pub(crate) struct ConvolutionStep {
-    pub(crate) layout: Layout,
+    pub(crate) layer: ConvolutionLayer,
+    /// Places of weight and bias among all parameters.
+    pub(crate) weight: Range<usize>,
+    pub(crate) bias: Range<usize>,
     pub(crate) convolution: Convolution,
     pub(crate) tiling: Tiling,
     pub(crate) backward: Backward,
     /// For the gradient of the weights.
     pub(crate) gradient_tiling: Tiling,
-    pub(crate) reads: Reads,
-    pub(crate) norm: Option<usize>,
-    pub(crate) adds: Adds,
-    pub(crate) output: TensorId,
 }
 
 impl Step {
     /// Takes over new parameters.
     pub(crate) fn pack(&mut self, set: InstructionSet, parameters: &[f32]) {
         let Self::Convolution(step) = self else { return };
-        let layout = &step.layout;
-        layout.pack(set, parameters, Direction::Forward, &mut step.convolution);
+        let (layout, weight) = (&step.layer.layout, &parameters[step.weight.clone()]);
+        layout.pack_bias(&parameters[step.bias.clone()], &mut step.convolution);
+        layout.pack(set, weight, Direction::Forward, &mut step.convolution);
         match &mut step.backward {
             Backward::Nothing => {}
             Backward::Whole(convolution, ..) => {
-                layout.pack(set, parameters, Direction::Backward { from: 0 }, convolution);
+                layout.pack(set, weight, Direction::Backward { from: 0 }, convolution);
             }
             Backward::Parts(parts, _) => {
                 let mut from = 0;
                 for part in parts {
-                    layout.pack(set, parameters, Direction::Backward { from }, part);
+                    layout.pack(set, weight, Direction::Backward { from }, part);
                     from += part.outputs();
                 }
             }
-            Backward::Strided(matrix) => layout.pack_spread(parameters, matrix),
+            Backward::Strided(matrix) => layout.pack_spread(weight, matrix),
         }
     }
 
     pub(crate) fn forward(&self, state: &mut State, items: usize) {
         match self {
             Self::Convolution(step) => step.forward(state, items),
-            Self::Attention {
-                attention,
-                input,
-                output,
-            } => {
-                let mut out = std::mem::take(&mut state.values[*output]);
-                attention.forward(state.set, &mut state.workspaces, items, &state.values[*input], &mut out);
-                state.values[*output] = out;
-            }
+            Self::Attention(step) => step.forward(state, items),
             Self::Resample(step) => step.forward(state, items),
         }
     }
 
     /// Adds to the gradients of parameters and inputs, if the output's gradient holds something.
     pub(crate) fn backward(&self, state: &mut State, items: usize) {
-        match self {
-            Self::Convolution(step) => {
-                if state.written[step.output] {
-                    let slope = std::mem::take(&mut state.slopes[step.output]);
-                    step.backward(state, items, &slope);
-                    state.slopes[step.output] = slope;
-                }
-            }
-            Self::Attention {
-                attention,
-                input,
-                output,
-            } => {
-                if state.written[*output] {
-                    let mut slope = std::mem::take(&mut state.slopes[*input]);
-                    attention.backward(
-                        state.set,
-                        &mut state.workspaces,
-                        items,
-                        &state.values[*input],
-                        &state.slopes[*output],
-                        &mut slope,
-                    );
-                    state.slopes[*input] = slope;
-                    state.written[*input] = true;
-                }
-            }
-            Self::Resample(step) => {
-                if state.written[step.output] {
-                    let slope = std::mem::take(&mut state.slopes[step.output]);
-                    step.backward(state, items, &slope);
-                    state.slopes[step.output] = slope;
-                }
-            }
+        let output = match self {
+            Self::Convolution(step) => step.layer.output,
+            Self::Attention(step) => step.output,
+            Self::Resample(step) => step.layer.output,
+        };
+        if !state.written[output] {
+            return;
         }
+        let slope = std::mem::take(&mut state.slopes[output]);
+        match self {
+            Self::Convolution(step) => step.backward(state, items, &slope),
+            Self::Attention(step) => step.backward(state, items, &slope),
+            Self::Resample(step) => step.backward(state, items, &slope),
+        }
+        state.slopes[output] = slope;
+    }
+}
+
+impl AttentionStep {
+    fn forward(&self, state: &mut State, items: usize) {
+        let mut out = std::mem::take(&mut state.values[self.output]);
+        let input = &state.values[self.input];
+        self.attention
+            .forward(state.set, &mut state.workspaces, items, input, &mut out);
+        state.values[self.output] = out;
+    }
+
+    /// `slope` is the gradient of the output.
+    fn backward(&self, state: &mut State, items: usize, slope: &[f32]) {
+        let mut to = std::mem::take(&mut state.slopes[self.input]);
+        let input = &state.values[self.input];
+        self.attention
+            .backward(state.set, &mut state.workspaces, items, input, slope, &mut to);
+        state.slopes[self.input] = to;
+        state.written[self.input] = true;
     }
 }
 
 impl ConvolutionStep {
     fn forward(&self, state: &mut State, items: usize) {
-        if let (Some(norm), Reads::Activations { first, second, .. }) = (self.norm, self.reads) {
-            prepare(state, norm, (first, second), items);
+        if let (Some(norm), Reads::Activations { input, .. }) = (self.layer.norm, self.layer.reads) {
+            prepare(state, norm, input, items);
         }
-        let mut out = std::mem::take(&mut state.values[self.output]);
+        let mut out = std::mem::take(&mut state.values[self.layer.output]);
         let mut workspaces = std::mem::take(&mut state.workspaces);
         let mut partial_sums = std::mem::take(&mut state.partial_sums);
-        let summed = state.tensors[self.output].summed;
+        let summed = state.tensors[self.layer.output].summed;
         let written = Output {
             data: &mut out,
-            residual: match self.adds {
+            residual: match self.layer.adds {
                 Adds::Nothing => Residual::None,
                 Adds::Output => Residual::Output,
                 Adds::Tensor(tensor) => Residual::Tensor(&state.values[tensor]),
@@ -161,38 +157,34 @@ impl ConvolutionStep {
             written,
         );
         if summed {
-            state.sums[self.output].gather(self.tiling.rectangles(items), &partial_sums);
+            state.sums[self.layer.output].gather(self.tiling.rectangles(items), &partial_sums);
         }
         state.partial_sums = partial_sums;
         state.workspaces = workspaces;
-        state.values[self.output] = out;
+        state.values[self.layer.output] = out;
     }
 
     fn input<'a>(&self, state: &'a State) -> Input<'a> {
-        match self.reads {
+        match self.layer.reads {
             Reads::Image => Input::Planar(Planar {
                 data: &state.image,
                 channels: 3,
                 height: state.height,
                 width: state.width,
             }),
-            Reads::Activations {
-                first,
-                second,
-                upsample,
-            } => {
+            Reads::Activations { input, upsample } => {
                 let part = |tensor: TensorId| Part {
                     data: &state.values[tensor],
                     channels: state.tensors[tensor].width,
                 };
-                let (height, width) = state.size(first);
+                let (height, width) = state.size(input.first);
                 Input::Activations(Source {
-                    first: part(first),
-                    second: second.map(part),
+                    first: part(input.first),
+                    second: input.second.map(part),
                     height,
                     width,
                     upsample,
-                    affine: self.norm.map(|norm| affine(state, norm)),
+                    affine: self.layer.norm.map(|norm| affine(state, norm)),
                 })
             }
         }
@@ -200,24 +192,19 @@ impl ConvolutionStep {
 
     /// `slope` is the gradient of the output.
     fn backward(&self, state: &mut State, items: usize, slope: &[f32]) {
-        if let Adds::Tensor(tensor) = self.adds {
+        if let Adds::Tensor(tensor) = self.layer.adds {
             state.add_slope(slope, tensor, items);
         }
         if state.learning {
             self.weight_gradient(state, items, slope);
         }
-        let Reads::Activations {
-            first,
-            second,
-            upsample,
-        } = self.reads
-        else {
+        let Reads::Activations { input, upsample } = self.layer.reads else {
             return;
         };
         match &self.backward {
             Backward::Nothing => {}
             Backward::Parts(parts, tiling) => {
-                for (tensor, part) in [Some(first), second].into_iter().flatten().zip(parts) {
+                for (tensor, part) in input.parts().zip(parts) {
                     if tensor < state.unwanted {
                         continue;
                     }
@@ -234,29 +221,29 @@ impl ConvolutionStep {
             }
             Backward::Whole(convolution, tiling, chunk) => {
                 let mut scratch = std::mem::take(&mut state.scratch);
-                let outputs = state.item(self.output);
+                let outputs = state.item(self.layer.output);
                 for start in (0..items).step_by(*chunk) {
                     let some = start..(start + chunk).min(items);
                     let slope = &slope[start * outputs..some.end * outputs];
                     let count = some.len();
                     self.convolve_gradient(state, count, slope, convolution, tiling, &mut scratch, Residual::None);
                     if upsample {
-                        self.shrink(state, some, first, &scratch);
-                    } else if let Some(norm) = self.norm {
-                        input_gradients(state, some, norm, (first, second), &mut scratch);
+                        self.shrink(state, some, input.first, &scratch);
+                    } else if let Some(norm) = self.layer.norm {
+                        input_gradients(state, some, norm, input, &mut scratch);
                     }
                 }
                 state.scratch = scratch;
-                for tensor in [Some(first), second].into_iter().flatten() {
+                for tensor in input.parts() {
                     state.written[tensor] = true;
                 }
-                if let Some(norm) = self.norm {
+                if let Some(norm) = self.layer.norm {
                     parameter_gradients(state, items, norm);
                 }
             }
             Backward::Strided(matrix) => {
                 let mut scratch = std::mem::take(&mut state.scratch);
-                self.spread(state, items, slope, matrix, first, &mut scratch);
+                self.spread(state, items, slope, matrix, input.first, &mut scratch);
                 state.scratch = scratch;
             }
         }
@@ -278,10 +265,14 @@ impl ConvolutionStep {
             &mut workspaces,
             &mut space,
         );
-        self.layout
-            .unpack(state.set, self.convolution.method, &space.sums, &mut state.gradients);
+        self.layer.layout.unpack(
+            state.set,
+            self.convolution.method,
+            &space.sums,
+            &mut state.gradients[self.weight.clone()],
+        );
         // The bias: every item's sum, then all in their order.
-        let (pixels, channels) = (state.pixels(self.output), self.convolution.outputs());
+        let (pixels, channels) = (state.pixels(self.layer.output), self.convolution.outputs());
         let sums = Shared::new(&mut state.partial_sums);
         assert!(sums.len() >= items * channels && slope.len() >= items * pixels * channels);
         let set = state.set;
@@ -290,12 +281,12 @@ impl ConvolutionStep {
             // SAFETY: the slices were measured; each item has its own sums.
             unsafe { sum_pixels(set, from, pixels, channels, sums.pointer(item * channels)) };
         });
-        for (position, &output) in self.layout.outputs.iter().enumerate() {
-            if output != super::layout::NONE {
+        for (position, &output) in self.layer.layout.outputs.iter().enumerate() {
+            if output != NONE {
                 let sum: f64 = (0..items)
                     .map(|item| f64::from(state.partial_sums[item * channels + position]))
                     .sum();
-                state.gradients[self.layout.bias + output as usize] += sum as f32;
+                state.gradients[self.bias.start + output as usize] += sum as f32;
             }
         }
         state.workspaces = workspaces;
@@ -314,7 +305,7 @@ impl ConvolutionStep {
         to: &mut [f32],
         residual: Residual<'_>,
     ) {
-        let (height, width) = state.size(self.output);
+        let (height, width) = state.size(self.layer.output);
         let input = Input::Activations(Source {
             first: Part {
                 data: slope,
@@ -343,7 +334,7 @@ impl ConvolutionStep {
     }
 
     /// The gradient of the enlargement of some items, from that of the enlarged ones.
-    fn shrink(&self, state: &mut State, items: std::ops::Range<usize>, input: TensorId, from: &[f32]) {
+    fn shrink(&self, state: &mut State, items: Range<usize>, input: TensorId, from: &[f32]) {
         let (height, width) = state.size(input);
         let (item, channels) = (state.item(input), state.tensors[input].width);
         let mut slope = std::mem::take(&mut state.slopes[input]);
@@ -370,7 +361,7 @@ impl ConvolutionStep {
     ) {
         let (height, width) = state.size(input);
         let (item, channels) = (state.item(input), state.tensors[input].width);
-        let (pixels, outputs) = (state.pixels(self.output), self.convolution.outputs());
+        let (pixels, outputs) = (state.pixels(self.layer.output), self.convolution.outputs());
         let columns = matrix.columns();
         let mut to = std::mem::take(&mut state.slopes[input]);
         assert!(slope.len() >= items * pixels * outputs && scratch.len() >= items * pixels * columns);

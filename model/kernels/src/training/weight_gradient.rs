@@ -187,10 +187,11 @@ pub(crate) fn weight_gradient(
 mod tests {
     use super::*;
     use crate::convolution::{Input, Output, Planar, Residual, convolve};
+    use crate::network::{Layout, NONE};
     use crate::simd::{Arithmetic, InstructionSet, padded};
     use crate::source::{Part, Source};
     use crate::testing::Random;
-    use crate::training::layout::{Direction, Layout, NONE};
+    use crate::training::packing::Direction;
 
     /// One random convolution over joined activations, with the naive sum of products that each gradient is one of.
     struct Case {
@@ -273,8 +274,6 @@ mod tests {
         fn layout(&self) -> Layout {
             let taps = Self::kernel(self.method).0.pow(2);
             Layout {
-                weight: 0,
-                bias: self.weights.len(),
                 input_step: taps,
                 output_step: taps * self.inputs(),
                 taps,
@@ -377,7 +376,7 @@ mod tests {
                     input: case.input(),
                 };
                 weight_gradient(loading, &tiles, case.batch, &case.slope, &mut workspaces, &mut space);
-                let mut found = vec![1.0; case.weights.len() + case.outputs];
+                let mut found = vec![1.0; case.weights.len()];
                 layout.unpack(set, case.method, &space.sums, &mut found);
                 for (found, expected) in found.iter().zip(&expected) {
                     // One was there before: gradients add up.
@@ -400,7 +399,6 @@ mod tests {
             for round in 0..9 {
                 let case = Case::new(&mut random, METHODS[round % 3]);
                 let layout = case.layout();
-                let parameters = [case.weights.clone(), vec![0.0; case.outputs]].concat();
                 let width = layout.inputs.len();
                 let mut expected = vec![0.0; case.batch * case.height * case.width * width];
                 case.visit(|weight, [item, input, y, x], slope| {
@@ -409,7 +407,7 @@ mod tests {
                     expected[pixel * width + position] += slope * f64::from(case.weights[weight]);
                 });
                 let mut turned = Convolution::zeroed(set, Arithmetic::F32, case.method, layout.outputs.len(), width);
-                layout.pack(set, &parameters, Direction::Backward { from: 0 }, &mut turned);
+                layout.pack(set, &case.weights, Direction::Backward { from: 0 }, &mut turned);
                 let tiles = Tiling::new(case.batch, case.height, case.width, case.method.side(), 20);
                 let mut workspaces = Workspaces::new(1, turned.needs(&tiles));
                 let mut found = vec![f32::NAN; expected.len()];

@@ -34,11 +34,6 @@ impl File {
         values.map(|value| value.as_u64().unwrap() as usize).collect()
     }
 
-    /// Classes of the network.
-    pub fn classes(&self) -> usize {
-        self.number("classes")
-    }
-
     /// The network.
     pub fn architecture(&self) -> Architecture {
         let channel_multipliers = self.list("channel_multipliers");
@@ -58,6 +53,7 @@ impl File {
             resblock_updown: self.config["resblock_updown"] == true,
             norm_groups: self.number("norm_groups"),
             regions: self.number("regions"),
+            classes: self.number("classes"),
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use crate::KernelError;
 
-/// What a plan needs to know of a network's sizes, finest level first.
+/// Of an image, in pixels.
+const LARGEST_SIDE: usize = 1 << 14;
+
+/// A network's sizes, finest level first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Architecture {
     /// Channels C of the first convolution; the embedding has 4C.
@@ -23,12 +26,19 @@ pub struct Architecture {
     pub norm_groups: usize,
     /// Regions K.
     pub regions: usize,
+    /// Classes of a conditional network; 0 for an unconditional one.
+    pub classes: usize,
 }
 
 impl Architecture {
     /// Sides of the input must be multiples of this: 2 to the number of levels less one.
     pub fn stride(&self) -> usize {
         1 << (self.channel_multipliers.len().max(1) - 1)
+    }
+
+    /// Channels of the embedding of timestep and class.
+    pub(crate) fn embedding_channels(&self) -> usize {
+        4 * self.base_channels
     }
 
     /// Channels of a level, finest first.
@@ -44,6 +54,19 @@ impl Architecture {
 
     pub(crate) fn levels(&self) -> usize {
         self.channel_multipliers.len()
+    }
+
+    /// Checks that the network can see images of a size.
+    pub(crate) fn check_size(&self, height: usize, width: usize) -> Result<(), KernelError> {
+        let stride = self.stride();
+        let usable = |side: usize| side > 0 && side.is_multiple_of(stride) && side <= LARGEST_SIDE;
+        if usable(height) && usable(width) {
+            return Ok(());
+        }
+        Err(KernelError::Size(format!(
+            "an image of {width} x {height} (width x height) does not fit the network: both must be multiples of \
+             {stride}, up to {LARGEST_SIDE}"
+        )))
     }
 
     /// Checks that the sizes fit each other.
@@ -68,14 +91,20 @@ impl Architecture {
         if self.attention_heads == 0 || self.attention_head_channels == Some(0) || self.norm_groups == 0 {
             return fail("attention_heads, attention_head_channels and norm_groups must be at least 1".to_owned());
         }
-        for level in 0..self.levels() {
-            let channels = self.channels(level);
+        if !self.base_channels.is_multiple_of(2) {
+            return fail("base_channels must be even".to_owned());
+        }
+        let levels = (0..self.levels()).map(|level| self.channels(level));
+        for channels in std::iter::once(self.base_channels).chain(levels) {
             if !channels.is_multiple_of(self.norm_groups) {
                 return fail(format!(
                     "{channels} channels do not divide into {} norm_groups",
                     self.norm_groups
                 ));
             }
+        }
+        for level in 0..self.levels() {
+            let channels = self.channels(level);
             let attends = self.attention_levels[level] || level + 1 == self.levels();
             match self.attention_head_channels {
                 Some(size) if attends && !channels.is_multiple_of(size) => {

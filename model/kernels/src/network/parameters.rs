@@ -1,5 +1,8 @@
 //! Where each parameter lies in the flat vector of all.
 
+/// Index of a parameter tensor.
+pub(crate) type ParameterId = usize;
+
 /// One parameter tensor: its name in a checkpoint, its shape, and where it begins among all parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameter {
@@ -20,21 +23,15 @@ impl Parameter {
 
 /// All parameters in the order in which a checkpoint's network lists them.
 #[derive(Debug, Default)]
-pub(crate) struct ParameterList {
-    pub(crate) list: Vec<Parameter>,
-    pub(crate) length: usize,
-}
+pub(crate) struct ParameterList(pub(crate) Vec<Parameter>);
 
 impl ParameterList {
-    /// Adds a parameter and returns where it begins.
-    pub(crate) fn add(&mut self, name: String, shape: &[usize]) -> usize {
-        let offset = self.length;
-        self.length += shape.iter().product::<usize>();
-        self.list.push(Parameter {
+    pub(crate) fn add(&mut self, name: String, shape: &[usize]) -> ParameterId {
+        self.0.push(Parameter {
             name,
             shape: shape.to_vec(),
-            offset,
+            offset: self.0.last().map_or(0, |last| last.range().end),
         });
-        offset
+        self.0.len() - 1
     }
 }

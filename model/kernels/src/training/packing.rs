@@ -2,25 +2,9 @@
 
 use crate::convolution::{Convolution, Method};
 use crate::matrix::PackedMatrix;
+use crate::network::{Layout, NONE};
 use crate::simd::{CHANNEL_BLOCK, InstructionSet};
 use crate::winograd::{kernel_gradient_four, kernel_gradient_two};
-
-/// Stands for a padded position without a channel.
-pub(crate) const NONE: u32 = u32::MAX;
-
-/// Where a layer's weights and bias lie among all parameters.
-#[derive(Debug, Clone)]
-pub(crate) struct Layout {
-    pub(crate) weight: usize,
-    pub(crate) bias: usize,
-    /// Distance of inputs, of outputs, and number of taps, which are side by side.
-    pub(crate) input_step: usize,
-    pub(crate) output_step: usize,
-    pub(crate) taps: usize,
-    /// The channel at each padded position, or [`NONE`].
-    pub(crate) inputs: Vec<u32>,
-    pub(crate) outputs: Vec<u32>,
-}
 
 /// Which product of a layer the weights are packed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +20,7 @@ type Taps = [[f32; CHANNEL_BLOCK]; 9];
 impl Layout {
     /// The taps between one position along the depth and a block of columns.
     #[inline(always)]
-    fn gather(&self, parameters: &[f32], direction: Direction, depth: usize, column: usize, taps: &mut Taps) -> bool {
+    fn gather(&self, weight: &[f32], direction: Direction, depth: usize, column: usize, taps: &mut Taps) -> bool {
         let (own, own_step, others, step) = match direction {
             Direction::Forward => (
                 self.inputs[depth],
@@ -54,7 +38,7 @@ impl Layout {
         if own == NONE {
             return false;
         }
-        let start = self.weight + own as usize * own_step;
+        let start = own as usize * own_step;
         for (lane, &other) in others.iter().enumerate() {
             if other == NONE {
                 for taps in taps.iter_mut().take(self.taps) {
@@ -62,7 +46,7 @@ impl Layout {
                 }
                 continue;
             }
-            let values = &parameters[start + other as usize * step..][..self.taps];
+            let values = &weight[start + other as usize * step..][..self.taps];
             if direction == Direction::Forward {
                 for (taps, value) in taps.iter_mut().zip(values) {
                     taps[lane] = *value;
@@ -76,32 +60,35 @@ impl Layout {
         true
     }
 
-    /// Packs weights, and the bias for [`Direction::Forward`].
+    /// Packs the bias.
+    pub(crate) fn pack_bias(&self, bias: &[f32], convolution: &mut Convolution) {
+        let (_, packed) = convolution.parts_mut();
+        for (packed, &output) in packed.iter_mut().zip(&self.outputs) {
+            if output != NONE {
+                *packed = bias[output as usize];
+            }
+        }
+    }
+
+    /// Packs weights.
     pub(crate) fn pack(
         &self,
         set: InstructionSet,
-        parameters: &[f32],
+        weight: &[f32],
         direction: Direction,
         convolution: &mut Convolution,
     ) {
         let method = convolution.method;
-        let (matrix, bias) = convolution.parts_mut();
+        let (matrix, _) = convolution.parts_mut();
         let positions = match direction {
-            Direction::Forward => {
-                for (bias, &output) in bias.iter_mut().zip(&self.outputs) {
-                    if output != NONE {
-                        *bias = parameters[self.bias + output as usize];
-                    }
-                }
-                self.inputs.len()
-            }
+            Direction::Forward => self.inputs.len(),
             Direction::Backward { .. } => self.outputs.len(),
         };
         let blocks = matrix.columns() / CHANNEL_BLOCK;
         let mut taps = [[0.0; CHANNEL_BLOCK]; 9];
         for depth in 0..positions {
             for block in 0..blocks {
-                if !self.gather(parameters, direction, depth, block * CHANNEL_BLOCK, &mut taps) {
+                if !self.gather(weight, direction, depth, block * CHANNEL_BLOCK, &mut taps) {
                     continue; // zero from the beginning
                 }
                 match method {
@@ -118,13 +105,13 @@ impl Layout {
     }
 
     /// Packs [outputs, taps x inputs], the taps not turned: what spreads an output's gradient over its patch.
-    pub(crate) fn pack_spread(&self, parameters: &[f32], matrix: &mut PackedMatrix) {
+    pub(crate) fn pack_spread(&self, weight: &[f32], matrix: &mut PackedMatrix) {
         let inputs = self.inputs.len();
         let mut taps = [[0.0; CHANNEL_BLOCK]; 9];
         for depth in 0..self.outputs.len() {
             for block in 0..inputs / CHANNEL_BLOCK {
                 let column = block * CHANNEL_BLOCK;
-                if self.gather(parameters, Direction::Backward { from: 0 }, depth, column, &mut taps) {
+                if self.gather(weight, Direction::Backward { from: 0 }, depth, column, &mut taps) {
                     for tap in 0..self.taps {
                         let offset = matrix.block_offset(depth, (tap * inputs + column) / CHANNEL_BLOCK);
                         let values = &taps[self.taps - 1 - tap];
@@ -135,7 +122,7 @@ impl Layout {
         }
     }
 
-    /// Adds to the gradients: `sums` is [points, inputs, outputs] for Winograd, [taps x inputs, outputs] for patches.
+    /// Adds to the gradients of the weights: `sums` is [points, inputs, outputs] for Winograd, [taps x inputs, outputs] for patches.
     pub(crate) fn unpack(&self, set: InstructionSet, method: Method, sums: &[f32], gradients: &mut [f32]) {
         let (inputs, outputs) = (self.inputs.len(), self.outputs.len());
         let mut taps: Taps = [[0.0; CHANNEL_BLOCK]; 9];
@@ -143,7 +130,7 @@ impl Layout {
             if input == NONE {
                 continue;
             }
-            let start = self.weight + input as usize * self.input_step;
+            let start = input as usize * self.input_step;
             for column in (0..outputs).step_by(CHANNEL_BLOCK) {
                 match method {
                     Method::Winograd(side) => {

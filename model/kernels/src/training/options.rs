@@ -1,0 +1,21 @@
+//! What a training network is built for.
+
+use crate::Threads;
+#[cfg(doc)]
+use crate::network::Architecture;
+use crate::simd::InstructionSet;
+
+/// What a training network is built for.
+#[derive(Debug, Clone)]
+pub struct TrainingOptions {
+    /// Height of the images in pixels, a multiple of [`Architecture::stride`].
+    pub height: usize,
+    /// Width of the images in pixels, a multiple of [`Architecture::stride`].
+    pub width: usize,
+    /// The most images of one pass.
+    pub batch: usize,
+    /// The threads that a pass may use. Results do not depend on their number.
+    pub threads: Threads,
+    /// The instructions to use; [`InstructionSet::detect`] is the fastest.
+    pub instructions: InstructionSet,
+}
