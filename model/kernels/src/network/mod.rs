@@ -5,6 +5,7 @@
 
 mod architecture;
 mod layers;
+mod listing;
 mod parameters;
 mod walk;
 

@@ -1,6 +1,6 @@
 //! AVX2 with fused multiply-add: 8 lanes, 16 registers.
 
-use super::Vector;
+use super::vector::Vector;
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! AVX-512 (foundation instructions, and bfloat16 where there is): 16 lanes, 32 registers.
 
-use super::{Pairs, Vector};
+use super::vector::{Pairs, Vector};
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]

@@ -1,6 +1,7 @@
 //! Arrays that the compiler vectorises for the target's base instructions (SSE2, NEON).
 
-use super::{Pairs, Vector, bf16_value, round_to_bf16};
+use super::vector::{Pairs, Vector};
+use super::words::{bf16_value, round_to_bf16};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Portable<const LANES: usize>([f32; LANES]);
