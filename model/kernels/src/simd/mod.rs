@@ -23,11 +23,11 @@ pub use sets::{Arithmetic, InstructionSet};
 pub(crate) use vector::{CHANNEL_BLOCK, Pairs, Vector, exp, padded, sigmoid, silu};
 pub(crate) use words::{Pair, Single, Word, pair};
 
-/// Defines a safe function `name(set, arguments...)` that runs the generic kernel `body::<V>(arguments...)` compiled
-/// for the instruction set. The body must be `#[inline(always)]` and sound for all arguments that the safe function's
+/// Defines a safe function `name(set, arguments...)` that runs the generic kernel `body::<V>(arguments...)`, or
+/// `body::<V, Types>(arguments...)`, compiled for the instruction set. The body must be `#[inline(always)]` and sound for all arguments that the safe function's
 /// callers can form: visibility is kept inside the crate and the callers state why their arguments are in bounds.
 macro_rules! dispatch {
-    ($(#[$attribute:meta])* $visibility:vis unsafe fn $name:ident = $body:ident ($($argument:ident: $type:ty),* $(,)?)) => {
+    ($(#[$attribute:meta])* $visibility:vis unsafe fn $name:ident = $body:ident $(<$($extra:ty),+>)? ($($argument:ident: $type:ty),* $(,)?)) => {
         $(#[$attribute])*
         #[allow(clippy::too_many_arguments)]
         $visibility unsafe fn $name(set: $crate::simd::InstructionSet, $($argument: $type),*) {
@@ -36,14 +36,14 @@ macro_rules! dispatch {
             #[allow(clippy::too_many_arguments)]
             unsafe fn avx512($($argument: $type),*) {
                 // SAFETY: the features are enabled here; the rest is the caller's promise.
-                unsafe { $body::<$crate::simd::Avx512>($($argument),*) }
+                unsafe { $body::<$crate::simd::Avx512 $($(, $extra)+)?>($($argument),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments)]
             unsafe fn avx2($($argument: $type),*) {
                 // SAFETY: the features are enabled here; the rest is the caller's promise.
-                unsafe { $body::<$crate::simd::Avx2>($($argument),*) }
+                unsafe { $body::<$crate::simd::Avx2 $($(, $extra)+)?>($($argument),*) }
             }
             // SAFETY: an `InstructionSet` of a level exists only where the processor has it; the rest is the
             // caller's promise.
@@ -53,8 +53,8 @@ macro_rules! dispatch {
                     $crate::simd::Level::Avx512 => avx512($($argument),*),
                     #[cfg(target_arch = "x86_64")]
                     $crate::simd::Level::Avx2 => avx2($($argument),*),
-                    $crate::simd::Level::Portable8 => $body::<$crate::simd::Portable<8>>($($argument),*),
-                    $crate::simd::Level::Portable16 => $body::<$crate::simd::Portable<16>>($($argument),*),
+                    $crate::simd::Level::Portable8 => $body::<$crate::simd::Portable<8> $($(, $extra)+)?>($($argument),*),
+                    $crate::simd::Level::Portable16 => $body::<$crate::simd::Portable<16> $($(, $extra)+)?>($($argument),*),
                 }
             }
         }
@@ -64,14 +64,14 @@ pub(crate) use dispatch;
 
 /// As `dispatch!`, for bodies that need [`Pairs`]. Panics with a set that does not compute bf16.
 macro_rules! dispatch_pairs {
-    ($(#[$attribute:meta])* $visibility:vis unsafe fn $name:ident = $body:ident ($($argument:ident: $type:ty),* $(,)?)) => {
+    ($(#[$attribute:meta])* $visibility:vis unsafe fn $name:ident = $body:ident $(<$($extra:ty),+>)? ($($argument:ident: $type:ty),* $(,)?)) => {
         $(#[$attribute])*
         $visibility unsafe fn $name(set: $crate::simd::InstructionSet, $($argument: $type),*) {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
             unsafe fn avx512($($argument: $type),*) {
                 // SAFETY: the features are enabled here; the rest is the caller's promise.
-                unsafe { $body::<$crate::simd::Avx512>($($argument),*) }
+                unsafe { $body::<$crate::simd::Avx512 $($(, $extra)+)?>($($argument),*) }
             }
             assert!(set.computes_bf16(), "{} does not compute bf16", set.name());
             // SAFETY: an `InstructionSet` that computes bf16 exists only where the processor does; the rest is the
@@ -80,7 +80,7 @@ macro_rules! dispatch_pairs {
                 match set.level() {
                     #[cfg(target_arch = "x86_64")]
                     $crate::simd::Level::Avx512 => avx512($($argument),*),
-                    _ => $body::<$crate::simd::Portable<16>>($($argument),*),
+                    _ => $body::<$crate::simd::Portable<16> $($(, $extra)+)?>($($argument),*),
                 }
             }
         }

@@ -1,0 +1,238 @@
+//! The weights of a convolution, packed for its products.
+
+use super::workspaces::Needs;
+use crate::matrix::PackedMatrix;
+use crate::memory::Buffer;
+use crate::simd::{Arithmetic, CHANNEL_BLOCK, InstructionSet, padded, pair};
+use crate::tiling::Tiling;
+
+/// How the outputs are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// 3x3, stride 1, padding 1, by Winograd's filtering with tiles of this many outputs a side: 2 or 4.
+    Winograd(usize),
+    /// A square kernel over gathered patches of the input.
+    Patches {
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    },
+}
+
+impl Method {
+    /// Side of an output tile.
+    pub(crate) fn side(self) -> usize {
+        match self {
+            Self::Winograd(outputs) => outputs,
+            Self::Patches { .. } => 1,
+        }
+    }
+
+    pub(crate) fn points(self) -> usize {
+        match self {
+            Self::Winograd(outputs) => (outputs + 2) * (outputs + 2),
+            Self::Patches { .. } => 1,
+        }
+    }
+
+    /// Side of the output for an input of `size`.
+    pub(crate) fn output_size(self, size: usize) -> usize {
+        match self {
+            Self::Winograd(_) => size,
+            Self::Patches {
+                kernel,
+                stride,
+                padding,
+            } => (size + 2 * padding - kernel) / stride + 1,
+        }
+    }
+}
+
+/// Weights of one convolution, packed for a method, an instruction set and an arithmetic.
+pub(crate) struct Convolution {
+    pub(crate) method: Method,
+    pub(super) arithmetic: Arithmetic,
+    /// Rows are the inputs, times the taps where patches are gathered; in bf16 two of them make one row of words.
+    pub(super) weights: PackedMatrix,
+    pub(super) bias: Buffer,
+}
+
+/// The weights to pack: `value(output, input, ky, kx)`. Inputs and outputs are positions in padded channels; whoever
+/// makes them returns zero for padding.
+pub(crate) struct Kernel<'a> {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) value: &'a dyn Fn(usize, usize, usize, usize) -> f32,
+    pub(crate) bias: &'a dyn Fn(usize) -> f32,
+}
+
+impl Kernel<'_> {
+    /// The 3x3 kernels of one input for a block of outputs, by tap.
+    fn taps(&self, input: usize, block: usize) -> [[f32; CHANNEL_BLOCK]; 9] {
+        std::array::from_fn(|tap| {
+            std::array::from_fn(|lane| {
+                let output = block * CHANNEL_BLOCK + lane;
+                if output < self.outputs {
+                    (self.value)(output, input, tap / 3, tap % 3)
+                } else {
+                    0.0
+                }
+            })
+        })
+    }
+}
+
+impl Convolution {
+    /// Packs the weights. In bf16 the inputs are whole channel blocks and the set computes it.
+    pub(crate) fn pack(set: InstructionSet, arithmetic: Arithmetic, method: Method, kernel: &Kernel<'_>) -> Self {
+        let mut convolution = Self::zeroed(set, arithmetic, method, kernel.inputs, kernel.outputs);
+        let weights = &mut convolution.weights;
+        match method {
+            Method::Winograd(side) => {
+                for row in 0..weights.depth() {
+                    for block in 0..weights.columns() / CHANNEL_BLOCK {
+                        match arithmetic {
+                            Arithmetic::F32 => {
+                                weights.set_kernels(set, side, row, block, &kernel.taps(row, block));
+                            }
+                            Arithmetic::Bf16 => {
+                                let taps = [2 * row, 2 * row + 1].map(|input| kernel.taps(input, block));
+                                weights.set_kernel_pairs(set, side, row, block, [&taps[0], &taps[1]]);
+                            }
+                        }
+                    }
+                }
+            }
+            Method::Patches { kernel: side, .. } => {
+                let value = |row: usize, output: usize| {
+                    let tap = row / kernel.inputs;
+                    (kernel.value)(output, row % kernel.inputs, tap / side, tap % side)
+                };
+                let depth = weights.depth();
+                *weights = PackedMatrix::pack(set, 1, depth, kernel.outputs, |_, row, output| match arithmetic {
+                    Arithmetic::F32 => value(row, output),
+                    Arithmetic::Bf16 => pair(value(2 * row, output), value(2 * row + 1, output)),
+                });
+            }
+        }
+        for (output, value) in convolution.bias.iter_mut().enumerate().take(kernel.outputs) {
+            *value = (kernel.bias)(output);
+        }
+        convolution
+    }
+
+    /// Room for weights of padded `inputs` and `outputs`, all zero.
+    pub(crate) fn zeroed(
+        set: InstructionSet,
+        arithmetic: Arithmetic,
+        method: Method,
+        inputs: usize,
+        outputs: usize,
+    ) -> Self {
+        let rows = match method {
+            Method::Winograd(_) => inputs,
+            Method::Patches { kernel, .. } => kernel * kernel * inputs,
+        };
+        assert!(
+            arithmetic == Arithmetic::F32 || set.computes_bf16() && inputs.is_multiple_of(CHANNEL_BLOCK),
+            "bf16 with {inputs} inputs on {}",
+            set.name()
+        );
+        let weights = PackedMatrix::zeroed(set, method.points(), rows / arithmetic.numbers(), outputs);
+        let bias = Buffer::zeroed(weights.columns());
+        Self {
+            method,
+            arithmetic,
+            weights,
+            bias,
+        }
+    }
+
+    /// The packed weights and the bias, to write other ones.
+    pub(crate) fn parts_mut(&mut self) -> (&mut PackedMatrix, &mut [f32]) {
+        (&mut self.weights, &mut self.bias)
+    }
+
+    /// Rows of words of the packed weights: inputs, times the taps where patches are gathered.
+    pub(crate) fn depth(&self) -> usize {
+        self.weights.depth()
+    }
+
+    /// Channels of the output, with padding.
+    pub(crate) fn outputs(&self) -> usize {
+        self.weights.columns()
+    }
+
+    /// Bytes of the packed weights.
+    pub(crate) fn bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+
+    pub(super) fn inputs(&self) -> usize {
+        let rows = self.weights.depth() * self.arithmetic.numbers();
+        match self.method {
+            Method::Winograd(_) => rows,
+            Method::Patches { kernel, .. } => rows / (kernel * kernel),
+        }
+    }
+
+    /// Distance of the points in the left-hand side, in words. The extra line spreads them over the sets of the cache.
+    pub(crate) fn left_point(&self, tiles: usize) -> usize {
+        (tiles * self.weights.depth()).next_multiple_of(CHANNEL_BLOCK) + CHANNEL_BLOCK
+    }
+
+    /// Panels multiplied at a time: 32 columns of a Winograd product, so that its points stay in the cache.
+    pub(super) fn chunk_panels(&self) -> usize {
+        let columns = if matches!(self.method, Method::Winograd(_)) {
+            32
+        } else {
+            64
+        };
+        (columns / self.weights.columns_of(0, 1).len().max(1)).max(1)
+    }
+
+    pub(super) fn chunks(&self) -> usize {
+        self.weights.panels().div_ceil(self.chunk_panels())
+    }
+
+    pub(super) fn product_sizes(&self, tiles: usize) -> (usize, usize) {
+        let row = self.weights.columns_of(0, self.chunk_panels()).len();
+        (row, tiles * row + CHANNEL_BLOCK)
+    }
+
+    /// Channels loaded at a time for a rectangle: about 96 KiB of input.
+    pub(super) fn chunk_channels(&self, rows: usize, columns: usize) -> usize {
+        let side = self.method.side();
+        let pixels = (side * rows + 2) * (side * columns + 2);
+        let most = (24 * 1024 / pixels / CHANNEL_BLOCK * CHANNEL_BLOCK).max(CHANNEL_BLOCK);
+        let parts = self.inputs().div_ceil(most);
+        padded(self.inputs().div_ceil(parts))
+    }
+
+    /// What one thread needs for the tiling.
+    pub(crate) fn needs(&self, tiling: &Tiling) -> Needs {
+        let tiles = tiling.largest_block();
+        let region = match self.method {
+            Method::Winograd(side) => {
+                let (rows, columns) = tiling.largest_rectangle();
+                (1..=rows)
+                    .map(|rows| (side * rows + 2) * (side * columns + 2) * self.chunk_channels(rows, columns))
+                    .max()
+                    .unwrap_or(0)
+            }
+            // What a tap's row reads is loaded there before it is rounded.
+            Method::Patches { kernel, .. } => {
+                let (_, columns) = tiling.largest_rectangle();
+                match self.arithmetic {
+                    Arithmetic::F32 => 0,
+                    Arithmetic::Bf16 => columns.max(kernel) * self.inputs(),
+                }
+            }
+        };
+        Needs {
+            left: self.method.points() * self.left_point(tiles),
+            region,
+            product: self.method.points() * self.product_sizes(tiles).1,
+        }
+    }
+}
