@@ -1,9 +1,7 @@
 //! Matrix products with packed right-hand sides: the arithmetic of every convolution and projection.
 
 use crate::memory::Buffer;
-use crate::simd::{
-    CHANNEL_BLOCK, InstructionSet, Pair, Pairs, Single, Vector, Word, dispatch, dispatch_pairs, padded, pair,
-};
+use crate::simd::{CHANNEL_BLOCK, InstructionSet, Pair, Single, Vector, Word, dispatch, dispatch_pairs, padded, pair};
 use crate::winograd::{transform_kernel_four, transform_kernel_two};
 
 /// `points` matrices [depth, columns] of words (numbers, or pairs of bfloat16), stored in the order in which the kernels read them: by panels of
@@ -185,30 +183,6 @@ pub(crate) struct Rows<Pointer> {
     pub(crate) point: usize,
 }
 
-#[inline(always)]
-unsafe fn multiply_body<V: Vector>(
-    rows: usize,
-    left: Rows<*const f32>,
-    right: Right,
-    panels: (usize, usize),
-    out: Rows<*mut f32>,
-) {
-    // SAFETY: the caller's promise.
-    unsafe { multiply_words::<V, Single>(rows, left, right, panels, out) }
-}
-
-#[inline(always)]
-unsafe fn multiply_pairs_body<V: Pairs>(
-    rows: usize,
-    left: Rows<*const f32>,
-    right: Right,
-    panels: (usize, usize),
-    out: Rows<*mut f32>,
-) {
-    // SAFETY: the caller's promise.
-    unsafe { multiply_words::<V, Pair>(rows, left, right, panels, out) }
-}
-
 /// For every point: `out[row][column] = sum over k of left[row][k] right[k][column]`, for the columns of panels
 /// `panels.0..panels.1`; the first of them is column 0 of `out`.
 #[inline(always)]
@@ -270,7 +244,7 @@ dispatch!(
     /// `left` points to `right.points` matrices [rows, right.depth], `right` is a live [`PackedMatrix`] of a set with
     /// the same panel width, `panels` is within its panels, and `out` points to `right.points` matrices with room for
     /// [rows, columns of the panels] that nothing else uses meanwhile.
-    pub(crate) unsafe fn multiply = multiply_body(
+    pub(crate) unsafe fn multiply = multiply_words<Single>(
         rows: usize,
         left: Rows<*const f32>,
         right: Right,
@@ -284,7 +258,7 @@ dispatch_pairs!(
     ///
     /// # Safety
     /// As for `multiply`.
-    pub(crate) unsafe fn multiply_pairs = multiply_pairs_body(
+    pub(crate) unsafe fn multiply_pairs = multiply_words<Pair>(
         rows: usize,
         left: Rows<*const f32>,
         right: Right,

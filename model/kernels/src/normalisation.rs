@@ -5,9 +5,10 @@
 
 use crate::source::Affine;
 use crate::tiling::Rectangle;
+use std::ops::Range;
 
 /// As in the network's definition.
-const EPSILON: f64 = 1e-5;
+pub(crate) const EPSILON: f64 = 1e-5;
 
 /// Sums and sums of squares of an activation by item and channel: [batch, 2, channels].
 #[derive(Debug, Clone, Default)]
@@ -78,29 +79,9 @@ impl GroupNorm {
             let shift = &mut shift[item * total..][..total];
             scale.fill(0.0);
             shift.fill(0.0);
-            let parts = sums.map(|sums| sums.map(|sums| sums.item(item)));
-            let find = |channel: usize| {
-                let (part, index) = if channel < self.first {
-                    (0, channel)
-                } else {
-                    (1, channel - self.first)
-                };
-                parts[part].map_or((0.0, 0.0), |(sums, squares)| (sums[index], squares[index]))
-            };
             for group in 0..self.groups {
                 let channels = group * group_size..(group + 1) * group_size;
-                let (mut sum, mut squares) = (0.0, 0.0);
-                for channel in channels.clone() {
-                    let (channel_sum, channel_squares) = find(channel);
-                    sum += channel_sum;
-                    squares += channel_squares;
-                }
-                let count = (group_size * pixels) as f64;
-                let mean = sum / count;
-                let variance = (squares / count - mean * mean).max(0.0);
-                // `max` would turn NaN into 0: let it through.
-                let variance = if squares.is_nan() { f64::NAN } else { variance };
-                let inverse = 1.0 / (variance + EPSILON).sqrt();
+                let (mean, inverse) = moments(sums, item, self.first, channels.clone(), pixels);
                 for channel in channels {
                     let place = if channel < self.first {
                         channel
@@ -119,6 +100,36 @@ impl GroupNorm {
             activate: self.activate,
         }
     }
+}
+
+/// Mean, and inverse of the standard deviation, of some channels of an item with so many pixels, from the sums of one or
+/// two joined activations of which the first has `first` channels.
+pub(crate) fn moments(
+    sums: [Option<&ChannelSums>; 2],
+    item: usize,
+    first: usize,
+    channels: Range<usize>,
+    pixels: usize,
+) -> (f64, f64) {
+    let parts = sums.map(|sums| sums.map(|sums| sums.item(item)));
+    let count = (channels.len() * pixels) as f64;
+    let (mut sum, mut squares) = (0.0, 0.0);
+    for channel in channels {
+        let (part, index) = if channel < first {
+            (0, channel)
+        } else {
+            (1, channel - first)
+        };
+        if let Some((sums, all_squares)) = parts[part] {
+            sum += sums[index];
+            squares += all_squares[index];
+        }
+    }
+    let mean = sum / count;
+    let variance = (squares / count - mean * mean).max(0.0);
+    // `max` would turn NaN into 0: let it through.
+    let variance = if squares.is_nan() { f64::NAN } else { variance };
+    (mean, 1.0 / (variance + EPSILON).sqrt())
 }
 
 #[cfg(test)]

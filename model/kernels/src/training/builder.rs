@@ -1,10 +1,11 @@
 //! From the network's layers to steps with room for their weights, and the memory that they need.
 
 use super::attention::Attention;
+use super::convolution::{Backward, ConvolutionStep};
 use super::normalisation::Norm;
 use super::resample::ResampleStep;
 use super::state::Modulation;
-use super::step::{AttentionStep, Backward, ConvolutionStep, Step};
+use super::step::{AttentionStep, Step};
 use super::weight_gradient::{self, SpaceNeeds};
 use crate::convolution::{Convolution, Needs};
 use crate::embedding::Linear;

@@ -6,7 +6,7 @@
 //! | `kept` | a pass that waits for another |
 //! | `options`, `learned` | what a network is built for, and which parts of it learn |
 //! | `builder` | the steps of the network's layers, and their memory |
-//! | `step`, `resample` | one layer forward and backward |
+//! | `step`, `convolution`, `resample` | one layer forward and backward |
 //! | `state` | everything that layers read and write |
 //! | `packing` | between parameters and packed weights |
 //! | `weight_gradient`, `product` | gradients of convolution weights |
@@ -18,6 +18,7 @@
 
 mod attention;
 mod builder;
+mod convolution;
 mod decoder;
 mod embedding;
 mod kept;

@@ -6,12 +6,9 @@
 
 use crate::convolution::Workspaces;
 use crate::memory::{Buffer, Shared};
-use crate::normalisation::ChannelSums;
+use crate::normalisation::{ChannelSums, moments};
 use crate::simd::{InstructionSet, Vector, dispatch, sigmoid};
 use crate::threads::for_each;
-
-/// As in the network's definition.
-const EPSILON: f64 = 1e-5;
 
 /// One normalisation of one or two joined activations, with what a pass leaves for its gradient.
 #[derive(Clone)]
@@ -117,27 +114,9 @@ impl Norm {
     ) {
         let (width, size) = (self.width(), self.channels / self.groups);
         for item in 0..items {
-            let parts = sums.map(|sums| sums.map(|sums| sums.item(item)));
             for group in 0..self.groups {
                 let channels = group * size..(group + 1) * size;
-                let (mut sum, mut squares) = (0.0, 0.0);
-                for channel in channels.clone() {
-                    let (part, index) = if channel < self.first {
-                        (0, channel)
-                    } else {
-                        (1, channel - self.first)
-                    };
-                    if let Some((sums, all_squares)) = parts[part] {
-                        sum += sums[index];
-                        squares += all_squares[index];
-                    }
-                }
-                let count = (size * pixels) as f64;
-                let mean = sum / count;
-                let variance = (squares / count - mean * mean).max(0.0);
-                // `max` would turn NaN into 0: let it through.
-                let variance = if squares.is_nan() { f64::NAN } else { variance };
-                let inverse = 1.0 / (variance + EPSILON).sqrt();
+                let (mean, inverse) = moments(sums, item, self.first, channels.clone(), pixels);
                 self.mean[item * self.groups + group] = mean;
                 self.inverse[item * self.groups + group] = inverse;
                 for channel in channels {
@@ -400,6 +379,7 @@ unsafe fn input_gradient_body<V: Vector>(piece: &Piece, slope: *const f32, offse
 mod tests {
     use super::*;
     use crate::convolution::Needs;
+    use crate::normalisation::EPSILON;
     use crate::testing::Random;
 
     const COUNTS: [usize; 2] = [6, 10];
