@@ -28,9 +28,20 @@ pub(crate) struct Extent {
     pub(crate) width: usize,
     pub(crate) images: usize,
     pub(crate) regions: usize,
+    /// Activations from here on are the decoder's, which has an item for each image and region.
+    pub(crate) first_decoder: TensorId,
 }
 
 impl Extent {
+    /// Items of an activation in the largest batch.
+    pub(crate) fn items(&self, tensor: TensorId) -> usize {
+        if tensor < self.first_decoder {
+            self.images
+        } else {
+            self.images * self.regions
+        }
+    }
+
     /// Height and width of an activation.
     fn size(&self, tensor: Tensor) -> (usize, usize) {
         (self.height >> tensor.level, self.width >> tensor.level)
@@ -80,29 +91,20 @@ impl<'a> Builder<'a> {
     }
 
     /// All normalisations, and the layers that scale and shift them.
-    pub(crate) fn norms(
-        &mut self,
-        layers: &[NormLayer],
-        first_decoder: TensorId,
-        groups: usize,
-    ) -> (Vec<Norm>, Vec<Modulation>) {
-        let Extent { images, regions, .. } = self.extent;
+    pub(crate) fn norms(&mut self, layers: &[NormLayer], groups: usize) -> (Vec<Norm>, Vec<Modulation>) {
+        let extent = self.extent;
         let mut modulations = Vec::new();
         let place = |parameter: usize| self.parameters[parameter].offset;
         let mut norm = |layer: &NormLayer| {
-            let items = if layer.input.first < first_decoder {
-                images
-            } else {
-                images * regions
-            };
+            let items = extent.items(layer.input.first);
             let width: usize = layer.widths.iter().sum();
             self.memory.partial_sums = self.memory.partial_sums.max(items * 2 * width);
             let modulation = layer.modulation.as_ref().map(|linear| {
                 let linear = Linear::placed(linear, place);
                 modulations.push(Modulation {
                     linear,
-                    output: vec![0.0; images * linear.outputs],
-                    gradient: vec![0.0; images * linear.outputs],
+                    output: vec![0.0; extent.images * linear.outputs],
+                    gradient: vec![0.0; extent.images * linear.outputs],
                 });
                 modulations.len() - 1
             });

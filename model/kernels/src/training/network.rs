@@ -83,9 +83,10 @@ impl TrainingNetwork {
             width,
             images,
             regions,
+            first_decoder: joints.first_decoder,
         };
         let mut builder = Builder::new(extent, &parameters, &tensors);
-        let (norms, modulations) = builder.norms(&norms, joints.first_decoder, architecture.norm_groups);
+        let (norms, modulations) = builder.norms(&norms, architecture.norm_groups);
         let encoder = builder.steps(encoder, images);
         let mask_generator = builder.steps(mask_generator, images);
         let decoder = builder.steps(decoder, images * regions);
@@ -95,22 +96,15 @@ impl TrainingNetwork {
             partial_sums,
             scratch,
         } = builder.memory;
-        let items = |tensor: usize| {
-            if tensor < joints.first_decoder {
-                images
-            } else {
-                images * regions
-            }
-        };
         let zeroed = || {
             let pixels = |level: usize| (height >> level) * (width >> level);
             let lengths = tensors.iter().enumerate();
-            let lengths = lengths.map(|(id, tensor)| items(id) * pixels(tensor.level) * tensor.width);
+            let lengths = lengths.map(|(id, tensor)| extent.items(id) * pixels(tensor.level) * tensor.width);
             lengths.map(Buffer::zeroed).collect()
         };
         let sums = |(id, tensor): (usize, &Tensor)| {
             if tensor.summed {
-                ChannelSums::new(items(id), tensor.width)
+                ChannelSums::new(extent.items(id), tensor.width)
             } else {
                 ChannelSums::default()
             }
