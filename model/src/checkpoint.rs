@@ -11,15 +11,12 @@ use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
-use burn::tensor::backend::Backend;
+use factorseg_kernels::Parameter;
 use safetensors::tensor::{Dtype, Metadata, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, ModelConfig};
-use crate::factorized::{Factorized, MaskNetwork};
 use crate::labels::ClassLabel;
-use crate::parameters::{map_values, parameter_specs, visit_values};
 
 /// Version of the format that this crate writes and reads.
 pub const FORMAT_VERSION: &str = "1";
@@ -337,57 +334,67 @@ impl Checkpoint {
         }
     }
 
-    /// Loads the whole network.
+    /// Whether it holds a decoder: one that only segments has none.
+    pub fn has_decoder(&self) -> bool {
+        let names = self.tensors.tensors();
+        names.keys().any(|name| name.starts_with("decoder."))
+    }
+
+    /// The weights of the whole network, flat, in the order of [`ModelConfig::parameters`].
     ///
     /// # Errors
     /// If a tensor is missing, has another shape than the configuration asks for, or cannot be read.
-    pub fn load<B: Backend>(&mut self, device: &B::Device) -> Result<Factorized<B>, CheckpointError> {
-        let network = self.config.init(device);
-        self.fill(network)
+    pub fn load(&mut self) -> Result<Vec<f32>, CheckpointError> {
+        let parameters = self.config.parameters();
+        let mut values = Vec::new();
+        self.visit(parameters.iter(), |_, tensor| values.extend(tensor))?;
+        Ok(values)
     }
 
-    /// Loads the part that segments. The decoder's weights are not read.
+    /// The weights of the part that segments, by name. The decoder's are not read.
     ///
     /// # Errors
     /// As [`Checkpoint::load`].
-    pub fn load_mask_network<B: Backend>(&mut self, device: &B::Device) -> Result<MaskNetwork<B>, CheckpointError> {
-        let network = self.config.init_mask_network(device);
-        self.fill(network)
+    pub fn load_segmentation(&mut self) -> Result<Weights, CheckpointError> {
+        let parameters = self.config.parameters();
+        let mut weights = HashMap::new();
+        let segmenting = parameters.iter().filter(|parameter| !parameter.is_decoder());
+        self.visit(segmenting, |parameter, values| {
+            weights.insert(parameter.name.clone(), (values, parameter.shape.clone()));
+        })?;
+        Ok(Weights(weights))
     }
 
-    /// Holds names and shapes of a module's parameters against the file's.
-    pub(crate) fn check<B: Backend, M: Module<B>>(&self, module: &M) -> Result<(), CheckpointError> {
-        for spec in parameter_specs(module) {
-            let found = self.tensors.info(&spec.name).ok_or_else(|| {
-                tensor_error(
-                    &self.file,
-                    &spec.name,
-                    format!("missing, expected shape {:?}", spec.shape),
-                )
-            })?;
-            if found.shape != spec.shape {
-                return Err(tensor_error(
-                    &self.file,
-                    &spec.name,
-                    format!("shape {:?}, expected {:?}", found.shape, spec.shape),
-                ));
-            }
+    /// Reads tensors one after the other, once all names and shapes are as expected.
+    fn visit<'p>(
+        &mut self,
+        parameters: impl Iterator<Item = &'p Parameter> + Clone,
+        mut visit: impl FnMut(&Parameter, Vec<f32>),
+    ) -> Result<(), CheckpointError> {
+        for Parameter { name, shape, .. } in parameters.clone() {
+            let reason = match self.tensors.info(name) {
+                Some(found) if found.shape == *shape => continue,
+                Some(found) => format!("shape {:?}, expected {shape:?}", found.shape),
+                None => format!("missing, expected shape {shape:?}"),
+            };
+            return Err(tensor_error(&self.file, name, reason));
+        }
+        for parameter in parameters {
+            visit(parameter, self.read(&parameter.name)?);
         }
         Ok(())
     }
+}
 
-    /// Fills a module's parameters from the file.
-    pub(crate) fn fill<B: Backend, M: Module<B>>(&mut self, module: M) -> Result<M, CheckpointError> {
-        // All shapes before the first allocation.
-        self.check(&module)?;
-        let mut failure = None;
-        let module = map_values(module, |name, _| {
-            if failure.is_some() {
-                return None;
-            }
-            self.read(name).map_err(|error| failure = Some(error)).ok()
-        });
-        failure.map_or(Ok(module), Err)
+/// Values and shapes by name.
+#[derive(Debug, Clone, Default)]
+pub struct Weights(HashMap<String, (Vec<f32>, Vec<usize>)>);
+
+impl Weights {
+    /// Values (row-major) and shape of a tensor.
+    pub fn get(&self, name: &str) -> Option<(&[f32], &[usize])> {
+        let (values, shape) = self.0.get(name)?;
+        Some((values, shape))
     }
 }
 
@@ -454,22 +461,23 @@ fn read_header(file: &str, source: &mut dyn Source) -> Result<(Metadata, u64), C
     Ok((metadata, data_start))
 }
 
-/// Writes a checkpoint. The file appears under its name only when it is complete and on disk, so an older one of that
-/// name survives a crash or a full disk.
+/// Writes a checkpoint of the whole network: `values` are flat, in the order of [`ModelConfig::parameters`]. The file appears
+/// under its name only when it is complete and on disk, so an older one of that name survives a crash or a full disk.
 ///
 /// # Errors
-/// If the file cannot be written.
-pub fn save<B: Backend>(
+/// If the file cannot be written, or the values are not as many as the network has.
+pub fn save(
     path: &Path,
-    network: &Factorized<B>,
+    values: &[f32],
     config: &ModelConfig,
     info: &CheckpointInfo,
     weight_type: WeightType,
 ) -> Result<(), CheckpointError> {
-    let mut tensors = Vec::new();
-    visit_values(network, |name, shape, values| {
-        tensors.push((name.to_owned(), shape.to_vec(), values));
-    });
+    let named = |Parameter { name, shape, offset }: Parameter| {
+        let end = (offset + shape.iter().product::<usize>()).min(values.len());
+        (name, shape, values[offset.min(end)..end].to_vec())
+    };
+    let tensors = config.parameters().into_iter().map(named).collect();
     save_tensors(path, tensors, config, info, weight_type)
 }
 

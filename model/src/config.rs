@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use factorseg_kernels::Architecture;
+use factorseg_kernels::{Architecture, Parameter};
 use serde::{Deserialize, Serialize};
 
 /// Upper bounds that no sensible network exceeds. A checkpoint is untrusted input: its configuration is held against
@@ -233,7 +233,7 @@ impl ModelConfig {
         4 * self.base_channels
     }
 
-    /// The sizes that the CPU's kernels need to know.
+    /// What determines the shape of the network's layers, without the pictures' size.
     pub fn architecture(&self) -> Architecture {
         Architecture {
             base_channels: self.base_channels,
@@ -247,7 +247,13 @@ impl ModelConfig {
             resblock_updown: self.resblock_updown,
             norm_groups: self.norm_groups,
             regions: self.regions,
+            classes: self.classes,
         }
+    }
+
+    /// Names, shapes and places of all weights, in the order of a checkpoint.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        self.architecture().parameters()
     }
 
     /// The class index that stands for "no class": the row after the last class.

@@ -1,16 +1,18 @@
-//! Where the network runs: chosen when the program runs, never a panic where there is no GPU.
+//! Where the network runs: chosen when the program runs, never a panic where there is no GPU. All devices are known here.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-use burn::{Dispatch, DispatchDevice};
-use burn_cuda::CudaDevice;
-use burn_flex::FlexDevice;
+use factorseg_kernels::{
+    Architecture, Arithmetic, CpuTraining, KernelError, PlanOptions, SegmentationPass, SegmentationPlan, Threads,
+    TrainingPass, TrainingSize, WeightLookup,
+};
 
-use crate::tuning::remember_tuning;
-
-/// The backend that holds both the CPU and CUDA; its [device](DispatchDevice) tells which.
-pub type Runtime = Dispatch;
+use crate::checkpoint::Weights;
+use crate::config::ModelConfig;
+use crate::load::{LoadOptions, Precision};
 
 /// A user's choice of device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -21,6 +23,15 @@ pub enum DeviceSpec {
     /// The CPU.
     Cpu,
     /// The CUDA device with this index.
+    Cuda(usize),
+}
+
+/// A device that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The CPU, through our own kernels.
+    Cpu,
+    /// A CUDA device, through burn.
     Cuda(usize),
 }
 
@@ -44,8 +55,18 @@ impl fmt::Display for DeviceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DeviceSpec::Auto => f.write_str("auto"),
-            DeviceSpec::Cpu => f.write_str("cpu"),
-            DeviceSpec::Cuda(index) => write!(f, "cuda:{index}"),
+            DeviceSpec::Cpu => Device::Cpu.fmt(f),
+            DeviceSpec::Cuda(index) => Device::Cuda(*index).fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    /// Reads back as a [`DeviceSpec`].
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Cuda(index) => write!(f, "cuda:{index}"),
         }
     }
 }
@@ -72,55 +93,110 @@ impl DeviceSpec {
     ///
     /// # Errors
     /// If a CUDA device is asked for by name and cannot be had. `Auto` never fails: it takes the CPU.
-    pub fn resolve(self) -> Result<DispatchDevice, DeviceError> {
+    pub fn resolve(self) -> Result<Device, DeviceError> {
         match self {
-            DeviceSpec::Cpu => Ok(DispatchDevice::Flex(FlexDevice)),
+            DeviceSpec::Cpu => Ok(Device::Cpu),
             DeviceSpec::Cuda(index) => cuda_device(index),
-            DeviceSpec::Auto => cuda_device(0).or(Ok(DispatchDevice::Flex(FlexDevice))),
+            DeviceSpec::Auto => Ok(cuda_device(0).unwrap_or(Device::Cpu)),
         }
     }
 }
 
-/// A word for a device, such as `cpu` or `cuda:0`; reads back as a [`DeviceSpec`].
-pub fn device_name(device: &DispatchDevice) -> String {
-    match device {
-        DispatchDevice::Cuda(cuda) => DeviceSpec::Cuda(cuda.index).to_string(),
-        DispatchDevice::Autodiff(inner) => device_name(inner),
-        _ => DeviceSpec::Cpu.to_string(),
+fn cuda_device(index: usize) -> Result<Device, DeviceError> {
+    let unavailable = |reason| DeviceError::Cuda { index, reason };
+    let devices = cuda::count().map_err(unavailable)?;
+    match index < devices {
+        true => Ok(Device::Cuda(index)),
+        false => Err(unavailable(format!("there are {devices} CUDA devices, counted from 0"))),
     }
 }
 
-fn cuda_device(index: usize) -> Result<DispatchDevice, DeviceError> {
-    let devices = cuda_device_count().map_err(|reason| DeviceError::Cuda { index, reason })?;
-    if index >= devices {
-        return Err(DeviceError::Cuda {
-            index,
-            reason: format!("there are {devices} CUDA devices, counted from 0"),
-        });
+impl Device {
+    /// A network that segments.
+    pub(crate) fn segmentation(
+        self,
+        config: &ModelConfig,
+        weights: &Weights,
+        how: LoadOptions,
+    ) -> Result<Box<dyn SegmentationPass>, KernelError> {
+        let architecture = config.architecture();
+        let bf16 = how.precision == Precision::Bf16;
+        let lookup = |name: &str| weights.get(name);
+        match self {
+            Device::Cuda(index) => cuda::segmentation(index, &architecture, &lookup, bf16),
+            Device::Cpu => {
+                let options = PlanOptions {
+                    threads: threads(how.threads)?,
+                    arithmetic: if bf16 { Arithmetic::Bf16 } else { Arithmetic::F32 },
+                    ..PlanOptions::new(config.image_size, config.image_size)
+                };
+                Ok(Box::new(SegmentationPlan::compile(&architecture, lookup, options)?))
+            }
+        }
     }
-    remember_tuning().map_err(|reason| DeviceError::Cuda { index, reason })?;
-    Ok(DispatchDevice::Cuda(CudaDevice::new(index)))
+
+    /// A network in training, its weights zero. On the CPU with the kernels in 32 bits, on `threads` threads (0: one per core).
+    ///
+    /// # Errors
+    /// If the network or its size is unusable, the threads cannot be started, or the device fails.
+    pub fn training(
+        self,
+        architecture: &Architecture,
+        size: TrainingSize,
+        threads: usize,
+        precision: Precision,
+    ) -> Result<Box<dyn TrainingPass>, KernelError> {
+        match self {
+            Device::Cuda(index) => cuda::training(index, architecture, size, precision == Precision::Bf16),
+            Device::Cpu => Ok(Box::new(CpuTraining::new(architecture, size, Threads::new(threads)?)?)),
+        }
+    }
 }
 
-/// Counts CUDA devices. burn panics where driver or compiler library is missing, so both are looked for first.
-fn cuda_device_count() -> Result<usize, String> {
-    // SAFETY: looking for a library runs its initialisers; these are the CUDA driver's own libraries, which burn
-    // would load next.
-    let (driver, compiler) = unsafe {
-        (
-            cudarc::driver::sys::is_culib_present(),
-            cudarc::nvrtc::sys::is_culib_present(),
-        )
-    };
-    if !driver {
-        return Err("the CUDA driver (libcuda) is not installed".into());
+/// `count` threads, 0 for one per core: the same ones for all segmenters of a process that ask for as many.
+fn threads(count: usize) -> Result<Threads, KernelError> {
+    static POOLS: LazyLock<Mutex<HashMap<usize, Threads>>> = LazyLock::new(Mutex::default);
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(threads) = pools.get(&count) {
+        return Ok(threads.clone());
     }
-    if !compiler {
-        return Err("the CUDA run-time compiler (libnvrtc) is not installed".into());
+    let threads = Threads::new(count)?;
+    pools.insert(count, threads.clone());
+    Ok(threads)
+}
+
+#[cfg(feature = "cuda")]
+use factorseg_network::cuda;
+
+/// What a build without CUDA has in its place.
+#[cfg(not(feature = "cuda"))]
+mod cuda {
+    use super::*;
+
+    const MISSING: &str =
+        "this build has no CUDA; build with `cargo build --release` (CUDA=1 scripts/demo.sh) to have it";
+
+    pub fn count() -> Result<usize, String> {
+        Err(MISSING.to_owned())
     }
-    let devices = cudarc::driver::CudaContext::device_count()
-        .map_err(|error| format!("the CUDA driver does not start ({error})"))?;
-    usize::try_from(devices).map_err(|_| "the CUDA driver counts no devices".into())
+
+    pub fn segmentation(
+        _: usize,
+        _: &Architecture,
+        _: &WeightLookup<'_>,
+        _: bool,
+    ) -> Result<Box<dyn SegmentationPass>, KernelError> {
+        Err(KernelError::Device(MISSING.to_owned()))
+    }
+
+    pub fn training(
+        _: usize,
+        _: &Architecture,
+        _: TrainingSize,
+        _: bool,
+    ) -> Result<Box<dyn TrainingPass>, KernelError> {
+        Err(KernelError::Device(MISSING.to_owned()))
+    }
 }
 
 #[cfg(test)]
@@ -146,8 +222,19 @@ mod tests {
     #[test]
     fn a_device_that_cannot_be_had_is_an_error_and_auto_always_resolves() {
         assert!(DeviceSpec::Auto.resolve().is_ok());
-        assert_eq!(device_name(&DeviceSpec::Cpu.resolve().unwrap()), "cpu");
+        assert_eq!(DeviceSpec::Cpu.resolve(), Ok(Device::Cpu));
         let message = DeviceSpec::Cuda(4096).resolve().unwrap_err().to_string();
         assert!(message.contains("cuda:4096"), "{message}");
+        let names_the_way = message.contains("cargo build") && message.contains("CUDA=1");
+        assert_eq!(names_the_way, cfg!(not(feature = "cuda")), "{message}");
+    }
+
+    #[test]
+    fn networks_with_as_many_threads_share_them() {
+        let (Threads::Pool(first), Threads::Pool(second)) = (threads(3).unwrap(), threads(3).unwrap()) else {
+            panic!("three threads are a pool");
+        };
+        assert!(std::sync::Arc::ptr_eq(&first, &second));
+        assert_eq!(threads(1).unwrap().count(), 1);
     }
 }

@@ -1,19 +1,18 @@
 //! Generation: images and their regions from noise (Algorithm 2).
 
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
+use factorseg_kernels::{KernelError, Masks, TrainingPass};
 
-use crate::factorized::{Factorized, Prediction};
 use crate::noise::standard_normal;
 use crate::schedule::NoiseSchedule;
+use crate::softmax::softmax;
 
 /// Generated images and the regions of their last step.
 #[derive(Clone, Debug)]
-pub struct Sample<B: Backend> {
-    /// `x_0`, `[batch, 3, height, width]`, about -1 to 1.
-    pub images: Tensor<B, 4>,
-    /// Masks at `t = 1`, `[batch, K, height, width]`.
-    pub masks: Tensor<B, 4>,
+pub struct Sample {
+    /// `x_0`, `[count, 3, side, side]`, about -1 to 1.
+    pub images: Vec<f32>,
+    /// Masks at `t = 1`, `[count, K, side, side]`.
+    pub masks: Vec<f32>,
 }
 
 /// What to generate.
@@ -21,49 +20,57 @@ pub struct Sample<B: Backend> {
 pub struct SampleRequest {
     /// Number of images.
     pub count: usize,
-    /// Height and width, multiples of the network's stride.
-    pub size: [usize; 2],
-    /// Class of each image; `None` for no class.
-    pub classes: Option<Vec<usize>>,
+    /// Side in pixels: that of the passes.
+    pub side: usize,
+    /// Regions K.
+    pub regions: usize,
+    /// Class of each image; empty for no class.
+    pub classes: Vec<i32>,
     /// Seed of all noise.
     pub seed: u64,
 }
 
-/// Ancestral sampling over all timesteps (Algorithm 2). `progress` hears each timestep as it is reached, from `T` to 1;
-/// when it returns `false` sampling stops and the result is `None`.
-pub fn sample_ddpm<B: Backend>(
-    network: &Factorized<B>,
+/// Ancestral sampling over all timesteps (Algorithm 2), as many images at once as the passes take. `progress` hears each
+/// timestep as it is reached, from `T` to 1; when it returns `false` sampling stops and the result is `None`.
+///
+/// # Errors
+/// If the request does not fit the network, or its device fails.
+pub fn sample_ddpm(
+    network: &mut dyn TrainingPass,
     schedule: &NoiseSchedule,
     request: &SampleRequest,
-    device: &B::Device,
     mut progress: impl FnMut(usize) -> bool,
-) -> Option<Sample<B>> {
-    let [height, width] = request.size;
-    let shape = [request.count, 3, height, width];
-    let length = shape.iter().product();
+) -> Result<Option<Sample>, KernelError> {
+    let SampleRequest {
+        count, side, regions, ..
+    } = *request;
+    let (image, batch) = (3 * side * side, network.batch());
     let noise = |timestep: usize| {
         // One stream of noise for each timestep.
         let seed = request.seed ^ (timestep as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        Tensor::<B, 4>::from_data(TensorData::new(standard_normal(seed, length), shape), device)
+        standard_normal(seed, count * image)
     };
-    let classes = request.classes.as_ref().map(|classes| {
-        let classes: Vec<i64> = classes.iter().map(|&class| class as i64).collect();
-        Tensor::<B, 1, Int>::from_data(TensorData::new(classes, [request.count]), device)
-    });
-
-    let mut x_t = noise(schedule.timesteps() + 1);
-    let mut masks = None;
+    let mut images = noise(schedule.timesteps() + 1);
+    let mut masks = Vec::new();
     for timestep in (1..=schedule.timesteps()).rev() {
         if !progress(timestep) {
-            return None;
+            return Ok(None);
         }
-        let steps = Tensor::<B, 1, Int>::full([request.count], timestep as i64, device);
-        let Prediction {
-            noise: predicted,
-            masks: regions,
-        } = network.predict_noise(x_t.clone(), steps, classes.clone());
-        x_t = schedule.denoise(x_t, predicted, noise(timestep), timestep);
-        masks = Some(regions);
+        let mut predicted = Vec::with_capacity(images.len());
+        masks.clear();
+        for (index, part) in images.chunks(batch * image).enumerate() {
+            let parts = part.len() / image;
+            let classes = match request.classes.is_empty() {
+                true => &[],
+                false => &request.classes[index * batch..][..parts],
+            };
+            network.encode(part, &vec![timestep as i32; parts], classes)?;
+            let mut regions_of_part = network.mask_logits()?;
+            softmax(&mut regions_of_part, parts, regions);
+            predicted.extend(network.decode(Masks::Given(&regions_of_part))?);
+            masks.extend(regions_of_part);
+        }
+        schedule.denoise(&mut images, &predicted, &noise(timestep), timestep);
     }
-    masks.map(|masks| Sample { images: x_t, masks })
+    Ok(Some(Sample { images, masks }))
 }

@@ -1,8 +1,5 @@
 //! The diffusion process: noising (Eq. 1) and one step of denoising (Eq. 9 and 10).
 
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
-
 use crate::config::ScheduleConfig;
 
 /// The tables behind Eq. 1, 9 and 10, in double precision.
@@ -77,40 +74,15 @@ impl NoiseSchedule {
         (alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt())
     }
 
-    /// Eq. 1: noises images, each with its own timestep.
-    ///
-    /// `x_0` and `noise` are `[batch, channels, height, width]`, `timesteps` has one entry for each image.
-    pub fn add_noise<B: Backend>(&self, x_0: Tensor<B, 4>, noise: Tensor<B, 4>, timesteps: &[usize]) -> Tensor<B, 4> {
-        let device = x_0.device();
-        let column = |weights: Vec<f32>| {
-            let length = weights.len();
-            Tensor::<B, 4>::from_data(TensorData::new(weights, [length, 1, 1, 1]), &device)
-        };
-        let (image, noise_weights) = timesteps
-            .iter()
-            .map(|&timestep| {
-                let (image, noise) = self.mix(timestep);
-                (image as f32, noise as f32)
-            })
-            .unzip();
-        x_0 * column(image) + noise * column(noise_weights)
-    }
-
-    /// Eq. 9: the image at `t - 1` from the image at `t` and the predicted noise. `z` is standard normal noise; it is
-    /// not used at `t = 1` (Eq. 10). `sigma_t^2` is `beta_t`.
-    pub fn denoise<B: Backend>(
-        &self,
-        x_t: Tensor<B, 4>,
-        predicted_noise: Tensor<B, 4>,
-        z: Tensor<B, 4>,
-        timestep: usize,
-    ) -> Tensor<B, 4> {
+    /// Eq. 9: the image at `t - 1` from the image at `t` and the predicted noise, in the place of the first. `z` is standard
+    /// normal noise; it is not used at `t = 1` (Eq. 10). `sigma_t^2` is `beta_t`.
+    pub fn denoise(&self, x_t: &mut [f32], predicted_noise: &[f32], z: &[f32], timestep: usize) {
         let beta = self.beta(timestep);
         let (_, noise_weight) = self.mix(timestep);
-        let mean = (x_t - predicted_noise * (beta / noise_weight)) / (1.0 - beta).sqrt();
-        match timestep {
-            1 => mean,
-            _ => mean + z * beta.sqrt(),
+        let (part, scale) = ((beta / noise_weight) as f32, (1.0 - beta).sqrt() as f32);
+        let sigma = if timestep == 1 { 0.0 } else { beta.sqrt() as f32 };
+        for ((x, predicted), z) in x_t.iter_mut().zip(predicted_noise).zip(z) {
+            *x = (*x - predicted * part) / scale + z * sigma;
         }
     }
 }

@@ -1,15 +1,10 @@
 //! Checkpoints: what is written is read back, and whatever else a file may hold is one clear error.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Distribution, Int, Tensor};
-use burn_flex::{Flex, FlexDevice};
 use factorseg_model::checkpoint::{Checkpoint, WeightType, save, write_atomically};
-use factorseg_model::parameters::{map_values, visit_values};
-use factorseg_model::{
-    CheckpointError, CheckpointInfo, CheckpointSource, ClassLabel, Factorized, ModelConfig, Preset, WeightKind,
-};
+use factorseg_model::noise::standard_normal;
+use factorseg_model::{CheckpointError, CheckpointInfo, CheckpointSource, ClassLabel, ModelConfig, Preset, WeightKind};
 use safetensors::tensor::{Dtype, TensorView};
 use tempfile::TempDir;
 
@@ -24,16 +19,10 @@ fn config() -> ModelConfig {
     }
 }
 
-/// A network none of whose weights are zero.
-fn network() -> Factorized<Flex> {
-    map_values(config().init::<Flex>(&FlexDevice), |_, shape| {
-        let values = Tensor::<Flex, 1>::random(
-            [shape.iter().product::<usize>()],
-            Distribution::Normal(0.0, 0.1),
-            &FlexDevice,
-        );
-        Some(values.into_data().into_vec().unwrap())
-    })
+/// Weights none of which are zero.
+fn weights() -> Vec<f32> {
+    let count = config().parameters().last().unwrap().range().end;
+    standard_normal(3, count).into_iter().map(|value| 0.1 * value).collect()
 }
 
 fn info() -> CheckpointInfo {
@@ -46,19 +35,10 @@ fn info() -> CheckpointInfo {
     }
 }
 
-fn values(network: &Factorized<Flex>) -> HashMap<String, Vec<f32>> {
-    let mut all = HashMap::new();
-    visit_values(network, |name, _, values| {
-        all.insert(name.to_owned(), values);
-    });
-    all
-}
-
-fn saved(directory: &TempDir, weight_type: WeightType) -> (PathBuf, Factorized<Flex>) {
+fn saved(directory: &TempDir, weight_type: WeightType) -> (PathBuf, Vec<f32>) {
     let path = directory.path().join("model.safetensors");
-    let network = network();
-    save(&path, &network, &config(), &info(), weight_type).unwrap();
-    (path, network)
+    save(&path, &weights(), &config(), &info(), weight_type).unwrap();
+    (path, weights())
 }
 
 fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
@@ -68,14 +48,18 @@ fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
 #[test]
 fn a_checkpoint_is_read_as_it_was_written() {
     let directory = TempDir::new().unwrap();
-    let (path, network) = saved(&directory, WeightType::F32);
+    let (path, weights) = saved(&directory, WeightType::F32);
     // By file and by directory.
     for path in [path.as_path(), directory.path()] {
         let mut checkpoint = open(path).unwrap();
         assert_eq!(*checkpoint.config(), config());
         assert_eq!(*checkpoint.info(), info());
-        let loaded = checkpoint.load::<Flex>(&FlexDevice).unwrap();
-        assert_eq!(values(&loaded), values(&network));
+        assert!(checkpoint.has_decoder());
+        assert_eq!(checkpoint.load().unwrap(), weights);
+        // By name: what lies where.
+        for parameter in config().parameters() {
+            assert_eq!(checkpoint.read(&parameter.name).unwrap(), weights[parameter.range()]);
+        }
     }
     // Nothing but the checkpoint is left behind.
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
@@ -86,13 +70,10 @@ fn half_precision_files_are_half_the_size_and_close() {
     let directory = TempDir::new().unwrap();
     let full = std::fs::metadata(saved(&directory, WeightType::F32).0).unwrap().len();
     for (weight_type, precision) in [(WeightType::Bf16, 0.004), (WeightType::F16, 0.0005)] {
-        let (path, network) = saved(&directory, weight_type);
+        let (path, weights) = saved(&directory, weight_type);
         assert!(std::fs::metadata(&path).unwrap().len() < full * 6 / 10);
-        let loaded = values(&open(&path).unwrap().load::<Flex>(&FlexDevice).unwrap());
-        for (name, expected) in values(&network) {
-            for (a, b) in loaded[&name].iter().zip(expected) {
-                assert!((a - b).abs() <= b.abs() * precision + 1e-6, "{name}: {a} {b}");
-            }
+        for (a, b) in open(&path).unwrap().load().unwrap().iter().zip(weights) {
+            assert!((a - b).abs() <= b.abs() * precision + 1e-6, "{a} {b}");
         }
     }
 }
@@ -100,22 +81,23 @@ fn half_precision_files_are_half_the_size_and_close() {
 #[test]
 fn segmentation_needs_no_decoder_in_the_file() {
     let directory = TempDir::new().unwrap();
-    let network = network();
-    let mut tensors = Vec::new();
-    visit_values(&network, |name, shape, values| {
-        if !name.starts_with("decoder.") {
-            tensors.push((name.to_owned(), shape.to_vec(), values));
-        }
-    });
+    let weights = weights();
+    let segmenting = config()
+        .parameters()
+        .into_iter()
+        .filter(|parameter| !parameter.is_decoder());
+    let tensors = segmenting.map(|one| (one.name.clone(), one.shape.clone(), weights[one.range()].to_vec()));
     let path = directory.path().join("masks.safetensors");
-    factorseg_model::checkpoint::save_tensors(&path, tensors, &config(), &info(), WeightType::F32).unwrap();
+    factorseg_model::checkpoint::save_tensors(&path, tensors.collect(), &config(), &info(), WeightType::F32).unwrap();
     let mut checkpoint = open(&path).unwrap();
-    let segmenting = checkpoint.load_mask_network::<Flex>(&FlexDevice).unwrap();
-    let x_t = Tensor::<Flex, 4>::random([1, 3, 32, 32], Distribution::Normal(0.0, 1.0), &FlexDevice);
-    let step = Tensor::<Flex, 1, Int>::from_ints([30], &FlexDevice);
-    let expected = network.masks(x_t.clone(), step.clone(), None).into_data();
-    assert_eq!(segmenting.masks(x_t, step, None).into_data(), expected);
-    let error = checkpoint.load::<Flex>(&FlexDevice).unwrap_err().to_string();
+    assert!(!checkpoint.has_decoder());
+    let segmenting = checkpoint.load_segmentation().unwrap();
+    for parameter in config().parameters() {
+        let expected = (!parameter.is_decoder()).then(|| &weights[parameter.range()]);
+        let found = segmenting.get(&parameter.name).map(|(values, _)| values);
+        assert_eq!(found, expected, "{}", parameter.name);
+    }
+    let error = checkpoint.load().unwrap_err().to_string();
     assert!(error.contains("decoder.") && error.contains("missing"), "{error}");
 }
 
@@ -146,7 +128,7 @@ fn any_flipped_header_byte_is_an_error_or_harmless() {
         bytes[position] ^= 0x15;
         std::fs::write(&damaged, bytes).unwrap();
         // Whatever it says, it must not panic, and must not take gigabytes.
-        let result = open(&damaged).and_then(|mut c| c.load_mask_network::<Flex>(&FlexDevice).map(|_| ()));
+        let result = open(&damaged).and_then(|mut c| c.load_segmentation().map(|_| ()));
         errors += usize::from(result.is_err());
     }
     assert!(errors > 100, "{errors}");
@@ -202,7 +184,7 @@ fn foreign_and_inconsistent_files_are_named_errors() {
     }
     // A header that promises a network which the file does not hold.
     write(&[format, valid]);
-    let error = open(&path).unwrap().load::<Flex>(&FlexDevice).unwrap_err().to_string();
+    let error = open(&path).unwrap().load().unwrap_err().to_string();
     assert!(error.contains("missing") || error.contains("expected"), "{error}");
 }
 

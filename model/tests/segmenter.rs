@@ -1,10 +1,11 @@
 //! The segmenter: one noised pass, the same masks as the network makes, errors for what does not fit.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use factorseg_kernels::{InstructionSet, Threads, TrainingNetwork, TrainingOptions};
 use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::noise::standard_normal;
+use factorseg_model::softmax::softmax;
 use factorseg_model::{
-    CheckpointSource, DeviceSpec, Engine, InputImage, NoiseSchedule, Runtime, SegmentError, Segmenter, SegmenterOptions,
+    CheckpointSource, DeviceSpec, Engine, InputImage, NoiseSchedule, SegmentError, Segmenter, SegmenterOptions,
 };
 
 fn fixture() -> CheckpointSource {
@@ -26,29 +27,34 @@ fn image(width: usize, height: usize, seed: usize) -> InputImage {
     InputImage { width, height, data }
 }
 
-/// What Section 3.4 says, spelled out with the network itself.
+/// What Section 3.4 says, spelled out with the network as it trains.
 fn expected_masks(image: &InputImage, options: &SegmenterOptions) -> Vec<f32> {
     let mut checkpoint = Checkpoint::open(&fixture()).unwrap();
     let config = checkpoint.config().clone();
-    let device = DeviceSpec::Cpu.resolve().unwrap();
-    let network = checkpoint.load::<Runtime>(&device).unwrap();
-    let shape = [1, 3, image.height, image.width];
-    let length = image.data.len();
-    let noise = standard_normal(options.seed, length * options.samples);
+    let size = TrainingOptions {
+        height: image.height,
+        width: image.width,
+        batch: 1,
+        threads: Threads::Single,
+        instructions: InstructionSet::detect(),
+    };
+    let mut network = TrainingNetwork::new(&config.architecture(), size).unwrap();
+    network.parameters_mut().copy_from_slice(&checkpoint.load().unwrap());
+    let (image_weight, noise_weight) = NoiseSchedule::new(&config.schedule).mix(options.timestep);
+    let noise = standard_normal(options.seed, image.data.len() * options.samples);
     let mut mean = vec![0.0; config.regions * image.width * image.height];
-    for noise in noise.chunks_exact(length) {
-        let tensor = |values: Vec<f32>| Tensor::<Runtime, 4>::from_data(TensorData::new(values, shape), &device);
-        let x_t = NoiseSchedule::new(&config.schedule).add_noise(
-            tensor(image.data.clone()),
-            tensor(noise.to_vec()),
-            &[options.timestep],
-        );
-        let index = |value: usize| Tensor::<Runtime, 1, Int>::full([1], value as i64, &device);
-        let class = options.class.unwrap_or(config.no_class());
-        let masks = network
-            .predict_noise(x_t, index(options.timestep), Some(index(class)))
-            .masks;
-        for (sum, mask) in mean.iter_mut().zip(masks.into_data().iter::<f32>()) {
+    for noise in noise.chunks_exact(image.data.len()) {
+        let both = image.data.iter().zip(noise);
+        let x_t: Vec<f32> = both
+            .map(|(x, e)| image_weight as f32 * x + noise_weight as f32 * e)
+            .collect();
+        let class = options.class.unwrap_or(config.no_class()) as i32;
+        network
+            .encode(&x_t, &[options.timestep as f32], Some(&[class]))
+            .unwrap();
+        let mut masks = network.mask_logits().to_vec();
+        softmax(&mut masks, 1, config.regions);
+        for (sum, mask) in mean.iter_mut().zip(masks) {
             *sum += mask / options.samples as f32;
         }
     }

@@ -48,7 +48,7 @@ fn pictures_become_a_checkpoint_that_the_element_loads() {
             timesteps = [1, 100]
             learning_rate = 1e-3
             mask_head = { released = { std = 0.05 } }
-            masks = { normalise = "batch" }
+            masks = { temperature = { from = 1.0, to = 0.5 } }
         "#,
     )
     .unwrap();

@@ -135,7 +135,7 @@ fn a_finished_run_resumes_to_nothing() {
 fn a_competition_resumes_with_the_same_bits_and_names_its_foreground() {
     let scratch = Scratch::new();
     let competition = [
-        "mask_head = \"trained\"\nmasks = { normalise = \"batch\", hard = 1.0, gumbel = 0.5, temperature = { from = 0.5, to = 0.5 } }",
+        "mask_head = \"trained\"\nmasks = { temperature = { from = 0.5, to = 0.5 } }",
         "mask_head = \"trained\"\ncompetition = { block = 0.3, foreground = [0.3, 0.3] }",
     ];
     let recipe = common::RECIPE.replace(competition[0], competition[1]);

@@ -36,6 +36,8 @@ pub enum KernelError {
         /// Name of the instruction set.
         instructions: &'static str,
     },
+    /// The device failed: out of memory, lost.
+    Device(String),
     /// The threads could not be started.
     Threads(String),
 }
@@ -59,6 +61,7 @@ impl fmt::Display for KernelError {
                 formatter,
                 "bf16 needs a processor with AVX512-BF16; the instructions are {instructions}"
             ),
+            Self::Device(reason) => formatter.write_str(reason),
             Self::Threads(reason) => write!(formatter, "cannot start the inference threads: {reason}"),
         }
     }

@@ -35,6 +35,7 @@
 //! | `network` | the architecture, and the one walk over it that lists layers and parameters |
 //! | `plan` | the segmentation pass as steps, memory planned once: [`SegmentationPlan`] |
 //! | `training` | the whole network forward and backward: [`TrainingNetwork`] |
+//! | `passes` | what any device does with the network: the traits [`SegmentationPass`] and [`TrainingPass`] |
 //!
 //! Activations are [batch, height, width, channels] with channels padded by zeros to multiples of 16.
 
@@ -48,6 +49,7 @@ pub mod measured;
 mod memory;
 mod network;
 mod normalisation;
+mod passes;
 mod plan;
 mod resample;
 mod simd;
@@ -62,7 +64,10 @@ mod winograd;
 
 pub use error::KernelError;
 pub use network::{Architecture, Parameter};
+pub use passes::{
+    Adam, Moments, Noising, SegmentationPass, Snapshot, TrainingPass, TrainingSize, Update, WeightLookup,
+};
 pub use plan::{PlanOptions, SegmentationPlan};
 pub use simd::{Arithmetic, InstructionSet};
 pub use threads::Threads;
-pub use training::{AdamUpdate, KeptPass, Learned, Masks, TrainingNetwork, TrainingOptions, VectorMath};
+pub use training::{CpuTraining, KeptPass, Learned, Masks, TrainingNetwork, TrainingOptions, VectorMath};

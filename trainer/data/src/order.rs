@@ -23,6 +23,8 @@ pub enum Stream {
     HeldOut,
     /// Everything random in the loss of the held-out images.
     HeldOutLoss,
+    /// The weights that a network starts with.
+    Weights,
 }
 
 /// A generator for one purpose and one position of the run.

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use burn::tensor::backend::Backend;
 use clap::{Args, Subcommand};
-use factorseg_model::{DeviceSpec, ModelConfig, NoiseSchedule, Preset, Runtime, ScheduleConfig};
+use factorseg_model::{DeviceSpec, ModelConfig, NoiseSchedule, Preset, ScheduleConfig};
 use serde_json::json;
 
 use super::arguments::{BatchArguments, ComputeArguments, InputArguments};
@@ -20,8 +19,10 @@ use crate::data::loader::Loader;
 use crate::data::source::Source;
 use crate::data::testing::{SparsePack, anonymous_memory, peak_memory};
 use crate::recipe::Recipe;
+use crate::training::competition;
 use crate::training::learner::Learner;
-use crate::training::{competition, timing};
+use crate::training::paper::initial_weights;
+use crate::training::watching::timing;
 
 /// Measure how fast a part of training is.
 #[derive(Debug, Args)]
@@ -227,14 +228,13 @@ impl TrainBench {
         };
         model.classes = images.classes().len();
         let device = self.device.resolve()?;
-        Runtime::seed(&device, 0);
-        let network = model.init(&device);
+        let weights = initial_weights(&model, 0);
         let mut learner = Learner::new(
             &model,
             &recipe,
             0,
-            network,
-            &device,
+            &weights,
+            device,
             self.compute.threads,
             self.compute.precision,
         )?;
@@ -259,8 +259,7 @@ impl TrainBench {
             let Some(batch) = loader.next_batch()? else {
                 bail!("the input ended before step {step}")
             };
-            // Reading the loss waits for the device.
-            loss = learner.step(&batch, &recipe, &phase, step)?.loss.value();
+            loss = learner.step(&batch, &recipe, &phase, step)?.loss;
         }
         let seconds = start.elapsed().as_secs_f64();
         let times = timing::take();

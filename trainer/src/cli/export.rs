@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use factorseg_model::CheckpointSource;
 use factorseg_model::checkpoint::{Checkpoint, WeightType, save_tensors};
 
-use crate::training::run_directory::BEST;
+use crate::training::run::directory::BEST;
 
 /// Write a checkpoint for use: smaller, and with its foreground named.
 ///

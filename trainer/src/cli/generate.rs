@@ -5,14 +5,18 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use factorseg_kernels::{Learned, TrainingSize};
 use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::sampler::{SampleRequest, sample_ddpm};
-use factorseg_model::{CheckpointSource, DeviceSpec, NoiseSchedule, Runtime, find_class};
+use factorseg_model::{CheckpointSource, DeviceSpec, NoiseSchedule, Precision, find_class};
 use indicatif::ProgressBar;
 
 use super::set_threads;
-use crate::training::pictures::mask_grid;
-use crate::training::signals::{INTERRUPTED, Signals};
+use crate::training::run::signals::{INTERRUPTED, Signals};
+use crate::training::watching::pictures::mask_grid;
+
+/// Images that go through the network at once.
+const BATCH: usize = 8;
 
 /// Generate images together with their regions (Algorithm 2).
 ///
@@ -57,28 +61,45 @@ impl Generate {
         let config = checkpoint.config().clone();
         let class = find_class(&checkpoint.info().classes, &self.class)?;
         let device = self.device.resolve()?;
-        let network = checkpoint.load::<Runtime>(&device)?;
+        let weights = checkpoint.load()?;
         let side = config.image_size;
+        let size = TrainingSize {
+            side,
+            batch: self.count.min(BATCH),
+            waiting: 0,
+        };
+        let mut network = device.training(&config.architecture(), size, self.threads, Precision::F32)?;
+        network.set_parameters(&weights);
+        network.begin(Learned {
+            mask_generator: false,
+            denoiser: false,
+        });
+        let class = class.unwrap_or(config.classes);
         let request = SampleRequest {
             count: self.count,
-            size: [side, side],
-            classes: (config.classes > 0).then(|| vec![class.unwrap_or(config.classes); self.count]),
+            side,
+            regions: config.regions,
+            classes: (0..self.count).map(|_| class as i32).collect(),
             seed: self.seed,
         };
         let signals = Signals::listen()?;
         let bar = ProgressBar::new(config.schedule.timesteps as u64);
         let schedule = NoiseSchedule::new(&config.schedule);
-        let sample = sample_ddpm(&network, &schedule, &request, &device, |_| {
+        let sample = sample_ddpm(network.as_mut(), &schedule, &request, |_| {
             bar.inc(1);
             !signals.asked()
-        });
+        })?;
         bar.finish_and_clear();
         let Some(sample) = sample else {
             return Ok(ExitCode::from(INTERRUPTED));
         };
-        let images: Vec<f32> = sample.images.into_data().iter::<f32>().collect();
-        let masks: Vec<f32> = sample.masks.into_data().iter::<f32>().collect();
-        let grid = mask_grid(&images, &masks, side, config.regions, (128 / side as u32).max(1));
+        let grid = mask_grid(
+            &sample.images,
+            &sample.masks,
+            side,
+            config.regions,
+            (128 / side as u32).max(1),
+        );
         grid.save(&self.out)
             .with_context(|| format!("cannot write {}", self.out.display()))?;
         eprintln!("{} images in {}", self.count, self.out.display());

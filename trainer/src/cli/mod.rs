@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 
 use crate::data::DataError;
 use crate::training::run::Ending;
-use crate::training::signals::INTERRUPTED;
+use crate::training::run::signals::INTERRUPTED;
 
 /// Trains and uses factorized diffusion models: segmentation learned from unlabelled images.
 #[derive(Debug, Parser)]

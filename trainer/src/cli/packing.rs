@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::data::DataError;
 use crate::data::packing::{Event, FrameOptions, PackOptions, Packed, pack};
 use crate::data::source::Source;
-use crate::training::signals::Signals;
+use crate::training::run::signals::Signals;
 
 /// Time between two lines of progress where there is no terminal.
 const QUIET: Duration = Duration::from_secs(30);

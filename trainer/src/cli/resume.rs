@@ -10,7 +10,7 @@ use factorseg_model::Precision;
 use super::{exit_code, set_threads};
 use crate::training::parallel::DeviceList;
 use crate::training::run;
-use crate::training::run_directory::{RunDirectory, StoredPrecision};
+use crate::training::run::directory::{RunDirectory, StoredPrecision};
 
 /// Go on with a run from its newest checkpoint.
 ///

@@ -12,7 +12,7 @@ use super::segmenter::{PassArguments, SegmenterArguments};
 use crate::data::folder::{FolderError, ImageFolder};
 use crate::evaluate::assignment::labels;
 use crate::evaluate::segment::segment;
-use crate::training::pictures::REGION_COLOURS;
+use crate::training::watching::pictures::REGION_COLOURS;
 
 /// Images that go through the network at once.
 const BATCH: usize = 8;

@@ -17,7 +17,7 @@ use crate::data::packing::PackOptions;
 use crate::data::source::Source;
 use crate::recipe::Recipe;
 use crate::training::parallel::DeviceList;
-use crate::training::run_directory::{DataDescription, RunConfig, RunDirectory, RunOptions, StoredPrecision};
+use crate::training::run::directory::{DataDescription, RunConfig, RunDirectory, RunOptions, StoredPrecision};
 use crate::training::{competition, run};
 
 /// Train a model on pictures or videos, without labels.

@@ -1,10 +1,10 @@
 //! Training batches: crop, flip, noise (Eq. 1).
 
-use std::f32::consts::TAU;
 use std::sync::Arc;
 
 use factorseg_model::{NoiseSchedule, SegmentError};
 use rand::Rng;
+use rand_distr::StandardNormal;
 use thiserror::Error;
 
 use super::cache::{ImageCache, TooManyBroken};
@@ -201,18 +201,9 @@ pub fn centre_square(pixels: &Pixels, side: usize) -> Vec<f32> {
     values
 }
 
-/// Appends `count` standard normal numbers (Box and Muller).
+/// Appends `count` standard normal numbers.
 pub fn normal(random: &mut impl Rng, count: usize, into: &mut Vec<f32>) {
-    let end = into.len() + count;
-    while into.len() < end {
-        // 1 - u is in (0, 1], so the logarithm is finite.
-        let radius = (-2.0 * (1.0 - random.random::<f32>()).ln()).sqrt();
-        let (sin, cos) = (TAU * random.random::<f32>()).sin_cos();
-        into.push(radius * cos);
-        if into.len() < end {
-            into.push(radius * sin);
-        }
-    }
+    into.extend(random.sample_iter::<f32, _>(StandardNormal).take(count));
 }
 
 #[cfg(test)]

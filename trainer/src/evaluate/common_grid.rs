@@ -3,7 +3,7 @@
 use factorseg_model::RegionMap;
 
 use super::assignment::labels;
-use crate::training::monitor::MaskFigures;
+use crate::training::watching::monitor::MaskFigures;
 
 /// Side of the grid.
 pub const GRID: usize = 64;

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::pairs::{Pair, read_pairs};
 use super::predictions::Predictions;
 use super::segment::Passes;
-use crate::training::monitor::MaskFigures;
+use crate::training::watching::monitor::MaskFigures;
 
 /// A class of parts: a name and the map values that it gathers, as in `hair=13` or `skin=1-12,17`.
 #[derive(Debug, Clone, PartialEq, Eq)]

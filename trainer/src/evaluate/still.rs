@@ -19,7 +19,7 @@ use super::pairs::{Pair, read_pairs};
 use super::picture_baselines::{K_MEANS, Ranks, UNLIKE_THE_FRAME};
 use super::predictions::Predictions;
 use super::segment::Passes;
-use crate::training::monitor::MaskFigures;
+use crate::training::watching::monitor::MaskFigures;
 
 /// An image with its truth.
 #[derive(Debug, Clone)]

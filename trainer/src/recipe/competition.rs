@@ -27,8 +27,6 @@ pub enum FrameEdges {
     Sides,
     /// All but the upper one.
     SidesAndBottom,
-    /// All edges but the lower one: objects that the picture cuts off stand on it.
-    SidesAndTop,
 }
 
 /// Regions compete to denoise hidden parts of the picture, and a pixel goes to the one that does it best.
@@ -46,9 +44,6 @@ pub enum FrameEdges {
 pub struct Competition {
     /// Share of the pixels of a batch that is foreground, drawn uniformly between the two for each micro-batch.
     pub foreground: (f64, f64),
-    /// How much the parts of several foreground regions differ: each is drawn between 1 less and 1 plus this, from 0 to 1
-    /// (excluded), then divides the foreground's share. 0 for equal parts.
-    pub spread: f64,
     /// What the background branch sees: the picture's `frame`, or its own `region` like the others.
     pub background: Sight,
     /// Width of the frame that the background branch sees, as a share of the picture's side.
@@ -72,17 +67,12 @@ pub struct Competition {
     /// Standard deviation of the Gaussian that gathers a pixel's evidence from its neighbourhood, as a share of the
     /// picture's side; 0: every pixel for itself.
     pub smoothing: f64,
-    /// Whether the masks pass through the color model ([`factorseg_model::color_model`]) before the branches see them, as they do
-    /// when a finished model segments: the mask generator then learns where things are, and the picture's colours say
-    /// how far they reach.
-    pub colors: bool,
 }
 
 impl Default for Competition {
     fn default() -> Self {
         Self {
             foreground: (0.2, 0.4),
-            spread: 0.0,
             background: Sight::Frame,
             frame: 0.125,
             frame_edges: FrameEdges::All,
@@ -92,7 +82,6 @@ impl Default for Competition {
             hidden: 0.4,
             timesteps: (200, 500),
             smoothing: 0.04,
-            colors: false,
         }
     }
 }
@@ -106,12 +95,6 @@ impl Competition {
             format!("{:?}", self.foreground),
             inside(least) && inside(most) && least <= most,
             "[least, most], shares between 0 and 1",
-        )?;
-        check(
-            "competition.spread",
-            self.spread.to_string(),
-            (0.0..1.0).contains(&self.spread),
-            "at least 0 and less than 1",
         )?;
         check(
             "competition.frame",

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use competition::{Competition, FrameEdges, Sight};
-pub use phase::{MaskHead, MaskShaping, NoiseWeighting, Normalisation, Phase, Ramp};
+pub use phase::{MaskHead, MaskShaping, Phase, Ramp};
 pub use self_training::SelfTraining;
 
 /// Recipes that the program carries: name and TOML text.

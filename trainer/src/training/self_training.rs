@@ -6,9 +6,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use factorseg_model::checkpoint::write_atomically;
+use factorseg_model::softmax::softmax;
 use factorseg_model::{CheckpointSource, ModelConfig};
 
-use super::run_directory::{RunConfig, RunDirectory};
+use super::learner::Learner;
+use super::run::directory::{RunConfig, RunDirectory};
+use super::watching::timing::{self, Part};
+use crate::data::batch::MicroBatch;
 use crate::data::teacher::Teacher;
 
 /// The bytes of a new run's teacher, once it is known to be one; `None` for a run without self-training.
@@ -59,6 +63,23 @@ pub fn load(path: &Path, model: &ModelConfig) -> Result<Arc<Teacher>> {
     let side = model.image_size;
     teacher.masks(&vec![0.0; 3 * side * side], side)?;
     Ok(Arc::new(teacher))
+}
+
+/// Forward and backward of one micro-batch with a teacher's masks to learn: returns the loss times `weight`, whose gradient is
+/// added, and the masks. Only the mask generator's branch of the network is passed.
+pub fn pass(learner: &mut Learner, part: &MicroBatch, weight: f64) -> Result<(f64, Option<Vec<f32>>)> {
+    timing::start();
+    let (network, regions) = (learner.network.as_mut(), learner.regions);
+    network.encode(&part.noised, &part.timesteps, &part.classes)?;
+    let mut masks = network.mask_logits()?;
+    let (loss, mut slopes) = cross_entropy(&masks, &part.targets, regions, part.size);
+    slopes.iter_mut().for_each(|slope| *slope *= weight as f32);
+    timing::lap(Part::Forward);
+    network.backward_masks(&slopes)?;
+    network.backward_encode()?;
+    timing::lap(Part::Backward);
+    softmax(&mut masks, part.size, regions);
+    Ok((loss * weight, Some(masks)))
 }
 
 /// Cross entropy of softmax(logits) with `targets`, both `[images, K, pixels]`: the mean over images and pixels, and its

@@ -1,12 +1,11 @@
 //! What tests of several modules need.
 
-use factorseg_model::parameters::map_values;
-use factorseg_model::{DeviceSpec, ModelConfig, Preset};
+use factorseg_model::{Device, ModelConfig, Precision, Preset};
 
-use super::learner::MASK_HEAD;
-use super::{Device, Network};
+use super::learner::{Learner, MASK_HEAD};
 use crate::data::batch::normal;
 use crate::data::order::{Stream, random};
+use crate::recipe::Recipe;
 
 /// Normal values, the same for the same seed.
 pub fn noise(seed: u64, count: usize) -> Vec<f32> {
@@ -28,22 +27,22 @@ pub fn config() -> ModelConfig {
     }
 }
 
-/// The CPU, without a gradient tape.
-pub fn cpu() -> Device {
-    DeviceSpec::Cpu.resolve().unwrap()
+/// Weights that are all random: fresh networks predict zero.
+pub fn scrambled(config: &ModelConfig, zero_mask_head: bool) -> Vec<f32> {
+    let mut random = random(11, Stream::Sample, 0);
+    let mut weights = Vec::new();
+    for parameter in config.parameters() {
+        normal(&mut random, parameter.range().len(), &mut weights);
+        let zero = zero_mask_head && parameter.name.starts_with(MASK_HEAD);
+        let scale = if zero { 0.0 } else { 0.1 };
+        weights[parameter.range()].iter_mut().for_each(|value| *value *= scale);
+    }
+    weights
 }
 
-/// A network whose every weight is random: fresh ones predict zero.
-pub fn scrambled(config: &ModelConfig, zero_mask_head: bool) -> Network {
-    let mut random = random(11, Stream::Sample, 0);
-    map_values(config.init(&cpu()), |name, shape| {
-        let mut values = Vec::new();
-        normal(&mut random, shape.iter().product(), &mut values);
-        let scale = if zero_mask_head && name.starts_with(MASK_HEAD) {
-            0.0
-        } else {
-            0.1
-        };
-        Some(values.into_iter().map(|v| v * scale).collect())
-    })
+/// A learner on one thread of the CPU, for batches of 4.
+pub fn learner(config: &ModelConfig, weights: &[f32]) -> Learner {
+    let mut recipe = Recipe::load("two-phase").unwrap();
+    recipe.batch_size = 4;
+    Learner::new(config, &recipe, 1, weights, Device::Cpu, 1, Precision::F32).unwrap()
 }

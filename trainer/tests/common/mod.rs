@@ -43,19 +43,19 @@ learning_rate = 1e-3
 warmup_steps = 2
 mask_head = "uniform"
 [[phases]]
-name = "partitions"
+name = "cooling"
 steps = 2
 timesteps = [1, 1000]
 learning_rate = 1e-3
-middle_dropout = 0.3
-mask_head = { random-partition = { softness = 0.5 } }
+final_learning_rate = 5e-4
+mask_head = "uniform"
 [[phases]]
 name = "release"
 steps = 4
 timesteps = [1, 100]
 learning_rate = 1e-3
 mask_generator_factor = 4.0
-mask_head = { released = { std = 0.05, from_decoder = true } }
+mask_head = { released = { std = 0.05 } }
 masks = { temperature = { from = 1.0, to = 0.5 } }
 [[phases]]
 name = "commit"
@@ -64,7 +64,7 @@ timesteps = [1, 100]
 learning_rate = 1e-3
 final_learning_rate = 1e-4
 mask_head = "trained"
-masks = { normalise = "batch", hard = 1.0, gumbel = 0.5, temperature = { from = 0.5, to = 0.5 } }
+masks = { temperature = { from = 0.5, to = 0.5 } }
 "#;
 
 /// A scratch folder with 24 images of two classes and the test recipe.

@@ -42,17 +42,18 @@ impl Architecture {
     }
 
     /// Channels of a level, finest first.
-    pub(crate) fn channels(&self, level: usize) -> usize {
+    pub fn channels(&self, level: usize) -> usize {
         self.base_channels * self.channel_multipliers[level]
     }
 
     /// Heads of an attention of so many channels.
-    pub(crate) fn heads(&self, channels: usize) -> usize {
+    pub fn heads(&self, channels: usize) -> usize {
         self.attention_head_channels
             .map_or(self.attention_heads, |size| channels / size)
     }
 
-    pub(crate) fn levels(&self) -> usize {
+    /// Number of resolutions, the finest included.
+    pub fn levels(&self) -> usize {
         self.channel_multipliers.len()
     }
 

@@ -15,6 +15,11 @@ pub struct Parameter {
 }
 
 impl Parameter {
+    /// Whether it belongs to the decoder, which segmentation does without.
+    pub fn is_decoder(&self) -> bool {
+        self.name.starts_with("decoder.")
+    }
+
     /// The parameter's place among all.
     pub fn range(&self) -> std::ops::Range<usize> {
         self.offset..self.offset + self.shape.iter().product::<usize>()

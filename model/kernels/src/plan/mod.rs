@@ -3,6 +3,7 @@
 mod conditioning;
 mod memory;
 mod options;
+mod pass;
 mod program;
 mod run;
 mod weights;

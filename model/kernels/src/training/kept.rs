@@ -61,7 +61,7 @@ impl TrainingNetwork {
         done
     }
 
-    fn exchange(&mut self, kept: &mut KeptPass) -> Result<(), KernelError> {
+    pub(crate) fn exchange(&mut self, kept: &mut KeptPass) -> Result<(), KernelError> {
         let (state, tensors) = (&mut self.state, self.joints.first_decoder);
         let fits = |values: &[Buffer], images: usize| {
             let lengths = values.iter().map(|values| values.len());

@@ -11,6 +11,7 @@
 //! | `packing` | between parameters and packed weights |
 //! | `weight_gradient`, `product` | gradients of convolution weights |
 //! | `normalised`, `normalisation`, `attention`, `embedding`, `pixels` | what lies between convolutions |
+//! | `pass` | all of it behind [`TrainingPass`](crate::TrainingPass) |
 //! | `optimizer` | AdamW, clipping and averages on flat vectors |
 //!
 //! Convolutions run forward as in the segmentation pass, and so do the gradients of their inputs, with turned weights;
@@ -29,6 +30,7 @@ mod normalised;
 mod optimizer;
 mod options;
 mod packing;
+mod pass;
 mod pixels;
 mod product;
 mod resample;
@@ -40,5 +42,6 @@ pub use decoder::Masks;
 pub use kept::KeptPass;
 pub use learned::Learned;
 pub use network::TrainingNetwork;
-pub use optimizer::{AdamUpdate, VectorMath};
+pub use optimizer::VectorMath;
 pub use options::TrainingOptions;
+pub use pass::CpuTraining;

@@ -2,6 +2,7 @@
 
 use crate::Threads;
 use crate::memory::Shared;
+use crate::passes::Adam;
 use crate::simd::{InstructionSet, Vector, dispatch};
 use crate::threads::for_each;
 
@@ -14,23 +15,6 @@ const CHUNK: usize = 1 << 14;
 pub struct VectorMath {
     threads: Threads,
     set: InstructionSet,
-}
-
-/// Constants of one AdamW update (Loshchilov and Hutter).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamUpdate {
-    /// Decay of the mean of the gradient.
-    pub beta_1: f64,
-    /// Decay of the mean of its square.
-    pub beta_2: f64,
-    /// Added to the root of the second moment.
-    pub epsilon: f64,
-    /// Part of a parameter that one learning rate takes away, independently of the gradient.
-    pub weight_decay: f64,
-    /// Learning rate.
-    pub rate: f64,
-    /// Updates of these parameters with this one, for the bias correction.
-    pub updates: u64,
 }
 
 /// The numbers of an update in single precision.
@@ -63,34 +47,35 @@ impl VectorMath {
         });
     }
 
-    /// Moves `values` by AdamW.
+    /// Moves `values` by AdamW at a learning rate; it is update number `updates` of these. `first` and `second` are the moments.
     ///
     /// # Panics
     /// If the slices are not of one length.
     pub fn adam(
         &self,
-        update: AdamUpdate,
+        constants: &Adam,
+        rate: f64,
+        updates: u64,
         values: &mut [f32],
         gradients: &[f32],
-        first: &mut [f32],
-        second: &mut [f32],
+        (first, second): (&mut [f32], &mut [f32]),
     ) {
         let length = values.len();
         assert!(
             gradients.len() == length && first.len() == length && second.len() == length,
             "the slices of an update differ in length"
         );
-        let updates = update.updates.min(i32::MAX as u64) as i32;
+        let updates = updates.min(i32::MAX as u64) as i32;
         let factors = Factors {
-            beta_1: update.beta_1 as f32,
-            beta_2: update.beta_2 as f32,
-            rest_1: (1.0 - update.beta_1) as f32,
-            rest_2: (1.0 - update.beta_2) as f32,
-            correction_1: (1.0 - update.beta_1.powi(updates)) as f32,
-            correction_2: (1.0 - update.beta_2.powi(updates)) as f32,
-            epsilon: update.epsilon as f32,
-            keep: (1.0 - update.rate * update.weight_decay) as f32,
-            rate: update.rate as f32,
+            beta_1: constants.beta_1 as f32,
+            beta_2: constants.beta_2 as f32,
+            rest_1: (1.0 - constants.beta_1) as f32,
+            rest_2: (1.0 - constants.beta_2) as f32,
+            correction_1: (1.0 - constants.beta_1.powi(updates)) as f32,
+            correction_2: (1.0 - constants.beta_2.powi(updates)) as f32,
+            epsilon: constants.epsilon as f32,
+            keep: (1.0 - rate * constants.weight_decay) as f32,
+            rate: rate as f32,
         };
         let (values, first, second) = (Shared::new(values), Shared::new(first), Shared::new(second));
         self.chunks(length, |start, count| {
@@ -231,15 +216,14 @@ mod tests {
                 let mut expected: Vec<[f64; 3]> = start.iter().map(|&value| [f64::from(value), 0.0, 0.0]).collect();
                 for updates in 1..=3 {
                     let gradients = random.values(count);
-                    let update = AdamUpdate {
+                    let constants = Adam {
                         beta_1: 0.9,
                         beta_2: 0.99,
                         epsilon: 1e-8,
                         weight_decay: 0.1,
-                        rate: 0.05,
-                        updates,
                     };
-                    math.adam(update, &mut values, &gradients, &mut first, &mut second);
+                    let moments = (&mut first[..], &mut second[..]);
+                    math.adam(&constants, 0.05, updates, &mut values, &gradients, moments);
                     for (state, &gradient) in expected.iter_mut().zip(&gradients) {
                         let gradient = f64::from(gradient);
                         state[1] = 0.9 * state[1] + 0.1 * gradient;

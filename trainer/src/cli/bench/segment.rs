@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use clap::Args;
 use factorseg_model::checkpoint::{self, WeightType};
-use factorseg_model::parameters::map_values;
 use factorseg_model::{
     CheckpointInfo, CheckpointSource, DeviceSpec, Engine, InputImage, LoadOptions, ModelConfig, Precision, Preset,
-    RegionMap, Runtime, Segmenter, SegmenterOptions,
+    RegionMap, Segmenter, SegmenterOptions,
 };
 use serde_json::json;
+
+use crate::training::paper::initial_weights;
 
 /// Time of a segmentation pass, as the element calls it: noise, the network, probabilities back in memory.
 ///
@@ -71,16 +72,16 @@ impl SegmentBench {
             None => {
                 let path = scratch.path().join("random.safetensors");
                 let config = ModelConfig::preset(self.preset);
-                let device = DeviceSpec::Cpu.resolve()?;
                 let info = CheckpointInfo::default();
+                let mut weights = initial_weights(&config, 0);
                 // A fresh network's heads are zero, and its masks uniform whatever the arithmetic does.
-                let network = map_values(config.init::<Runtime>(&device), |name, shape| {
-                    let count: usize = shape.iter().product();
-                    let wave = |i: usize| 0.05 * (i as f32 * 0.618).sin();
-                    name.ends_with("conv_out.weight")
-                        .then(|| (0..count).map(wave).collect())
-                });
-                checkpoint::save(&path, &network, &config, &info, WeightType::F32)?;
+                for head in config.parameters() {
+                    if head.name.ends_with("conv_out.weight") {
+                        let values = weights[head.range()].iter_mut().enumerate();
+                        values.for_each(|(i, value)| *value = 0.05 * (i as f32 * 0.618).sin());
+                    }
+                }
+                checkpoint::save(&path, &weights, &config, &info, WeightType::F32)?;
                 (CheckpointSource::from_path(path), self.preset.to_string())
             }
         };

@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::evaluate::assignment::Foreground;
-use crate::training::monitor::MaskFigures;
+use crate::training::watching::monitor::MaskFigures;
 
 /// Measure how well a model segments.
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::evaluate::baselines::Line;
 use crate::evaluate::series::Statistics;
-use crate::training::monitor::MaskFigures;
+use crate::training::watching::monitor::MaskFigures;
 
 /// J (region similarity) and F (boundary) of one way to segment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]

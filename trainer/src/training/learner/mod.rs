@@ -1,100 +1,100 @@
-//! One optimizer step: predict the noise, compare, move the weights (Algorithm 1), on whatever computes it.
+//! One optimizer step (Algorithm 1): encode, masks, decode, loss, gradients, update, on whatever device computes it.
 
-mod chance;
+mod inference;
 mod names;
-mod native;
 mod outcome;
-mod snapshot;
-mod tape;
 
 pub(super) use names::{DECODER, MASK_GENERATOR, MASK_HEAD};
-pub use native::NativeLearner;
-pub use outcome::{Loss, MaskBatch, Slice, StepOutcome};
-pub use snapshot::{Moments, Snapshot};
-pub use tape::TapeLearner;
+pub use outcome::{MaskBatch, Slice, StepOutcome};
 
 use anyhow::{Result, ensure};
-use burn::DispatchDevice;
-use burn::tensor::FloatDType;
-use factorseg_model::parameters::{ParameterSpec, map_values, parameter_specs, visit_values};
-use factorseg_model::{ModelConfig, Precision};
+use factorseg_kernels::{Adam, Parameter, Snapshot, TrainingPass, TrainingSize, Update};
+use factorseg_model::{Device, ModelConfig, NoiseSchedule, Precision};
 
-use super::{Device, Network};
+use super::{competition, paper, self_training};
 use crate::data::batch::Batch;
-use crate::recipe::{Phase, Recipe};
+use crate::data::order::{Stream, random, random_part};
+use crate::recipe::{MaskHead, Phase, Recipe};
+use names::{learned, rate_factor};
 
-/// The network in training: weights, their average, and Adam's moments. Both kinds compute the same.
-#[derive(Debug)]
-pub enum Learner {
-    /// The network's own kernels, on the CPU.
-    Native(Box<NativeLearner>),
-    /// burn's gradient tape, on any device.
-    Tape(Box<TapeLearner>),
+/// The network in training: weights, their average, and Adam's moments, flat in the order of the model's parameters.
+pub struct Learner {
+    pub(super) network: Box<dyn TrainingPass>,
+    pub(super) regions: usize,
+    pub(super) schedule: NoiseSchedule,
+    side: usize,
+    seed: u64,
+}
+
+impl std::fmt::Debug for Learner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parameters = self.network.list().last().map_or(0, |last| last.range().end);
+        formatter
+            .debug_struct("Learner")
+            .field("parameters", &parameters)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Learner {
-    /// A learner of `network` (on any device) on `device` (without a gradient tape): on the CPU with the kernels, on
-    /// `threads` threads (0: one per core).
+    /// A learner that starts at `values` on `device`: on the CPU on `threads` threads (0: one per core).
     ///
     /// # Errors
-    /// If the threads cannot be started, or the device does not train in that precision.
+    /// If the values are not those of the model, or the device cannot be had or does not train in that precision.
     pub fn new(
         model: &ModelConfig,
         recipe: &Recipe,
         seed: u64,
-        network: Network,
-        device: &Device,
+        values: &[f32],
+        device: Device,
         threads: usize,
         precision: Precision,
     ) -> Result<Self> {
-        if !matches!(device, DispatchDevice::Flex(_)) {
-            return Ok(Self::with_tape(model, recipe, seed, network, device, precision));
-        }
         ensure!(
-            precision != Precision::Bf16,
+            device != Device::Cpu || precision != Precision::Bf16,
             "precision bf16 trains on CUDA; the CPU's kernels compute in 32 bits: use --precision f32"
         );
-        let specs = parameter_specs(&network);
-        let learner = NativeLearner::new(model, recipe, seed, specs, &values_of(&network), threads)?;
-        Ok(Self::Native(Box::new(learner)))
+        let network = device.training(&model.architecture(), size(model, recipe), threads, precision)?;
+        Self::with(network, model, seed, values)
     }
 
-    /// A learner with burn's gradient tape, whatever the device.
-    pub fn with_tape(
-        model: &ModelConfig,
-        recipe: &Recipe,
-        seed: u64,
-        network: Network,
-        device: &Device,
-        precision: Precision,
-    ) -> Self {
-        let dtype = match precision {
-            Precision::Auto | Precision::F32 => FloatDType::F32,
-            Precision::Bf16 => FloatDType::BF16,
-        };
-        Self::Tape(Box::new(TapeLearner::new(model, recipe, seed, network, device, dtype)))
+    /// A learner that starts at `values` with a network in training.
+    fn with(mut network: Box<dyn TrainingPass>, model: &ModelConfig, seed: u64, values: &[f32]) -> Result<Self> {
+        let count = network.list().last().map_or(0, |last| last.range().end);
+        ensure!(
+            values.len() == count,
+            "{} weights for a network of {count}",
+            values.len()
+        );
+        network.set_parameters(values);
+        Ok(Self {
+            network,
+            regions: model.regions,
+            schedule: NoiseSchedule::new(&model.schedule),
+            side: model.image_size,
+            seed,
+        })
     }
 
-    /// Names and shapes of the parameters, in the network's order.
-    pub fn specs(&self) -> &[ParameterSpec] {
-        match self {
-            Self::Native(learner) => learner.specs(),
-            Self::Tape(learner) => learner.specs(),
-        }
+    /// Names, shapes and places of the parameters.
+    pub fn parameter_list(&self) -> &[Parameter] {
+        self.network.list()
     }
 
     /// What happens once, before the first step of phase `index`.
     pub fn enter(&mut self, index: usize, phase: &Phase) {
-        match self {
-            Self::Native(learner) => learner.enter(index, phase),
-            Self::Tape(learner) => learner.enter(index, phase),
+        if let MaskHead::Released { std } = phase.mask_head {
+            let mut snapshot = self.network.snapshot();
+            let mut chance = random(self.seed, Stream::MaskHead, index as u64);
+            paper::release(self.network.list(), &mut snapshot, std, &mut chance);
+            self.network.restore(&snapshot);
         }
     }
 
     /// Trains on one batch, which is step `step` of all and `phase_step` of `phase`.
     ///
     /// # Errors
-    /// If the batch does not fit the network.
+    /// If the batch does not fit the network, or the device fails.
     pub fn step(&mut self, batch: &Batch, recipe: &Recipe, phase: &Phase, phase_step: u64) -> Result<StepOutcome> {
         let slice = Slice {
             step: batch.step,
@@ -110,7 +110,7 @@ impl Learner {
     /// their part of the batch's.
     ///
     /// # Errors
-    /// If they do not fit the network.
+    /// If they do not fit the network, or the device fails.
     pub fn accumulate(
         &mut self,
         slice: &Slice<'_>,
@@ -118,126 +118,93 @@ impl Learner {
         phase: &Phase,
         phase_step: u64,
     ) -> Result<StepOutcome> {
-        match self {
-            Self::Native(learner) => Ok(learner.accumulate(slice, recipe, phase, phase_step)?),
-            Self::Tape(learner) => Ok(learner.accumulate(slice, recipe, phase, phase_step)),
+        let temperature = phase.masks.temperature.at(phase_step, phase.steps);
+        self.network.begin(learned(phase));
+        let (mut loss, mut masks) = (0.0, None);
+        for (index, part) in slice.parts.iter().enumerate() {
+            let weight = part.size as f64 / recipe.batch_size as f64;
+            let (part_loss, values) = if recipe.self_training.is_some() {
+                self_training::pass(self, part, weight)?
+            } else if let Some(competition) = &phase.competition {
+                let mut chance = random_part(self.seed, Stream::Masks, slice.step, slice.first + index);
+                competition::pass(self, part, competition, temperature, weight, &mut chance)?
+            } else {
+                paper::pass(self, part, phase, temperature, weight)?
+            };
+            loss += part_loss;
+            masks = values.map(|values| MaskBatch::Host {
+                values,
+                images: part.size,
+                regions: self.regions,
+            });
         }
+        Ok(StepOutcome {
+            loss: loss as f32,
+            masks: masks.filter(|_| phase.mask_head.is_learned()),
+        })
     }
 
     /// The second half: moves weights and average by the gradient.
     pub fn apply(&mut self, step: u64, recipe: &Recipe, phase: &Phase, phase_step: u64) {
-        match self {
-            Self::Native(learner) => learner.apply(step, recipe, phase, phase_step),
-            Self::Tape(learner) => learner.apply(step, recipe, phase, phase_step),
-        }
+        let rate = phase.learning_rate_at(phase_step);
+        let factor = |parameter: &Parameter| rate * rate_factor(recipe, phase, &parameter.name);
+        let rates: Vec<f64> = self.network.list().iter().map(factor).collect();
+        super::watching::timing::timed(super::watching::timing::Part::Optimizer, || {
+            self.network.update(&Update {
+                clip: recipe.gradient_clip,
+                adam: Adam {
+                    beta_1: recipe.adam.beta_1,
+                    beta_2: recipe.adam.beta_2,
+                    epsilon: recipe.adam.epsilon,
+                    weight_decay: recipe.adam.weight_decay,
+                },
+                rates: &rates,
+                average_rate: paper::average_rate(recipe.ema_rate, step),
+            });
+        });
     }
 
-    /// The weights, flat, in the network's order.
+    /// The weights.
     pub fn parameters(&self) -> Vec<f32> {
-        match self {
-            Self::Native(learner) => learner.parameters().to_vec(),
-            Self::Tape(learner) => learner.parameters(),
-        }
+        self.network.parameters()
     }
 
-    /// Takes over weights in the order of [`Self::parameters`], which are as many.
+    /// Takes over weights, which are as many.
     pub fn set_parameters(&mut self, values: &[f32]) {
-        match self {
-            Self::Native(learner) => learner.set_parameters(values),
-            Self::Tape(learner) => learner.set_parameters(values),
-        }
+        self.network.set_parameters(values);
     }
 
-    /// The gradient of [`Self::accumulate`], in the order of [`Self::parameters`].
+    /// The gradient of [`Self::accumulate`].
     pub fn gradients(&self) -> Vec<f32> {
-        match self {
-            Self::Native(learner) => learner.gradients().to_vec(),
-            Self::Tape(learner) => learner.gradients(),
-        }
+        self.network.gradients()
     }
 
-    /// Adds a gradient in the order of [`Self::parameters`], which is as long.
+    /// Adds a gradient, which is as long.
     pub fn add_gradients(&mut self, values: &[f32]) {
-        match self {
-            Self::Native(learner) => learner.add_gradients(values),
-            Self::Tape(learner) => learner.add_gradients(values),
-        }
-    }
-
-    /// Mask logits of noised images (`[images, 3, side, side]`, one timestep an image, `classes` empty or one an image),
-    /// `[images, K, side, side]`, by another network of the same shape.
-    ///
-    /// # Errors
-    /// If the images do not fit the network.
-    pub fn mask_logits(
-        &mut self,
-        network: &Network,
-        noised: &[f32],
-        timesteps: &[i32],
-        classes: &[i32],
-    ) -> Result<Vec<f32>> {
-        match self {
-            Self::Native(learner) => Ok(learner.mask_logits(&values_of(network), noised, timesteps, classes)?),
-            Self::Tape(learner) => Ok(learner.mask_logits(network, noised, timesteps, classes)),
-        }
-    }
-
-    /// The noise that another network of the same shape predicts under `masks` (`[images, K, side, side]`; uniform ones
-    /// if left out), `[images, 3, side, side]`.
-    ///
-    /// # Errors
-    /// If the images do not fit the network.
-    pub fn predict(
-        &mut self,
-        network: &Network,
-        noised: &[f32],
-        timesteps: &[i32],
-        classes: &[i32],
-        masks: Option<&[f32]>,
-    ) -> Result<Vec<f32>> {
-        match self {
-            Self::Native(learner) => Ok(learner.predict(&values_of(network), noised, timesteps, classes, masks)?),
-            Self::Tape(learner) => Ok(learner.predict(network, noised, timesteps, classes, masks)),
-        }
+        self.network.add_gradients(values);
     }
 
     /// Everything that a checkpoint holds.
     pub fn snapshot(&self) -> Snapshot {
-        match self {
-            Self::Native(learner) => learner.snapshot(),
-            Self::Tape(learner) => learner.snapshot(),
-        }
+        self.network.snapshot()
     }
 
     /// Goes back to a snapshot of a learner of the same network.
-    pub fn restore(&mut self, snapshot: Snapshot) {
-        match self {
-            Self::Native(learner) => learner.restore(&snapshot),
-            Self::Tape(learner) => learner.restore(snapshot),
-        }
-    }
-
-    /// The averaged network on `device`.
-    pub fn average(&self, model: &ModelConfig, device: &Device) -> Network {
-        let values = match self {
-            Self::Native(learner) => learner.average(),
-            Self::Tape(learner) => learner.average(),
-        };
-        on_device(model, device, values)
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        self.network.restore(snapshot);
     }
 }
 
-/// The values of all parameters.
-fn values_of(network: &Network) -> Vec<Vec<f32>> {
-    let mut values = Vec::new();
-    visit_values(network, |_, _, value| values.push(value));
-    values
-}
-
-/// A network of the given shape with the given parameter values, on `device`.
-pub fn on_device(model: &ModelConfig, device: &Device, values: Vec<Vec<f32>>) -> Network {
-    let mut values = values.into_iter();
-    map_values(model.init(device), |_, _| values.next())
+/// What passes of a recipe need room for.
+fn size(model: &ModelConfig, recipe: &Recipe) -> TrainingSize {
+    let images = recipe.micro_batch.unwrap_or(recipe.batch_size).min(recipe.batch_size);
+    // The branches of a competition run as one batch, while the pass that made their masks waits.
+    let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
+    TrainingSize {
+        side: model.image_size,
+        batch: if competes { model.regions * images } else { images },
+        waiting: if competes { images } else { 0 },
+    }
 }
 
 #[cfg(test)]

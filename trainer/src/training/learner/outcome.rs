@@ -1,33 +1,11 @@
 //! What a learner is given and what it leaves behind.
 
 use crate::data::batch::MicroBatch;
-use crate::training::Tensor;
-use crate::training::monitor::MaskFigures;
-
-/// Mean squared error of the predicted noise over a batch; in self-training the cross entropy with the teacher's masks.
-#[derive(Debug)]
-pub enum Loss {
-    /// Still on its device, `[1]`.
-    Pending(Tensor<1>),
-    /// At hand.
-    Known(f32),
-}
-
-impl Loss {
-    /// The number; waits for the device.
-    pub fn value(self) -> f32 {
-        match self {
-            Self::Pending(tensor) => tensor.into_scalar(),
-            Self::Known(value) => value,
-        }
-    }
-}
+use crate::training::watching::monitor::MaskFigures;
 
 /// Masks of a micro-batch.
 #[derive(Debug)]
 pub enum MaskBatch {
-    /// Still on their device, `[images, K, height, width]`.
-    Device(Tensor<4>),
     /// What was found out about them elsewhere.
     Figures(MaskFigures),
     /// At hand.
@@ -45,11 +23,6 @@ impl MaskBatch {
     /// What can be said about them.
     pub fn figures(self) -> MaskFigures {
         match self {
-            Self::Device(masks) => {
-                let [images, regions, _, _] = masks.dims();
-                let values: Vec<f32> = masks.into_data().iter::<f32>().collect();
-                MaskFigures::of(&values, images, regions)
-            }
             Self::Figures(figures) => figures,
             Self::Host {
                 values,
@@ -74,8 +47,9 @@ pub struct Slice<'a> {
 /// What one step leaves behind.
 #[derive(Debug)]
 pub struct StepOutcome {
-    /// The loss.
-    pub loss: Loss,
+    /// The loss over the batch: the mean squared error of the predicted noise, in self-training the cross entropy with the
+    /// teacher's masks.
+    pub loss: f32,
     /// Masks of the last micro-batch; `None` while they are not learned.
     pub masks: Option<MaskBatch>,
 }

@@ -23,10 +23,10 @@ pub use worker::{WorkerOptions, listen};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use factorseg_model::parameters::parameter_count;
 use factorseg_model::{DeviceSpec, ModelConfig, Precision};
 
-use super::learner::{Learner, Loss, MaskBatch, Slice, StepOutcome};
+use super::learner::{Learner, MaskBatch, Slice, StepOutcome};
+use super::paper::initial_weights;
 use crate::data::batch::Batch;
 use crate::recipe::Recipe;
 use devices::Member;
@@ -111,7 +111,7 @@ impl DataParallel {
             parts: &parts,
         };
         let own = learner.accumulate(&slice, recipe, &recipe.phases[phase], phase_step)?;
-        let (mut loss, mut masks) = (f64::from(own.loss.value()), own.masks);
+        let (mut loss, mut masks) = (f64::from(own.loss), own.masks);
         for replica in busy {
             let share = replica.finish()?;
             learner.add_gradients(&share.gradients);
@@ -120,7 +120,7 @@ impl DataParallel {
         }
         learner.apply(step, recipe, &recipe.phases[phase], phase_step);
         Ok(StepOutcome {
-            loss: Loss::Known(loss as f32),
+            loss: loss as f32,
             masks,
         })
     }
@@ -149,13 +149,13 @@ fn replica_learner(spec: DeviceSpec, common: Common<'_>, threads: usize) -> Resu
         seed,
         precision,
     } = common;
-    Learner::new(model, recipe, seed, model.init(&device), &device, threads, precision)
+    let weights = initial_weights(model, seed);
+    Learner::new(model, recipe, seed, &weights, device, threads, precision)
 }
 
-/// Number of weights of a network; draws none.
-fn weights(model: &ModelConfig) -> Result<usize> {
-    let device = DeviceSpec::Cpu.resolve()?;
-    Ok(parameter_count(&model.init::<factorseg_model::Runtime>(&device)))
+/// Number of weights of a network.
+fn weights(model: &ModelConfig) -> usize {
+    model.parameters().last().map_or(0, |last| last.range().end)
 }
 
 #[cfg(test)]
@@ -163,10 +163,11 @@ mod tests {
     use super::*;
     use crate::data::batch::{MicroBatch, normal};
     use crate::data::order::{Stream, random};
-    use crate::training::testing::{config, cpu, scrambled};
+    use crate::training::testing::{config, scrambled};
+    use factorseg_model::Device;
     use factorseg_model::Preset;
 
-    /// Three devices of each kind: the weights that one learner reaches alone.
+    /// Three devices: the weights that one learner reaches alone.
     #[test]
     fn replicas_and_lead_learn_as_one_learner_does() {
         let model = ModelConfig { classes: 0, ..config() };
@@ -176,16 +177,12 @@ mod tests {
         recipe.adam.epsilon = 1e-4;
         recipe.phases.remove(0);
         (recipe.phases[0].warmup_steps, recipe.phases[0].learning_rate) = (0, 1e-3);
-        let device = cpu();
         // A fresh network predicts 0, whatever its masks.
-        let network = scrambled(&model, false);
-        let learner = |tape: bool| match tape {
-            true => Learner::with_tape(&model, &recipe, 1, network.clone(), &device, Precision::F32),
-            false => Learner::new(&model, &recipe, 1, network.clone(), &device, 1, Precision::F32).unwrap(),
-        };
-        for tape in [false, true] {
+        let weights = scrambled(&model, false);
+        let learner = || Learner::new(&model, &recipe, 1, &weights, Device::Cpu, 1, Precision::F32).unwrap();
+        {
             let replica = || {
-                let (mut learner, recipe) = (learner(tape), recipe.clone());
+                let (mut learner, recipe) = (learner(), recipe.clone());
                 Replica::spawn("cpu".into(), move |job| {
                     job.run(&mut learner, &recipe).map_err(|e| e.to_string())
                 })
@@ -195,22 +192,22 @@ mod tests {
                 replicas: vec![replica(), replica()],
                 leads: true,
             };
-            let (mut lead, mut alone) = (learner(tape), learner(tape));
+            let (mut lead, mut alone) = (learner(), learner());
             for learner in [&mut lead, &mut alone] {
                 learner.enter(0, &recipe.phases[0]);
             }
             for step in 0..3 {
                 let outcome = parallel.step(&mut lead, batch(step), &recipe, 0, step).unwrap();
                 let expected = alone.step(&batch(step), &recipe, &recipe.phases[0], step).unwrap();
-                let (a, b) = (outcome.loss.value(), expected.loss.value());
+                let (a, b) = (outcome.loss, expected.loss);
                 assert!((a - b).abs() < 1e-5 * b, "{a} {b}");
                 let figures = [outcome.masks, expected.masks].map(|masks| masks.unwrap().figures());
                 let difference = (figures[0].entropy - figures[1].entropy).abs();
-                assert!(difference < 1e-4, "tape {tape}, step {step}: {figures:?}");
+                assert!(difference < 1e-4, "step {step}: {figures:?}");
             }
             let (a, b) = (lead.parameters(), alone.parameters());
             let largest = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(largest < 1e-5 && network_moved(&b, &learner(tape)), "{largest}");
+            assert!(largest < 1e-5 && network_moved(&b, &learner()), "{largest}");
         }
     }
 
@@ -254,8 +251,8 @@ mod tests {
         };
         let mut recipe = Recipe::load("two-phase").unwrap();
         (recipe.batch_size, recipe.micro_batch) = (4, Some(1));
-        let device = cpu();
-        let mut lead = Learner::new(&model, &recipe, 1, model.init(&device), &device, 1, Precision::F32).unwrap();
+        let weights = initial_weights(&model, 1);
+        let mut lead = Learner::new(&model, &recipe, 1, &weights, Device::Cpu, 1, Precision::F32).unwrap();
         let before = lead.snapshot();
         let failing: [fn(Job) -> Result<Share, String>; 2] = [|_| Err("no power".into()), |_| panic!("a test's panic")];
         for (work, reason) in failing.into_iter().zip(["no power", "its thread has ended"]) {

@@ -24,7 +24,7 @@ pub fn connect(address: &str, common: Common<'_>) -> Result<Replica, ReplicaErro
         name: name.clone(),
         reason,
     };
-    let count = weights(common.model).map_err(|error| failed(error.to_string()))?;
+    let count = weights(common.model);
     let shape = Shape::new(common.model, common.recipe, count);
     let hello = Hello::new(common.model, common.recipe, common.seed, common.precision);
     let stream = reach(address)

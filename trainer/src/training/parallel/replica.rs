@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::data::batch::MicroBatch;
 use crate::recipe::Recipe;
 use crate::training::learner::{Learner, MaskBatch, Slice};
-use crate::training::monitor::MaskFigures;
+use crate::training::watching::monitor::MaskFigures;
 
 /// Some micro-batches of a step, and the weights to compute their gradient at.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,7 +55,7 @@ impl Job {
         };
         let outcome = learner.accumulate(&slice, recipe, &recipe.phases[self.phase], self.phase_step)?;
         Ok(Share {
-            loss: f64::from(outcome.loss.value()),
+            loss: f64::from(outcome.loss),
             gradients: learner.gradients(),
             masks: outcome.masks.map(MaskBatch::figures),
         })

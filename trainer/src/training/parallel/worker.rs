@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use factorseg_model::DeviceSpec;
-use factorseg_model::device::device_name;
 
 use super::message::{self, Hello, Ready, Shape};
 use super::wire::{self, Kind, MAXIMUM_JSON, Timed, WireError};
@@ -111,7 +110,7 @@ fn session(stream: &TcpStream, options: WorkerOptions) -> Result<()> {
     stream.set_nodelay(true)?;
     let hello = wire::read(&mut Timed::new(stream, INTRODUCTION), Kind::Hello, MAXIMUM_JSON)?;
     let hello = Hello::decode(&hello)?;
-    let count = weights(&hello.model)?;
+    let count = weights(&hello.model);
     let shape = Shape::new(&hello.model, &hello.recipe, count);
     let needed = estimated_memory(&hello, count);
     ensure!(
@@ -120,7 +119,7 @@ fn session(stream: &TcpStream, options: WorkerOptions) -> Result<()> {
         needed >> 20,
         options.memory >> 20
     );
-    let device = device_name(&options.device.resolve()?);
+    let device = options.device.resolve()?.to_string();
     let common = Common {
         model: &hello.model,
         recipe: &hello.recipe,

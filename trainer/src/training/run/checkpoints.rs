@@ -4,38 +4,37 @@ use anyhow::{Context, Result};
 use factorseg_model::{CheckpointInfo, WeightKind};
 
 use super::{PICTURED, Run};
-use crate::recipe::{Normalisation, Phase};
-use crate::training::best::{self, Score};
-use crate::training::export::export;
-use crate::training::monitor::MaskFigures;
-use crate::training::pictures::mask_grid;
-use crate::training::report::Reporter;
-use crate::training::run_directory::{Metric, data_name};
-use crate::training::state::{self, Content, RunningLoss};
-use crate::training::{Network, competition};
+use crate::recipe::Phase;
+use crate::training::competition;
+use crate::training::paper::export::export;
+use crate::training::run::directory::{Metric, data_name};
+use crate::training::run::state::{self, Content, RunningLoss};
+use crate::training::watching::best::{self, Score};
+use crate::training::watching::monitor::MaskFigures;
+use crate::training::watching::pictures::mask_grid;
+use crate::training::watching::report::Reporter;
 
 impl Run {
-    /// The averaged network with the phase's mask shaping at a temperature put into its head.
-    fn exported(&mut self, phase: &Phase, temperature: f64) -> Result<Network> {
-        let average = self.learner.average(&self.config.model, &self.device);
+    /// The averaged weights with what the phase puts between logits and masks in the head.
+    fn exported(&mut self, phase: &Phase, temperature: f64) -> Result<Vec<f32>> {
+        let mut weights = self.learner.snapshot().average;
         if !phase.mask_head.is_learned() {
-            return Ok(average);
+            return Ok(weights);
         }
-        let statistics = match phase.masks.normalise {
-            Normalisation::None => match &phase.competition {
-                Some(competition) => {
-                    let shares = competition::exported_shares(competition, self.config.model.regions);
-                    self.held_out.share_statistics(&mut self.learner, &average, &shares)?
-                }
-                None => None,
-            },
-            Normalisation::Batch => self.held_out.statistics(&mut self.learner, &average)?,
-            Normalisation::BatchCentre => self
-                .held_out
-                .statistics(&mut self.learner, &average)?
-                .map(|all| all.into_iter().map(|(mean, _)| (mean, 1.0)).collect()),
+        let statistics = match &phase.competition {
+            Some(competition) => {
+                let shares = competition::exported_shares(competition, self.config.model.regions);
+                self.held_out.share_statistics(&mut self.learner, &weights, &shares)?
+            }
+            None => None,
         };
-        Ok(export(average, temperature, statistics.as_deref()))
+        export(
+            self.learner.parameter_list(),
+            &mut weights,
+            temperature,
+            statistics.as_deref(),
+        );
+        Ok(weights)
     }
 
     /// Scores the averaged network on the held-out images, and logs it.
@@ -50,15 +49,15 @@ impl Run {
         if self.held_out.count == 0 {
             return Ok(None);
         }
-        let network = self.exported(phase, phase.masks.temperature.to)?;
+        let weights = self.exported(phase, phase.masks.temperature.to)?;
         let masks = match phase.mask_head.is_learned() {
-            true => Some(self.held_out.masks(&mut self.learner, &network)?),
+            true => Some(self.held_out.masks(&mut self.learner, &weights)?),
             false => None,
         };
         let score = best::score(
             &self.held_out,
             &mut self.learner,
-            &network,
+            &weights,
             &self.config.model,
             (phase_index, phase),
             masks.as_deref(),
@@ -89,8 +88,8 @@ impl Run {
         if self.held_out.count == 0 || !phase.mask_head.is_learned() {
             return Ok(());
         }
-        let network = self.exported(phase, phase.masks.temperature.at(phase_step, phase.steps))?;
-        let masks = self.held_out.masks(&mut self.learner, &network)?;
+        let weights = self.exported(phase, phase.masks.temperature.at(phase_step, phase.steps))?;
+        let masks = self.held_out.masks(&mut self.learner, &weights)?;
         let metric = Metric::HeldOut {
             step,
             masks: MaskFigures::of(&masks, self.held_out.count, self.config.model.regions),

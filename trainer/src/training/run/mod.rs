@@ -1,38 +1,36 @@
 //! A training run from its first step, or from its newest checkpoint, to its end.
 
 mod checkpoints;
+pub mod directory;
 mod progress;
+pub mod signals;
+pub mod state;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use burn::tensor::backend::Backend;
 use factorseg_model::checkpoint::Checkpoint;
-use factorseg_model::parameters::{map_values, visit_values};
-use factorseg_model::{CheckpointSource, ModelConfig, NoiseSchedule, Runtime};
+use factorseg_model::{CheckpointSource, Device, ModelConfig, NoiseSchedule};
 
-use super::held_out::HeldOut;
-use super::learner::{DECODER, Learner, Loss, MaskBatch};
+use super::learner::{DECODER, Learner, MaskBatch};
+use super::paper::initial_weights;
 use super::parallel::{Common, DataParallel, DeviceList, ReplicaError};
-use super::report::Reporter;
-use super::run_directory::{DataDescription, RunConfig, RunDirectory};
 use super::self_training;
-use super::signals::Signals;
-use super::state::{self, RunningLoss};
-use super::{Device, Network};
+use super::watching::held_out::HeldOut;
+use super::watching::report::Reporter;
 use crate::data::batch::BatchMaker;
 use crate::data::cache::ImageCache;
 use crate::data::dataset::DataSet;
 use crate::data::loader::{Loader, LoaderOptions};
-use progress::{Clock, describe, fetch};
+use directory::{DataDescription, RunConfig, RunDirectory};
+use progress::{Clock, count, describe};
+use signals::Signals;
+use state::RunningLoss;
 
 /// Noise level at which held-out images are segmented; the paper's for real images.
 pub const SEGMENTATION_TIMESTEP: usize = 30;
-
-/// Losses that are left on the device before they are fetched.
-const PENDING_LOSSES: usize = 64;
 
 /// Held-out images that are drawn.
 const PICTURED: usize = 16;
@@ -53,13 +51,13 @@ pub enum Ending {
 /// something cannot be written.
 pub fn start(path: &Path, config: RunConfig, images: DataSet, json: bool) -> Result<Ending> {
     RunDirectory::refuse_existing(path)?;
-    let network = initial_network(&config)?;
+    let weights = starting_weights(&config)?;
     let teacher = self_training::checked(&config)?;
     let directory = RunDirectory::create(path, &config)?;
     if let Some(teacher) = teacher {
         self_training::store(&directory, &teacher)?;
     }
-    Run::new(directory, config, images, network)?.train(RunningLoss::default(), 0, json)
+    Run::new(directory, config, images, &weights)?.train(RunningLoss::default(), 0, json)
 }
 
 /// Goes on with the run in `path`. `change` may alter options (not what is computed).
@@ -86,9 +84,8 @@ pub fn resume(path: &Path, json: bool, change: impl FnOnce(&mut RunConfig)) -> R
     }
     let newest = state::newest(&directory.checkpoints())?;
     directory.store_config(&config)?;
-    let device = device(&config)?;
-    let network = config.model.init(&device);
-    let mut run = Run::new(directory, config, images, network)?;
+    let weights = initial_weights(&config.model, config.seed);
+    let mut run = Run::new(directory, config, images, &weights)?;
     let restored = state::restore(&newest, &mut run.learner)?;
     run.directory.rewind(restored.step)?;
     // A run that was killed may have a checkpoint that is not out yet.
@@ -103,11 +100,10 @@ fn device(config: &RunConfig) -> Result<Device> {
 }
 
 /// Fresh weights from the seed, or those of the checkpoint to start from.
-fn initial_network(config: &RunConfig) -> Result<Network> {
-    let device = device(config)?;
+fn starting_weights(config: &RunConfig) -> Result<Vec<f32>> {
+    let mut weights = initial_weights(&config.model, config.seed);
     let Some(path) = &config.init_from else {
-        Runtime::seed(&device, config.seed);
-        return Ok(config.model.init(&device));
+        return Ok(weights);
     };
     let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path(path.clone()))?;
     // Regions, classes and image size change a tensor or two; those start afresh.
@@ -126,39 +122,44 @@ fn initial_network(config: &RunConfig) -> Result<Network> {
             config.model
         );
     }
-    let mut found = HashMap::new();
-    let keep = |name: &str, shape: &[usize], values: Vec<f32>| {
-        found.insert((name.to_owned(), shape.to_vec()), values);
-    };
     // A checkpoint that only segments has no decoder. Anything else that is missing is an error.
-    let whole = checkpoint.tensors().iter().any(|(name, ..)| name.starts_with(DECODER));
-    if whole {
-        visit_values(&checkpoint.load::<Runtime>(&device)?, keep);
-    } else {
-        visit_values(&checkpoint.load_mask_network::<Runtime>(&device)?, keep);
-    }
-    Runtime::seed(&device, config.seed);
-    let mut afresh = Vec::new();
-    let network = map_values(config.model.init(&device), |name, shape| {
-        let values = found.remove(&(name.to_owned(), shape.to_vec()));
-        if values.is_none() && (whole || !name.starts_with(DECODER)) {
-            afresh.push(name.to_owned());
+    let whole = checkpoint.has_decoder();
+    let there = checkpoint.config().parameters();
+    let found: HashMap<String, Vec<f32>> = match whole {
+        true => {
+            let values = checkpoint.load()?;
+            let cut = there.iter().map(|one| (one.name.clone(), values[one.range()].to_vec()));
+            cut.collect()
         }
-        values
-    });
+        false => {
+            let segmenting = checkpoint.load_segmentation()?;
+            let names = there.into_iter().map(|one| one.name);
+            names
+                .filter_map(|name| Some((name.clone(), segmenting.get(&name)?.0.to_vec())))
+                .collect()
+        }
+    };
+    let mut afresh = Vec::new();
+    for parameter in config.model.parameters() {
+        let range = parameter.range();
+        match found.get(&parameter.name).filter(|values| values.len() == range.len()) {
+            Some(values) => weights[range].copy_from_slice(values),
+            None if whole || !parameter.name.starts_with(DECODER) => afresh.push(parameter.name),
+            None => {}
+        }
+    }
     if !whole {
         afresh.push("the decoder".to_owned());
     }
     if !afresh.is_empty() {
         eprintln!("not in {}, start afresh: {}", path.display(), afresh.join(", "));
     }
-    Ok(network)
+    Ok(weights)
 }
 
 struct Run {
     directory: RunDirectory,
     config: RunConfig,
-    device: Device,
     learner: Learner,
     parallel: DataParallel,
     images: Arc<ImageCache>,
@@ -169,7 +170,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(directory: RunDirectory, config: RunConfig, images: DataSet, network: Network) -> Result<Self> {
+    fn new(directory: RunDirectory, config: RunConfig, images: DataSet, weights: &[f32]) -> Result<Self> {
         let device = device(&config)?;
         let model = &config.model;
         let side = model.image_size;
@@ -209,7 +210,7 @@ impl Run {
         let devices: DeviceList = config.options.device.parse()?;
         let threads = devices.threads(config.options.threads);
         let precision = config.options.precision.0;
-        let learner = Learner::new(model, &config.recipe, config.seed, network, &device, threads, precision)?;
+        let learner = Learner::new(model, &config.recipe, config.seed, weights, device, threads, precision)?;
         let common = Common {
             model,
             recipe: &config.recipe,
@@ -219,7 +220,6 @@ impl Run {
         let parallel = DataParallel::start(&devices, common, threads)?;
         Ok(Self {
             directory,
-            device,
             learner,
             parallel,
             images,
@@ -241,7 +241,6 @@ impl Run {
             prefetch: options.prefetch,
         };
         let mut loader = Loader::start(self.maker.clone(), self.images.clone(), done, total, loader_options)?;
-        let mut pending: Vec<Loss> = Vec::new();
         let mut clock = Clock::new(&loader);
         let mut named_broken = 0;
         let mut step = done;
@@ -266,7 +265,6 @@ impl Run {
                     reporter.finish();
                     // The weights are those of the step before.
                     if step > saved {
-                        fetch(&mut pending, &mut running, step)?;
                         self.save(phase, phase_step, step, running, None)?;
                     }
                     let run = self.directory.path.display();
@@ -277,8 +275,8 @@ impl Run {
                 }
                 Err(error) => return Err(error),
             };
-            pending.push(outcome.loss);
             step += 1;
+            count(outcome.loss, &mut running, step)?;
             clock.images += recipe.batch_size as u64;
             reporter.step(step);
             for broken in self.images.broken().iter().skip(named_broken) {
@@ -289,12 +287,8 @@ impl Run {
                 ));
                 named_broken += 1;
             }
-            if pending.len() >= PENDING_LOSSES {
-                fetch(&mut pending, &mut running, step)?;
-            }
             let last = step == total;
             if step % options.log_every.max(1) == 0 || last {
-                fetch(&mut pending, &mut running, step)?;
                 let masks = outcome.masks.map(MaskBatch::figures);
                 let metric = clock.metric(
                     &loader,
@@ -315,7 +309,6 @@ impl Run {
             let interrupted = signals.asked();
             let planned = step % options.save_every.max(1) == 0 || last;
             if planned || interrupted {
-                fetch(&mut pending, &mut running, step)?;
                 // Where a run was interrupted must not decide which checkpoint is best.
                 let score = if planned {
                     self.score(phase_index, phase, step, total, &mut reporter)?

@@ -6,16 +6,14 @@ use anyhow::{Result, bail};
 
 use crate::data::loader::Loader;
 use crate::recipe::{MaskHead, Phase};
-use crate::training::learner::Loss;
-use crate::training::monitor::MaskFigures;
-use crate::training::run_directory::Metric;
-use crate::training::state::RunningLoss;
+use crate::training::run::directory::Metric;
+use crate::training::run::state::RunningLoss;
+use crate::training::watching::monitor::MaskFigures;
 
 /// The phase in words.
 pub(super) fn describe(phase: &Phase, index: usize, phases: usize) -> String {
     let masks = match phase.mask_head {
         MaskHead::Uniform => "masks uniform",
-        MaskHead::RandomPartition { .. } => "masks are random partitions",
         MaskHead::Released { .. } => "masks released",
         MaskHead::Trained => "masks trained",
     };
@@ -28,19 +26,16 @@ pub(super) fn describe(phase: &Phase, index: usize, phases: usize) -> String {
     )
 }
 
-/// Adds the losses that are still on the device to the sums.
-pub(super) fn fetch(pending: &mut Vec<Loss>, running: &mut RunningLoss, step: u64) -> Result<()> {
-    for loss in pending.drain(..) {
-        let value = loss.value();
-        if !value.is_finite() {
-            bail!(
-                "the loss is {value} at or shortly before step {step}; lower the learning rate or set gradient_clip in the recipe. \
-                 The checkpoint before is intact"
-            );
-        }
-        running.sum += f64::from(value);
-        running.count += 1;
+/// Adds the loss of `step` to the sums.
+pub(super) fn count(loss: f32, running: &mut RunningLoss, step: u64) -> Result<()> {
+    if !loss.is_finite() {
+        bail!(
+            "the loss is {loss} at step {step}; lower the learning rate or set gradient_clip in the recipe. \
+             The checkpoint before is intact"
+        );
     }
+    running.sum += f64::from(loss);
+    running.count += 1;
     Ok(())
 }
 
@@ -100,12 +95,11 @@ mod tests {
     #[test]
     fn losses_are_summed_and_must_be_finite() {
         let mut running = RunningLoss::default();
-        fetch(&mut vec![Loss::Known(0.5), Loss::Known(0.25)], &mut running, 2).unwrap();
+        count(0.5, &mut running, 1).unwrap();
+        count(0.25, &mut running, 2).unwrap();
         assert_eq!(running, RunningLoss { sum: 0.75, count: 2 });
         for wild in [f32::NAN, f32::INFINITY] {
-            let error = fetch(&mut vec![Loss::Known(1.0), Loss::Known(wild)], &mut running, 7)
-                .unwrap_err()
-                .to_string();
+            let error = count(wild, &mut running, 7).unwrap_err().to_string();
             assert!(
                 error.contains("step 7") && error.contains("lower the learning rate"),
                 "{error}"

@@ -1,61 +1,48 @@
 //! Gradients, by what must be true of them.
 
 use super::*;
+use factorseg_model::softmax::softmax;
 
-/// The loss along a parameter's gradient, against central differences.
-#[test]
-fn gradients_agree_with_finite_differences() {
-    let recipe = recipe(MaskHead::Trained);
-    let network = scrambled(&config(), false);
-    let mut started = native(&recipe, &network);
-    let before = started.snapshot();
-    first_step(&mut started, &recipe, &[4]);
-    for (index, (name, gradient)) in gradients(&started).into_iter().enumerate() {
-        let gradient = gradient.unwrap();
-        let slope = norm(&gradient);
-        if slope < 1e-3 {
-            continue;
-        }
-        let mut along = |distance: f64| {
-            let mut moved = before.clone();
-            for (value, gradient) in moved.raw[index].iter_mut().zip(&gradient) {
-                *value += (distance / slope) as f32 * gradient;
-            }
-            started.restore(moved);
-            f64::from(first_step(&mut started, &recipe, &[4]))
-        };
-        let found = (along(0.02) - along(-0.02)) / 0.04;
-        assert!(
-            (found - slope).abs() < 0.05 * slope + 2e-5,
-            "{name}: {found:e} by differences, {slope:e} by the network"
-        );
-    }
+/// Masks of pictures of 8x8 pixels, `[images, 3, 64]`.
+fn masks(images: usize) -> Vec<f32> {
+    let mut masks = noise(9, images * 3 * 64);
+    softmax(&mut masks, images, 3);
+    masks
 }
 
-/// One image at a time, so that each has one weight: loss and gradients are the unweighted ones times it.
+/// The loss of every kind of training along a parameter's gradient, against central differences.
 #[test]
-fn the_noise_level_scales_loss_and_gradients() {
-    let network = scrambled(&config(), false);
-    let plain = recipe(MaskHead::Trained);
-    let mut weighted = plain.clone();
-    weighted.phases[0].noise_weighting = NoiseWeighting::MinSnr { gamma: 2.0 };
-    let schedule = NoiseSchedule::new(&config().schedule);
-    let mut part = batch(&[1]);
-    part.parts[0].timesteps = vec![40];
-    let weight = weighted.phases[0].noise_weighting.weight(&schedule, 40);
-    assert!(weight > 0.01 && weight < 0.5, "{weight}");
-    for (mut a, mut b) in both(&plain, &network).into_iter().zip(both(&weighted, &network)) {
-        let loss = |learner: &mut Learner, recipe: &Recipe| {
-            let outcome = learner.step(&part, recipe, &recipe.phases[0], 0).unwrap();
-            f64::from(outcome.loss.value())
+fn gradients_agree_with_finite_differences() {
+    let mut imitating = recipe(MaskHead::Trained);
+    imitating.self_training = Some(SelfTraining::default());
+    for recipe in [recipe(MaskHead::Trained), imitating] {
+        let mut started = learner(&config(), &scrambled(&config(), false));
+        let before = started.snapshot();
+        let step = |learner: &mut Learner| {
+            let mut batch = batch(&[4]);
+            batch.parts[0].targets = masks(4);
+            f64::from(learner.step(&batch, &recipe, &recipe.phases[0], 0).unwrap().loss)
         };
-        let (one, other) = (loss(&mut a, &plain), loss(&mut b, &weighted));
-        assert!((one * weight - other).abs() < 1e-5 * one, "{one} {other} {weight}");
-        let (one, other) = (gradients(&a), gradients(&b));
-        let whole = whole(&other);
-        for ((name, a), (_, b)) in one.iter().zip(&other) {
-            let scaled: Vec<f32> = a.as_ref().unwrap().iter().map(|g| g * weight as f32).collect();
-            assert_same(name, &scaled, b.as_ref().unwrap(), 1e-3, whole);
+        step(&mut started);
+        for (parameter, (name, gradient)) in config().parameters().iter().zip(gradients(&started)) {
+            let Some(gradient) = gradient else { continue };
+            let slope = norm(&gradient);
+            if slope < 1e-3 {
+                continue;
+            }
+            let mut along = |distance: f64| {
+                let mut moved = before.clone();
+                for (value, gradient) in moved.raw[parameter.range()].iter_mut().zip(&gradient) {
+                    *value += (distance / slope) as f32 * gradient;
+                }
+                started.restore(&moved);
+                step(&mut started)
+            };
+            let found = (along(0.02) - along(-0.02)) / 0.04;
+            assert!(
+                (found - slope).abs() < 0.05 * slope + 2e-5,
+                "{name}: {found:e} by differences, {slope:e} by the network"
+            );
         }
     }
 }
@@ -63,8 +50,9 @@ fn the_noise_level_scales_loss_and_gradients() {
 #[test]
 fn one_branch_for_uniform_masks_is_the_whole_network() {
     let (short, full) = (recipe(MaskHead::Uniform), recipe(MaskHead::Trained));
-    let network = scrambled(&config(), true);
-    for (mut one, mut all) in both(&short, &network).into_iter().zip(both(&full, &network)) {
+    let weights = scrambled(&config(), true);
+    let [mut one, mut all] = [0; 2].map(|_| learner(&config(), &weights));
+    {
         let (a, b) = (first_step(&mut one, &short, &[4]), first_step(&mut all, &full, &[4]));
         assert!((a - b).abs() < 1e-5, "{a} {b}");
         let (one, all) = (gradients(&one), gradients(&all));
@@ -87,10 +75,10 @@ fn one_branch_for_uniform_masks_is_the_whole_network() {
 #[test]
 fn micro_batches_give_the_gradient_of_the_batch() {
     let recipe = recipe(MaskHead::Trained);
-    let network = scrambled(&config(), false);
-    for kind in 0..2 {
+    let weights = scrambled(&config(), false);
+    {
         let run = |parts: &[usize]| {
-            let mut learner = both(&recipe, &network).into_iter().nth(kind).unwrap();
+            let mut learner = learner(&config(), &weights);
             let loss = first_step(&mut learner, &recipe, parts);
             (loss, gradients(&learner))
         };

@@ -1,26 +1,29 @@
 //! What phases of a recipe do.
 
 use super::*;
+use crate::training::paper::initial_weights;
 
 #[test]
 fn rates_of_zero_freeze_a_part() {
     for (mask_generator_factor, denoiser_factor) in [(1.0, 0.0), (0.0, 1.0)] {
-        let mut recipe = recipe(MaskHead::Released {
-            std: Some(0.1),
-            from_decoder: false,
-        });
+        let mut recipe = recipe(MaskHead::Released { std: Some(0.1) });
         recipe.gradient_clip = Some(1e-5);
         recipe.phases[0].mask_generator_factor = mask_generator_factor;
         recipe.phases[0].denoiser_factor = denoiser_factor;
-        for mut learner in both(&recipe, &scrambled(&config(), true)) {
+        {
+            let mut learner = learner(&config(), &scrambled(&config(), true));
             learner.enter(0, &recipe.phases[0]);
             let before = learner.snapshot();
             first_step(&mut learner, &recipe, &[4]);
             let after = learner.snapshot();
-            for (index, spec) in learner.specs().iter().enumerate() {
-                let learns = spec.name.starts_with(MASK_GENERATOR) == (mask_generator_factor > 0.0);
-                assert!(learns || before.raw[index] == after.raw[index], "{}", spec.name);
-                assert_eq!(after.moments[index].is_some(), learns, "{}", spec.name);
+            for (index, one) in learner.parameter_list().iter().enumerate() {
+                let learns = one.name.starts_with(MASK_GENERATOR) == (mask_generator_factor > 0.0);
+                assert!(
+                    learns || before.raw[one.range()] == after.raw[one.range()],
+                    "{}",
+                    one.name
+                );
+                assert_eq!(after.moments[index].is_some(), learns, "{}", one.name);
             }
             assert!(before.raw != after.raw);
             // The limit is one for what learns.
@@ -31,53 +34,95 @@ fn rates_of_zero_freeze_a_part() {
 }
 
 #[test]
-fn a_release_draws_the_head_and_may_copy_the_decoder() {
-    let recipe = recipe(MaskHead::Released {
-        std: Some(0.02),
-        from_decoder: true,
-    });
-    let mut snapshots = Vec::new();
-    for mut learner in both(&recipe, &scrambled(&config(), true)) {
+fn a_release_draws_the_head_and_forgets_the_mask_generator() {
+    let recipe = recipe(MaskHead::Released { std: Some(0.02) });
+    {
+        let mut learner = learner(&config(), &scrambled(&config(), true));
         first_step(&mut learner, &recipe, &[4]);
         learner.enter(0, &recipe.phases[0]);
         let snapshot = learner.snapshot();
-        let names = learner.specs().iter().map(|spec| spec.name.clone());
-        let all: std::collections::HashMap<_, _> = names.zip(snapshot.raw.clone()).collect();
+        let list = learner.parameter_list();
+        let values = list
+            .iter()
+            .map(|one| (one.name.clone(), snapshot.raw[one.range()].to_vec()));
+        let all: std::collections::HashMap<_, _> = values.collect();
         let head = &all["mask_generator.conv_out.weight"];
         let deviation = (head.iter().map(|v| v * v).sum::<f32>() / head.len() as f32).sqrt();
         assert!((deviation - 0.02).abs() < 0.004, "{deviation}");
         assert!(all["mask_generator.conv_out.bias"].iter().all(|v| *v == 0.0));
-        let copied = all
-            .keys()
-            .filter_map(|name| name.strip_prefix(DECODER))
-            .filter(|rest| !rest.starts_with("conv_out"))
-            .count();
-        assert!(copied > 20);
-        for (name, values) in &all {
-            if let Some(rest) = name.strip_prefix(DECODER).filter(|rest| !rest.starts_with("conv_out")) {
-                assert_eq!(values, &all[&format!("{MASK_GENERATOR}{rest}")], "{rest}");
-            }
-        }
-        for (index, spec) in learner.specs().iter().enumerate() {
-            let new = spec.name.starts_with(MASK_GENERATOR);
+        for (index, one) in list.iter().enumerate() {
+            let new = one.name.starts_with(MASK_GENERATOR);
             // The average has the new mask generator too, and Adam forgets the old one.
-            assert!(!new || snapshot.average[index] == snapshot.raw[index], "{}", spec.name);
-            assert_eq!(snapshot.moments[index].is_none(), new, "{}", spec.name);
+            let same = snapshot.average[one.range()] == snapshot.raw[one.range()];
+            assert!(!new || same, "{}", one.name);
+            assert_eq!(snapshot.moments[index].is_none(), new, "{}", one.name);
         }
-        snapshots.push(head.clone());
     }
-    assert_eq!(snapshots[0], snapshots[1]);
 }
 
 #[test]
 fn training_lowers_the_loss() {
-    let recipe = recipe(MaskHead::Released {
-        std: None,
-        from_decoder: false,
-    });
-    for mut learner in both(&recipe, &config().init(&cpu())) {
+    let recipe = recipe(MaskHead::Released { std: None });
+    {
+        let mut learner = learner(&config(), &initial_weights(&config(), 1));
         learner.enter(0, &recipe.phases[0]);
         let losses: Vec<f32> = (0..25).map(|_| first_step(&mut learner, &recipe, &[4])).collect();
         assert!(losses[24] < 0.9 * losses[0], "{losses:?}");
     }
+}
+
+/// What competes learns from what it sees, through both passes under way.
+#[test]
+fn competing_lowers_the_loss() {
+    let mut recipe = recipe(MaskHead::Trained);
+    recipe.phases[0].competition = Some(Competition::default());
+    let model = ModelConfig { regions: 2, ..config() };
+    let mut learner = Learner::new(
+        &model,
+        &recipe,
+        1,
+        &scrambled(&model, false),
+        Device::Cpu,
+        1,
+        Precision::F32,
+    )
+    .unwrap();
+    let losses: Vec<f32> = (0..15).map(|_| first_step(&mut learner, &recipe, &[3, 1])).collect();
+    assert!(losses[14] < 0.95 * losses[0], "{losses:?}");
+}
+
+/// Another network's passes leave the learner as it was.
+#[test]
+fn passes_of_other_weights_leave_the_learner_as_it_was() {
+    let mut learner = learner(&config(), &initial_weights(&config(), 1));
+    let before = learner.snapshot();
+    let weights = scrambled(&config(), false);
+    let noised = [batch(&[4]).parts[0].noised.clone(), batch(&[4]).parts[0].noised.clone()].concat();
+    // More images than a batch of the learner, and no multiple of it.
+    let (noised, timesteps) = (&noised[..7 * 192], [30, 1, 500, 60, 90, 1000, 7]);
+    let classes: Vec<i32> = (0..7).map(|image| image % 3).collect();
+    let logits = learner.mask_logits(&weights, noised, &timesteps, &classes).unwrap();
+    let single = learner
+        .mask_logits(&weights, &noised[6 * 192..], &timesteps[6..], &classes[6..])
+        .unwrap();
+    assert_eq!(logits.len(), 7 * 3 * 64);
+    assert_eq!(logits[6 * 3 * 64..], single[..]);
+    let masks = noise(5, 7 * 3 * 64);
+    for masks in [None, Some(masks.as_slice())] {
+        let predicted = learner.predict(&weights, noised, &timesteps, &classes, masks).unwrap();
+        assert_eq!(predicted.len(), noised.len());
+    }
+    assert!(before == learner.snapshot());
+}
+
+#[test]
+fn bfloat16_on_the_cpu_is_an_error_that_names_the_way() {
+    let recipe = recipe(MaskHead::Trained);
+    let weights = scrambled(&config(), false);
+    let refused = Learner::new(&config(), &recipe, 1, &weights, Device::Cpu, 1, Precision::Bf16);
+    let message = refused.unwrap_err().to_string();
+    assert!(
+        message.contains("bf16") && message.contains("--precision f32"),
+        "{message}"
+    );
 }

@@ -1,0 +1,198 @@
+//! The factorized denoising network (Section 3, Figure 2; Eq. 2 to 7).
+
+use burn::module::Module;
+use burn::tensor::activation::{silu, softmax};
+use burn::tensor::backend::Backend;
+use burn::tensor::module::avg_pool2d;
+use burn::tensor::{Int, Tensor};
+
+use crate::embedding::Conditioning;
+use crate::encoder::{Encoder, IMAGE_CHANNELS};
+use crate::middle::Middle;
+use crate::upstack::UpStack;
+use factorseg_kernels::Architecture;
+
+/// What encoder and middle block make of a noised image.
+#[derive(Clone, Debug)]
+pub struct Features<B: Backend> {
+    /// `h_enc` (Eq. 2): the encoder's outputs, in the order in which they arise.
+    pub skips: Vec<Tensor<B, 4>>,
+    /// `h_mid` (Eq. 3).
+    pub middle: Tensor<B, 4>,
+    /// The activated time and class embedding, `[batch, 4 C]`.
+    pub embedding: Tensor<B, 2>,
+}
+
+/// The part that segments: everything but the decoder.
+#[derive(Module, Debug)]
+pub struct MaskNetwork<B: Backend> {
+    /// Embeds timestep and class.
+    pub conditioning: Conditioning<B>,
+    /// `theta_enc` (Eq. 2).
+    pub encoder: Encoder<B>,
+    /// `theta_mid` (Eq. 3).
+    pub middle: Middle<B>,
+    /// `theta_mask` (Eq. 4).
+    pub mask_generator: UpStack<B>,
+}
+
+/// The whole network: the part that segments, and the decoder that all regions share.
+#[derive(Module, Debug)]
+pub struct Factorized<B: Backend> {
+    /// Makes the region masks.
+    pub mask_network: MaskNetwork<B>,
+    /// `theta_dec` (Eq. 6).
+    pub decoder: UpStack<B>,
+}
+
+/// A noise prediction and the regions it was made in.
+#[derive(Clone, Debug)]
+pub struct Prediction<B: Backend> {
+    /// The predicted noise (Eq. 7), `[batch, 3, height, width]`.
+    pub noise: Tensor<B, 4>,
+    /// The region masks (Eq. 4), `[batch, K, height, width]`, positive, with sum 1 over `K`.
+    pub masks: Tensor<B, 4>,
+}
+
+impl<B: Backend> MaskNetwork<B> {
+    /// A network whose weights are to be [filled](crate::parameters::fill): they are drawn when they are first read, so
+    /// building it costs nothing. The architecture must be valid.
+    pub fn new(architecture: &Architecture, device: &B::Device) -> Self {
+        Self {
+            conditioning: Conditioning::new(architecture, device),
+            encoder: Encoder::new(architecture, device),
+            middle: Middle::new(architecture, device),
+            mask_generator: UpStack::new(architecture, architecture.regions, device),
+        }
+    }
+
+    /// The activated embedding of timesteps and classes, `[batch, 4 C]`; see [`Conditioning::forward`].
+    pub fn embed(&self, timestep: Tensor<B, 1, Int>, class: Option<Tensor<B, 1, Int>>) -> Tensor<B, 2> {
+        silu(self.conditioning.forward(timestep, class))
+    }
+
+    /// Encoder and middle block (Eq. 2 and 3). `x_t` is `[batch, 3, height, width]`, its sides multiples of the stride.
+    pub fn features(&self, x_t: Tensor<B, 4>, embedding: Tensor<B, 2>) -> Features<B> {
+        let skips = self.encoder.forward(x_t, &embedding);
+        // The encoder always has `conv_in`'s output, so there is a last one.
+        let deepest = skips[skips.len() - 1].clone();
+        let middle = self.middle.forward(deepest, &embedding);
+        Features {
+            skips,
+            middle,
+            embedding,
+        }
+    }
+
+    /// The mask generator's output before the softmax, `[batch, K, height, width]`.
+    pub fn mask_logits(&self, features: &Features<B>) -> Tensor<B, 4> {
+        self.mask_generator
+            .forward(features.middle.clone(), features.skips.clone(), &features.embedding)
+    }
+
+    /// The region masks (Eq. 4), `[batch, K, height, width]`: all that segmentation needs.
+    ///
+    /// `x_t` is `[batch, 3, height, width]`; timestep and class are as in [`MaskNetwork::embed`].
+    pub fn masks(
+        &self,
+        x_t: Tensor<B, 4>,
+        timestep: Tensor<B, 1, Int>,
+        class: Option<Tensor<B, 1, Int>>,
+    ) -> Tensor<B, 4> {
+        let features = self.features(x_t, self.embed(timestep, class));
+        softmax(self.mask_logits(&features), 1)
+    }
+}
+
+impl<B: Backend> Factorized<B> {
+    /// The whole network; see [`MaskNetwork::new`].
+    pub fn new(architecture: &Architecture, device: &B::Device) -> Self {
+        Self {
+            mask_network: MaskNetwork::new(architecture, device),
+            decoder: UpStack::new(architecture, IMAGE_CHANNELS, device),
+        }
+    }
+
+    /// The region masks alone; see [`MaskNetwork::masks`].
+    pub fn masks(
+        &self,
+        x_t: Tensor<B, 4>,
+        timestep: Tensor<B, 1, Int>,
+        class: Option<Tensor<B, 1, Int>>,
+    ) -> Tensor<B, 4> {
+        self.mask_network.masks(x_t, timestep, class)
+    }
+
+    /// Masks and predicted noise (Eq. 2 to 7).
+    ///
+    /// `x_t` is `[batch, 3, height, width]`; timestep and class are as in [`MaskNetwork::embed`].
+    pub fn predict_noise(
+        &self,
+        x_t: Tensor<B, 4>,
+        timestep: Tensor<B, 1, Int>,
+        class: Option<Tensor<B, 1, Int>>,
+    ) -> Prediction<B> {
+        let network = &self.mask_network;
+        let features = network.features(x_t, network.embed(timestep, class));
+        let masks = softmax(network.mask_logits(&features), 1);
+        let noise = self.decode(&features, masks.clone());
+        Prediction { noise, masks }
+    }
+
+    /// The decoder, once for each region on the features that the region's mask lets through (Eq. 6), and the sum of
+    /// its masked outputs (Eq. 7). All regions run as one batch.
+    ///
+    /// `masks` is `[batch, K, height, width]`; the result is `[batch, 3, height, width]`.
+    pub fn decode(&self, features: &Features<B>, masks: Tensor<B, 4>) -> Tensor<B, 4> {
+        let [batch, regions, _, _] = masks.dims();
+        let skips = features
+            .skips
+            .iter()
+            .map(|skip| masked_by_region(skip.clone(), &masks))
+            .collect();
+        let noise = self.decoder.forward(
+            for_each_region(&features.middle, regions),
+            skips,
+            &for_each_region(&features.embedding, regions),
+        );
+        let [_, _, height, width] = noise.dims();
+        sum_of_regions(
+            noise * region_major(masks).reshape([regions * batch, 1, height, width]),
+            regions,
+        )
+    }
+}
+
+/// `[K * batch, ..]` to `[batch, ..]`. Not `sum_dim` over a fifth dimension: where burn 0.21 fuses that with the convolution
+/// before it, it sums other pixels.
+fn sum_of_regions<B: Backend>(all: Tensor<B, 4>, regions: usize) -> Tensor<B, 4> {
+    let mut branches = all.chunk(regions, 0).into_iter();
+    let first = branches
+        .next()
+        .unwrap_or_else(|| unreachable!("a network has a region"));
+    branches.fold(first, |sum, branch| sum + branch)
+}
+
+/// The same for every region: `[batch, ..]` to `[K * batch, ..]`. Not `repeat_dim`: burn 0.21's gradient of it mixes up
+/// the images of a batch.
+fn for_each_region<B: Backend, const D: usize>(features: &Tensor<B, D>, regions: usize) -> Tensor<B, D> {
+    Tensor::cat(vec![features.clone(); regions], 0)
+}
+
+/// `[batch, K, height, width]` to `[K, batch, 1, height, width]`.
+fn region_major<B: Backend>(masks: Tensor<B, 4>) -> Tensor<B, 5> {
+    masks.swap_dims(0, 1).unsqueeze_dim::<5>(2)
+}
+
+/// A skip, `[batch, channels, height, width]`, under each region's mask: `[K * batch, channels, height, width]`. The
+/// mask is averaged down to the skip's resolution.
+fn masked_by_region<B: Backend>(skip: Tensor<B, 4>, masks: &Tensor<B, 4>) -> Tensor<B, 4> {
+    let [batch, channels, height, width] = skip.dims();
+    let [_, regions, full_height, _] = masks.dims();
+    let factor = full_height / height;
+    let masks = match factor {
+        1 => masks.clone(),
+        _ => avg_pool2d(masks.clone(), [factor, factor], [factor, factor], [0, 0], true, false),
+    };
+    (skip.unsqueeze::<5>() * region_major(masks)).reshape([regions * batch, channels, height, width])
+}

@@ -1,0 +1,371 @@
+//! Burn and the kernels compute the same: what runs on a GPU, here by burn on the CPU.
+
+use std::sync::Arc;
+
+use burn::backend::Autodiff;
+use burn_flex::{Flex, FlexDevice};
+use factorseg_kernels::{
+    Adam, Architecture, CpuTraining, KernelError, Learned, Masks, Noising, PlanOptions, SegmentationPass,
+    SegmentationPlan, Snapshot, Threads, TrainingPass, TrainingSize, Update,
+};
+use factorseg_model::checkpoint::Checkpoint;
+use factorseg_model::noise::standard_normal;
+use factorseg_model::softmax::softmax;
+use factorseg_model::{CheckpointSource, ModelConfig, Preset};
+use factorseg_network::{BurnSegmentation, BurnTraining};
+
+const SIDE: usize = 8;
+const IMAGES: usize = 3;
+
+/// The smallest network that has every part.
+fn plain() -> Architecture {
+    ModelConfig {
+        image_size: SIDE,
+        base_channels: 8,
+        channel_multipliers: vec![1, 2],
+        residual_blocks: 1,
+        attention_resolutions: vec![4],
+        classes: 2,
+        ..ModelConfig::preset(Preset::Tiny)
+    }
+    .architecture()
+}
+
+/// Residual blocks that change the resolution, 2 and 4 heads.
+fn updown() -> Architecture {
+    Architecture {
+        attention_levels: vec![true, true],
+        attention_head_channels: Some(4),
+        resblock_updown: true,
+        ..plain()
+    }
+}
+
+fn size() -> TrainingSize {
+    TrainingSize {
+        side: SIDE,
+        batch: 2 * IMAGES,
+        waiting: IMAGES,
+    }
+}
+
+fn by_burn(architecture: &Architecture, bf16: bool) -> Box<dyn TrainingPass> {
+    Box::new(BurnTraining::<Autodiff<Flex>>::new(architecture, size(), FlexDevice, bf16).unwrap())
+}
+
+fn both(architecture: &Architecture) -> [Box<dyn TrainingPass>; 2] {
+    let kernels = CpuTraining::new(architecture, size(), Threads::Single).unwrap();
+    let mut both: [Box<dyn TrainingPass>; 2] = [Box::new(kernels), by_burn(architecture, false)];
+    for pass in &mut both {
+        scramble(pass.as_mut());
+    }
+    both
+}
+
+/// Weights that are all random: fresh heads are zero.
+fn scramble(pass: &mut dyn TrainingPass) {
+    let count = pass.list().last().unwrap().range().end;
+    let values: Vec<f32> = standard_normal(11, count).iter().map(|value| 0.1 * value).collect();
+    pass.set_parameters(&values);
+}
+
+/// What a pass gives on the way: logits, noise, the gradient by the masks.
+type Seen = [Vec<f32>; 3];
+
+/// A whole pass over `images` with random gradients, forward and backward.
+fn pass(pass: &mut dyn TrainingPass, seed: u64, images: usize, uniform: bool) -> Result<Seen, KernelError> {
+    let (pixels, regions) = (SIDE * SIDE, 3);
+    let random = |salt: u64, planes: usize| standard_normal(seed + salt, images * planes * pixels);
+    let timesteps: Vec<i32> = (0..images as i32).map(|image| 10 + 200 * image).collect();
+    let classes: Vec<i32> = (0..images as i32).map(|image| image % 3).collect();
+    pass.encode(&random(1, 3), &timesteps, &classes)?;
+    let logits = pass.mask_logits()?;
+    let mut masks = logits.clone();
+    softmax(&mut masks, images, regions);
+    let noise = pass.decode(if uniform { Masks::Uniform } else { Masks::Given(&masks) })?;
+    let by_masks = pass.backward_decode(&random(2, 3))?;
+    pass.backward_masks(&random(3, regions))?;
+    pass.backward_encode()?;
+    Ok([logits, noise, by_masks])
+}
+
+fn norm(values: impl Iterator<Item = f32>) -> f64 {
+    values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
+}
+
+/// The norm of the difference against the norm itself; what is nothing beside `whole` is rounding.
+fn assert_same(what: &str, a: &[f32], b: &[f32], whole: f64) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    let difference = norm(a.iter().zip(b).map(|(a, b)| a - b));
+    let size = norm(b.iter().copied());
+    assert!(
+        difference <= 1e-4 * size + 1e-5 * whole,
+        "{what}: {difference:e} of {size:e}, all {whole:e}"
+    );
+}
+
+fn assert_same_gradients([kernels, burn]: &[Box<dyn TrainingPass>; 2], what: &str) {
+    let [a, b] = [kernels.gradients(), burn.gradients()];
+    let whole = norm(b.iter().copied());
+    assert!(whole > 1e-3, "{what}");
+    for one in kernels.list() {
+        assert_same(&format!("{what} {}", one.name), &a[one.range()], &b[one.range()], whole);
+    }
+}
+
+const BOTH: Learned = Learned {
+    mask_generator: true,
+    denoiser: true,
+};
+
+/// Every stage and every gradient, with given and with uniform masks, and where a part stays as it is.
+#[test]
+fn every_stage_and_gradient_is_alike() {
+    for architecture in [plain(), updown()] {
+        for (mask_generator, denoiser) in [(true, true), (false, true), (true, false)] {
+            for uniform in [false, true] {
+                let what = format!("mask generator {mask_generator}, denoiser {denoiser}, uniform {uniform}");
+                let mut both = both(&architecture);
+                let [a, b] = both.each_mut().map(|one| {
+                    one.begin(Learned {
+                        mask_generator,
+                        denoiser,
+                    });
+                    // Gradients add up over micro-batches.
+                    pass(one.as_mut(), 50, 1, uniform).unwrap();
+                    pass(one.as_mut(), 20, IMAGES, uniform).unwrap()
+                });
+                for (name, (a, b)) in ["logits", "noise", "masks' gradient"].iter().zip(a.iter().zip(&b)) {
+                    assert_same(&format!("{what}: {name}"), a, b, 0.0);
+                }
+                assert_same_gradients(&both, &what);
+                let learns = |name: &str| match name.starts_with("mask_generator.") {
+                    true => mask_generator,
+                    false => denoiser,
+                };
+                for one in &both {
+                    let gradients = one.gradients();
+                    for parameter in one.list().iter().filter(|one| !learns(&one.name)) {
+                        assert!(gradients[parameter.range()].iter().all(|value| *value == 0.0));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One pass waits with its masks while another goes through, as where regions compete.
+#[test]
+fn a_pass_that_waits_is_alike() {
+    let mut both = both(&plain());
+    for one in &mut both {
+        one.begin(BOTH);
+        one.exchange().unwrap();
+        let x_t = standard_normal(1, IMAGES * 3 * SIDE * SIDE);
+        one.encode(&x_t, &[5; IMAGES], &[]).unwrap();
+        one.mask_logits().unwrap();
+        one.exchange().unwrap();
+        pass(one.as_mut(), 30, 2 * IMAGES, true).unwrap();
+        one.exchange().unwrap();
+        one.backward_masks(&standard_normal(7, IMAGES * 3 * SIDE * SIDE))
+            .unwrap();
+        one.backward_encode().unwrap();
+        one.exchange().unwrap();
+    }
+    assert_same_gradients(&both, "waiting");
+    let mut alone = CpuTraining::new(&plain(), TrainingSize { waiting: 0, ..size() }, Threads::Single).unwrap();
+    assert!(alone.exchange().is_err());
+}
+
+/// Clipping, weight decay, a part that stays and a part that learns faster, over several steps.
+#[test]
+fn updates_are_alike_and_snapshots_come_back() {
+    let mut both = both(&plain());
+    let rates: Vec<f64> = plain()
+        .parameters()
+        .iter()
+        .map(|one| match one.name.split('.').next() {
+            Some("mask_generator") => 3e-3,
+            Some("middle") => 0.0,
+            _ => 1e-3,
+        })
+        .collect();
+    let mut snapshots: Vec<Snapshot> = Vec::new();
+    for one in &mut both {
+        for step in 0..3 {
+            one.begin(BOTH);
+            pass(one.as_mut(), 100 * step, IMAGES, false).unwrap();
+            one.update(&Update {
+                clip: Some(0.05),
+                adam: Adam {
+                    beta_1: 0.9,
+                    beta_2: 0.99,
+                    // Adam divides by the gradient's own size: without this, rounding of a gradient of 0 would be a step.
+                    epsilon: 1e-4,
+                    weight_decay: 0.1,
+                },
+                rates: &rates,
+                average_rate: 0.9,
+            });
+        }
+        snapshots.push(one.snapshot());
+    }
+    let [a, b] = [&snapshots[0], &snapshots[1]];
+    for (index, one) in plain().parameters().iter().enumerate() {
+        assert_same(&one.name, &a.raw[one.range()], &b.raw[one.range()], 1.0);
+        assert_same(&one.name, &a.average[one.range()], &b.average[one.range()], 1.0);
+        let updates = [a, b].map(|snapshot| snapshot.moments[index].as_ref().map(|moments| moments.updates));
+        let expected = (rates[index] > 0.0).then_some(3);
+        assert_eq!(updates, [expected; 2], "{}", one.name);
+    }
+    assert!(a.raw != a.average);
+    // What one saves, the other goes on with.
+    let [kernels, burn] = &mut both;
+    burn.restore(a);
+    assert!(burn.snapshot() == *a && burn.parameters() == a.raw);
+    kernels.restore(&burn.snapshot());
+    assert!(kernels.snapshot() == *a);
+    // Half of a step from elsewhere.
+    for one in [kernels, burn] {
+        one.begin(BOTH);
+        pass(one.as_mut(), 1, IMAGES, false).unwrap();
+        let before = one.gradients();
+        one.add_gradients(&before);
+        assert!(
+            one.gradients()
+                .iter()
+                .zip(&before)
+                .all(|(sum, part)| *sum == 2.0 * part)
+        );
+    }
+}
+
+/// The optimizer against `torch.optim.AdamW(lr=0.1, betas=(0.9, 0.99), eps=1e-8, weight_decay=0)`: the first step moves every
+/// weight by the learning rate, against its gradient's sign.
+#[test]
+fn a_first_step_has_the_size_of_the_learning_rate() {
+    for mut one in both(&plain()) {
+        let before = one.parameters();
+        one.begin(BOTH);
+        pass(one.as_mut(), 5, IMAGES, false).unwrap();
+        let gradients = one.gradients();
+        one.update(&Update {
+            clip: None,
+            adam: Adam {
+                beta_1: 0.9,
+                beta_2: 0.99,
+                epsilon: 1e-12,
+                weight_decay: 0.0,
+            },
+            rates: &vec![0.1; one.list().len()],
+            average_rate: 0.5,
+        });
+        for ((before, after), gradient) in before.iter().zip(one.parameters()).zip(gradients) {
+            if gradient.abs() > 1e-6 {
+                assert!((after - before + 0.1 * gradient.signum()).abs() < 1e-4, "{gradient}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_by_both() {
+    for mut one in both(&plain()) {
+        let x_t = standard_normal(1, 3 * SIDE * SIDE);
+        one.begin(BOTH);
+        assert!(one.encode(&x_t, &[], &[]).is_err());
+        assert!(one.encode(&x_t, &[1; 2 * IMAGES + 1], &[]).is_err());
+        assert!(one.encode(&x_t[1..], &[1], &[]).is_err());
+        assert!(one.encode(&x_t, &[1], &[3]).is_err() && one.encode(&x_t, &[1], &[-1]).is_err());
+        one.encode(&x_t, &[1], &[2]).unwrap();
+        assert!(one.decode(Masks::Given(&x_t[1..])).is_err());
+        one.decode(Masks::Uniform).unwrap();
+        assert!(one.backward_decode(&x_t[1..]).is_err() && one.backward_masks(&x_t[1..]).is_err());
+    }
+}
+
+/// Norms, softmax and sums in 32 bits, weights kept in 32 bits.
+#[test]
+fn bfloat16_is_32_bits_but_for_rounding() {
+    for architecture in [plain(), updown()] {
+        let [mut exact, mut rounded] = [false, true].map(|bf16| by_burn(&architecture, bf16));
+        let [a, b] = [&mut exact, &mut rounded].map(|one| {
+            scramble(one.as_mut());
+            one.begin(BOTH);
+            pass(one.as_mut(), 20, IMAGES, false).unwrap()
+        });
+        assert!(a[1] != b[1]);
+        let (one, other) = (exact.gradients(), rounded.gradients());
+        let along: f64 = one.iter().zip(&other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+        let cosine = along / (norm(one.into_iter()) * norm(other.into_iter()));
+        assert!(cosine > 0.99 && cosine < 1.0, "cosine of the gradients: {cosine}");
+        // A step that bfloat16 could not hold: a part in 256 of a weight.
+        let before = rounded.parameters();
+        rounded.update(&Update {
+            clip: None,
+            adam: Adam {
+                beta_1: 0.9,
+                beta_2: 0.99,
+                epsilon: 1e-4,
+                weight_decay: 0.0,
+            },
+            rates: &vec![1e-4; rounded.list().len()],
+            average_rate: 0.5,
+        });
+        let finer =
+            |(before, after): &(&f32, f32)| **before != *after && (*before - after).abs() < before.abs() / 512.0;
+        assert!(before.iter().zip(rounded.parameters()).filter(finer).count() > 1000);
+    }
+}
+
+/// The shipped checkpoint by both, several pictures, draws, levels and classes; and in bfloat16.
+#[test]
+fn segmentation_is_alike() {
+    let mut checkpoint = Checkpoint::open(&CheckpointSource::Embedded).unwrap();
+    let (config, weights) = (checkpoint.config().clone(), checkpoint.load_segmentation().unwrap());
+    let architecture = config.architecture();
+    let lookup = |name: &str| weights.get(name);
+    let side = config.image_size;
+    let mut kernels = SegmentationPlan::compile(&architecture, lookup, PlanOptions::new(side, side)).unwrap();
+    let [mut burn, mut rounded] =
+        [false, true].map(|bf16| BurnSegmentation::<Flex>::new(&architecture, lookup, FlexDevice, bf16).unwrap());
+    let mut before = Vec::new();
+    for (seed, timestep, samples, width) in [
+        (0, 30, 3, side),
+        (1, 30, 3, side),
+        (1, 90, 1, side),
+        (1, 90, 1, 2 * side),
+    ] {
+        let noising = Arc::new(Noising {
+            size: (width, side),
+            samples,
+            noise: standard_normal(seed, samples * 3 * width * side),
+            picture_weight: 0.9,
+            noise_weight: 0.3,
+        });
+        let pictures: Vec<f32> = (0..2 * 3 * width * side).map(|i| (i as f32 * 0.013).sin()).collect();
+        let passes: [&mut dyn SegmentationPass; 3] = [&mut kernels, &mut burn, &mut rounded];
+        let [expected, found, close] = passes.map(|pass| {
+            pass.condition(timestep, config.no_class()).unwrap();
+            pass.masks(&pictures, &noising).unwrap()
+        });
+        assert_eq!(found.len(), 2 * config.regions * width * side);
+        for (a, b) in expected.iter().zip(&found) {
+            assert!((a - b).abs() < 1e-4, "{seed} {timestep} {samples}: {a} {b}");
+        }
+        let rounding = found.iter().zip(&close).map(|(a, b)| (a - b).abs()).sum::<f32>() / found.len() as f32;
+        assert!(rounding > 1e-6 && rounding < 0.02, "{rounding}");
+        assert!(found != before);
+        // A call with the same noise uses what is on the device.
+        assert_eq!(burn.masks(&pictures, &noising).unwrap(), found);
+        before = found;
+    }
+    let refused = |name: &str| match name {
+        "encoder.conv_in.weight" => None,
+        _ => weights.get(name),
+    };
+    let error = BurnSegmentation::<Flex>::new(&architecture, refused, FlexDevice, false)
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("encoder.conv_in.weight"), "{error}");
+}

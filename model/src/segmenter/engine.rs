@@ -1,0 +1,49 @@
+//! The seam between whoever has frames and the network.
+
+use factorseg_refine::{InputImage, RegionMap};
+
+use super::{SegmentError, SegmenterOptions};
+use crate::labels::ClassLabel;
+use crate::load::Precision;
+
+/// What an [`Engine`] runs and where.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EngineInfo {
+    /// Name of the checkpoint.
+    pub model: String,
+    /// `cpu`, `cuda:0`.
+    pub device: String,
+    /// What it computes in; never [`Precision::Auto`] where a network is loaded.
+    pub precision: Precision,
+    /// Number of regions, `K`.
+    pub regions: usize,
+    /// Number of timesteps, `T`.
+    pub timesteps: usize,
+    /// The classes, in the order of their indices; empty for an unconditional network.
+    pub classes: Vec<ClassLabel>,
+    /// Regions that are the object, where the checkpoint says so; else empty.
+    pub foreground_regions: Vec<usize>,
+    /// Why a device that [`DeviceSpec::Auto`] prefers is not used, where it was tried and failed.
+    pub refused: Option<String>,
+}
+
+/// Images in, region masks out: the seam between whoever has frames and the network.
+pub trait Engine: Send {
+    /// The size, `(width, height)`, that a frame is resampled to before [`Engine::segment`].
+    fn input_size(&self, frame_width: usize, frame_height: usize) -> (usize, usize);
+
+    /// Segments images; one result for each, of the image's size.
+    ///
+    /// # Errors
+    /// If an image does not fit, or the network or its device fails.
+    fn segment(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError>;
+
+    /// Changes the options for the calls that follow; they stay as they were on an error.
+    ///
+    /// # Errors
+    /// If an option is outside its range.
+    fn set_options(&mut self, options: &SegmenterOptions) -> Result<(), SegmentError>;
+
+    /// What runs, and where.
+    fn info(&self) -> &EngineInfo;
+}

@@ -1,0 +1,333 @@
+//! Segmentation of real images (Section 3.4): noise the image, pass it once, read the masks.
+
+mod engine;
+mod error;
+mod options;
+
+use std::sync::Arc;
+
+use factorseg_kernels::{KernelError, Noising, SegmentationPass};
+use factorseg_refine::ColorModel;
+pub use factorseg_refine::{InputImage, RegionMap};
+
+pub use engine::{Engine, EngineInfo};
+pub use error::SegmentError;
+pub use options::{DEFAULT_TIMESTEP, SegmenterOptions};
+
+use crate::checkpoint::{Checkpoint, CheckpointSource};
+use crate::config::ModelConfig;
+use crate::device::{Device, DeviceSpec};
+use crate::load::{LoadOptions, Precision};
+use crate::noise::standard_normal;
+use crate::schedule::NoiseSchedule;
+
+/// No frame is resampled to a longer side than this many times the training side.
+const MAXIMUM_ASPECT: usize = 4;
+
+/// The [`Engine`] that runs a checkpoint.
+pub struct Segmenter {
+    pass: Box<dyn SegmentationPass>,
+    config: ModelConfig,
+    schedule: NoiseSchedule,
+    options: SegmenterOptions,
+    info: EngineInfo,
+    /// The noise for images of the size seen last.
+    noising: Option<Arc<Noising>>,
+    colors: ColorModel,
+}
+
+impl Segmenter {
+    /// Loads the part of a checkpoint that segments.
+    ///
+    /// # Errors
+    /// If the checkpoint or the device cannot be used, or an option is outside its range.
+    pub fn load(
+        source: &CheckpointSource,
+        how: impl Into<LoadOptions>,
+        options: &SegmenterOptions,
+    ) -> Result<Self, SegmentError> {
+        let how = how.into();
+        let mut checkpoint = Checkpoint::open(source)?;
+        options.check(checkpoint.config())?;
+        let device = how.device.resolve()?;
+        if how.device != DeviceSpec::Auto || device == Device::Cpu {
+            return Self::load_on(&mut checkpoint, device, how, options);
+        }
+        // A GPU that is there may still be full, too old, or without the CUDA headers: one pass tells.
+        let works = Self::load_on(&mut checkpoint, device, how, options).and_then(Self::tried);
+        or_else_on_the_cpu(works, || Self::load_on(&mut checkpoint, Device::Cpu, how, options))
+    }
+
+    fn load_on(
+        checkpoint: &mut Checkpoint,
+        device: Device,
+        how: LoadOptions,
+        options: &SegmenterOptions,
+    ) -> Result<Self, SegmentError> {
+        if device == Device::Cpu && !how.precision.runs_on_this_processor() {
+            return Err(SegmentError::Precision {
+                precision: how.precision,
+                device: device.to_string(),
+            });
+        }
+        let weights = checkpoint.load_segmentation()?;
+        let config = checkpoint.config().clone();
+        let pass = device
+            .segmentation(&config, &weights, how)
+            .map_err(|reason| failed(device.to_string(), reason))?;
+        let mut segmenter = Self {
+            pass,
+            schedule: NoiseSchedule::new(&config.schedule),
+            options: options.clone(),
+            info: EngineInfo {
+                model: checkpoint.file().to_owned(),
+                regions: config.regions,
+                timesteps: config.schedule.timesteps,
+                classes: checkpoint.info().classes.clone(),
+                foreground_regions: checkpoint.info().foreground_regions.clone(),
+                device: device.to_string(),
+                precision: match how.precision {
+                    Precision::Auto => Precision::F32,
+                    chosen => chosen,
+                },
+                refused: None,
+            },
+            config,
+            noising: None,
+            colors: ColorModel::default(),
+        };
+        segmenter.condition(options)?;
+        Ok(segmenter)
+    }
+
+    /// The segmenter, if it segments.
+    fn tried(mut self) -> Result<Self, SegmentError> {
+        let side = self.config.image_size;
+        self.segment(&[InputImage {
+            width: side,
+            height: side,
+            data: vec![0.0; 3 * side * side],
+        }])?;
+        Ok(self)
+    }
+
+    fn condition(&mut self, options: &SegmenterOptions) -> Result<(), SegmentError> {
+        let class = options.class.unwrap_or(self.config.no_class());
+        let conditioned = self.pass.condition(options.timestep, class);
+        conditioned.map_err(|reason| failed(self.info.device.clone(), reason))
+    }
+
+    /// The network's configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> &SegmenterOptions {
+        &self.options
+    }
+
+    /// The noise for images of one size. It depends on seed and size alone.
+    fn noising(&mut self, size: (usize, usize)) -> Arc<Noising> {
+        if let Some(noising) = self.noising.as_ref().filter(|noising| noising.size == size) {
+            return noising.clone();
+        }
+        let SegmenterOptions {
+            timestep,
+            seed,
+            samples,
+            ..
+        } = self.options;
+        let (picture_weight, noise_weight) = self.schedule.mix(timestep);
+        let noising = Noising {
+            size,
+            samples,
+            noise: standard_normal(seed, samples * 3 * size.0 * size.1),
+            picture_weight: picture_weight as f32,
+            noise_weight: noise_weight as f32,
+        };
+        self.noising.insert(Arc::new(noising)).clone()
+    }
+
+    fn segment_one_size(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError> {
+        let InputImage { width, height, .. } = images[0];
+        let regions = self.config.regions;
+        let noising = self.noising((width, height));
+        let pictures: Vec<f32> = images.iter().flat_map(|image| image.data.iter().copied()).collect();
+        let masks = self.pass.masks(&pictures, &noising);
+        let masks = masks.map_err(|reason| failed(self.info.device.clone(), reason))?;
+        if !masks.iter().all(|value| value.is_finite()) {
+            return Err(SegmentError::NotFinite {
+                model: self.info.model.clone(),
+            });
+        }
+        let mut maps: Vec<RegionMap> = masks
+            .chunks_exact(regions * height * width)
+            .map(|probabilities| RegionMap {
+                regions,
+                width,
+                height,
+                probabilities: probabilities.to_vec(),
+            })
+            .collect();
+        if self.options.color_model {
+            for (image, map) in images.iter().zip(&mut maps) {
+                self.colors.refine(image, map);
+            }
+        }
+        Ok(maps)
+    }
+}
+
+impl Engine for Segmenter {
+    /// The shorter side becomes the training side; the aspect ratio is kept, up to 4:1.
+    fn input_size(&self, frame_width: usize, frame_height: usize) -> (usize, usize) {
+        let side = self.config.image_size;
+        let stride = self.config.stride();
+        let shorter = frame_width.min(frame_height).max(1);
+        let scaled = |length: usize| {
+            let exact = (length * side) as f64 / shorter as f64;
+            let rounded = (exact / stride as f64).round() as usize * stride;
+            rounded.clamp(side, MAXIMUM_ASPECT * side)
+        };
+        (scaled(frame_width), scaled(frame_height))
+    }
+
+    fn segment(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError> {
+        let stride = self.config.stride();
+        for image in images {
+            let InputImage {
+                width,
+                height,
+                ref data,
+            } = *image;
+            let fits = width > 0
+                && height > 0
+                && width % stride == 0
+                && height % stride == 0
+                && data.len() == 3 * width * height;
+            if !fits {
+                return Err(SegmentError::Image {
+                    width,
+                    height,
+                    values: data.len(),
+                    stride,
+                });
+            }
+        }
+        let mut maps = Vec::with_capacity(images.len());
+        for run in images.chunk_by(|a, b| (a.width, a.height) == (b.width, b.height)) {
+            maps.extend(self.segment_one_size(run)?);
+        }
+        Ok(maps)
+    }
+
+    fn set_options(&mut self, options: &SegmenterOptions) -> Result<(), SegmentError> {
+        options.check(&self.config)?;
+        self.condition(options)?;
+        self.options = options.clone();
+        self.noising = None;
+        Ok(())
+    }
+
+    fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+}
+
+fn failed(device: String, reason: KernelError) -> SegmentError {
+    SegmentError::Failed {
+        device,
+        reason: reason.to_string(),
+    }
+}
+
+/// A segmenter on the preferred device, or else one on the CPU, which knows why. What is wrong with the checkpoint or
+/// the options is wrong on every device.
+fn or_else_on_the_cpu(
+    preferred: Result<Segmenter, SegmentError>,
+    on_the_cpu: impl FnOnce() -> Result<Segmenter, SegmentError>,
+) -> Result<Segmenter, SegmentError> {
+    match preferred {
+        Err(refused @ SegmentError::Failed { .. }) => {
+            let mut segmenter = on_the_cpu()?;
+            segmenter.info.refused = Some(refused.to_string());
+            Ok(segmenter)
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// bfloat16 on a processor that has it, or the error of one that has not.
+    #[test]
+    fn the_cpu_computes_in_bfloat16_where_it_can() {
+        let load = |precision| {
+            let how = LoadOptions {
+                device: DeviceSpec::Cpu,
+                precision,
+                threads: 1,
+            };
+            let options = SegmenterOptions {
+                color_model: false,
+                ..SegmenterOptions::default()
+            };
+            Segmenter::load(&CheckpointSource::Embedded, how, &options)
+        };
+        if !Precision::Bf16.runs_on_this_processor() {
+            let error = load(Precision::Bf16).err().unwrap();
+            assert!(matches!(error, SegmentError::Precision { .. }), "{error}");
+            return;
+        }
+        assert_eq!(load(Precision::Bf16).unwrap().info().precision, Precision::Bf16);
+        let [exact, rounded] = [Precision::F32, Precision::Bf16].map(|precision| {
+            let mut segmenter = load(precision).unwrap();
+            let side = segmenter.config.image_size;
+            let image = InputImage {
+                width: side,
+                height: side,
+                data: (0..3 * side * side).map(|i| (i as f32 * 0.013).sin()).collect(),
+            };
+            segmenter.segment(&[image]).unwrap().remove(0).probabilities
+        });
+        assert!(rounded.iter().all(|value| value.is_finite()));
+        let differences = exact.iter().zip(&rounded).map(|(a, b)| (a - b).abs());
+        let mean = differences.sum::<f32>() / exact.len() as f32;
+        // Rounded at all, and no more than 8 bits of mantissa explain.
+        assert!(mean > 1e-6 && mean < 0.02, "{mean}");
+    }
+
+    #[test]
+    fn a_preferred_device_that_fails_gives_way_to_the_cpu_and_says_why() {
+        let load = || {
+            Segmenter::load(
+                &CheckpointSource::Embedded,
+                DeviceSpec::Cpu,
+                &SegmenterOptions::default(),
+            )
+        };
+        let full = Err(SegmentError::Failed {
+            device: "cuda:0".into(),
+            reason: "out of memory".into(),
+        });
+        let segmenter = or_else_on_the_cpu(full, load).unwrap();
+        assert_eq!(segmenter.info().device, "cpu");
+        let refused = segmenter.info().refused.as_deref().unwrap();
+        assert!(
+            refused.contains("cuda:0") && refused.contains("out of memory"),
+            "{refused}"
+        );
+        // One that works stays, and what is wrong everywhere is not tried again.
+        let working = or_else_on_the_cpu(load().and_then(Segmenter::tried), || panic!("not needed")).unwrap();
+        assert_eq!(working.info().refused, None);
+        let wrong = SegmentError::Option {
+            option: "class",
+            value: "7".into(),
+            expected: "none".into(),
+        };
+        assert!(or_else_on_the_cpu(Err(wrong), || panic!("of no use")).is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! Where the time of training steps goes, for `factorseg bench train`.
+//!
+//! Laps of one clock on the thread that trains: it costs a few readings of it for each step, and no signature carries it.
+//! On a device that works behind the program's back a lap is the time to hand the work over.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// A part of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Encoder, masks, decoder, loss.
+    Forward,
+    /// Gradients.
+    Backward,
+    /// Clipping, Adam, the moving average.
+    Optimizer,
+}
+
+/// Time spent in each part.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StepTimes {
+    /// See [`Part::Forward`].
+    pub forward: Duration,
+    /// See [`Part::Backward`].
+    pub backward: Duration,
+    /// See [`Part::Optimizer`].
+    pub optimizer: Duration,
+}
+
+thread_local! {
+    static CLOCK: Cell<Option<Instant>> = const { Cell::new(None) };
+    static TIMES: Cell<StepTimes> = const {
+        Cell::new(StepTimes { forward: Duration::ZERO, backward: Duration::ZERO, optimizer: Duration::ZERO })
+    };
+}
+
+/// Starts the clock.
+pub fn start() {
+    CLOCK.set(Some(Instant::now()));
+}
+
+/// The time since the start, or since the lap before, was spent in `part`.
+pub fn lap(part: Part) {
+    let now = Instant::now();
+    let Some(since) = CLOCK.replace(Some(now)) else { return };
+    let mut times = TIMES.get();
+    let sum = match part {
+        Part::Forward => &mut times.forward,
+        Part::Backward => &mut times.backward,
+        Part::Optimizer => &mut times.optimizer,
+    };
+    *sum += now - since;
+    TIMES.set(times);
+}
+
+/// What `work` gives; its time was spent in `part`.
+pub fn timed<T>(part: Part, work: impl FnOnce() -> T) -> T {
+    start();
+    let done = work();
+    lap(part);
+    done
+}
+
+/// The times of this thread since they were last taken.
+pub fn take() -> StepTimes {
+    TIMES.take()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn laps_add_up_by_part() {
+        let pause = || std::thread::sleep(Duration::from_millis(2));
+        for _ in 0..2 {
+            start();
+            pause();
+            lap(Part::Forward);
+            lap(Part::Backward);
+            pause();
+            lap(Part::Optimizer);
+        }
+        let times = take();
+        assert!(times.forward >= Duration::from_millis(4) && times.optimizer >= Duration::from_millis(4));
+        assert!(times.backward < times.forward);
+        assert_eq!(take(), StepTimes::default());
+    }
+}
