@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# Installs what is missing, checks format and lints, and runs every test.
+# Installs what is missing, checks format and lints, and runs every test: those of the build for CPUs whole, then those of the
+# network in burn, computed on the CPU. The code for CUDA is linted, which type-checks it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh
+cpu=(--release --locked --workspace --exclude factorseg-network --no-default-features --features factorseg-trainer/video)
 cargo fmt --all --check
 # Programs and plugin first: the end-to-end tests start them.
-cargo build --release --locked --workspace
-cargo clippy --release --locked --workspace --all-targets -- -D warnings
-cargo test --release --locked --workspace --no-fail-fast
+cargo build "${cpu[@]}"
+cargo clippy "${cpu[@]}" --all-targets -- -D warnings
+cargo test "${cpu[@]}" --no-fail-fast
 # Object stores are a feature of their own: it brings HTTP and TLS.
 cargo test --release --locked -p factorseg-data --features object-store --test remote
+cargo test --release --locked -p factorseg-network --no-fail-fast
+cargo clippy --release --locked -p factorseg-network -p factorseg-model --features factorseg-model/cuda -- -D warnings
