@@ -44,8 +44,6 @@ mod convolution;
 mod embedding;
 mod error;
 mod matrix;
-#[doc(hidden)]
-pub mod measured;
 mod memory;
 mod network;
 mod normalisation;
