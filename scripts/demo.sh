@@ -11,23 +11,9 @@ here=$(pwd)
 cd "$(dirname "$0")/.."
 scripts/setup.sh
 
-has_nvidia_driver() {
-    [[ -e /proc/driver/nvidia/version ]] || command -v nvidia-smi >/dev/null \
-        || [[ $(PATH=$PATH:/sbin ldconfig -p 2>/dev/null) == *libcuda.so.1* ]]
-}
-case ${CUDA:-} in
-    '') if has_nvidia_driver; then cuda=1 why="an NVIDIA driver is here"; else cuda=0 why="no NVIDIA driver is here"; fi ;;
-    0 | 1) cuda=$CUDA why="CUDA=$CUDA" ;;
-    *) echo "demo: CUDA is 1, 0 or not set, not '$CUDA'" >&2; exit 1 ;;
-esac
-if ((cuda)); then
-    echo "demo: building with CUDA ($why); CUDA=0 scripts/demo.sh builds for CPUs alone, much faster" >&2
-    features=()
-else
-    echo "demo: building for CPUs alone ($why); CUDA=1 scripts/demo.sh builds with CUDA" >&2
-    features=(--no-default-features)
-fi
-cargo build --release --locked --package factorseg-pipelines "${features[@]}"
+# shellcheck source=features.sh
+. scripts/features.sh
+cargo build --release --locked --package factorseg-pipelines "${FEATURES[@]}"
 
 mkdir -p demo
 input=()

@@ -3,7 +3,9 @@
 here=$(pwd)
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [[ -z ${FACTORSEG:-} ]]; then
-    cargo build --release --locked --package factorseg-trainer
+    # shellcheck source=features.sh
+    . scripts/features.sh
+    cargo build --release --locked --package factorseg-trainer "${FEATURES[@]}" --features factorseg-trainer/video
     FACTORSEG=${CARGO_TARGET_DIR:-target}/release/factorseg
 fi
 FACTORSEG=$(realpath "$FACTORSEG")

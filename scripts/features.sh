@@ -1,0 +1,19 @@
+# Sourced by scripts that build: FEATURES becomes the options of cargo for what this machine can use, with CUDA where an NVIDIA
+# driver is found. CUDA=1 builds with it anyway, CUDA=0 without it.
+# shellcheck shell=bash
+has_nvidia_driver() {
+    [[ -e /proc/driver/nvidia/version ]] || command -v nvidia-smi >/dev/null \
+        || [[ $(PATH=$PATH:/sbin ldconfig -p 2>/dev/null) == *libcuda.so.1* ]]
+}
+case ${CUDA:-} in
+    '') if has_nvidia_driver; then cuda=1 why="an NVIDIA driver is here"; else cuda=0 why="no NVIDIA driver is here"; fi ;;
+    0 | 1) cuda=$CUDA why="CUDA=$CUDA" ;;
+    *) echo "CUDA is 1, 0 or not set, not '$CUDA'" >&2; exit 1 ;;
+esac
+if ((cuda)); then
+    echo "building with CUDA ($why); CUDA=0 builds for CPUs alone, much faster" >&2
+    FEATURES=()
+else
+    echo "building for CPUs alone ($why); CUDA=1 builds with CUDA" >&2
+    FEATURES=(--no-default-features)
+fi
