@@ -20,6 +20,8 @@ pub mod factorized;
 mod failures;
 pub mod middle;
 pub mod parameters;
+#[cfg(feature = "cuda")]
+mod preflight;
 pub mod segmentation;
 pub mod training;
 #[cfg(feature = "cuda")]

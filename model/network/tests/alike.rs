@@ -1,9 +1,11 @@
-//! Burn and the kernels compute the same: what runs on a GPU, here by burn on the CPU.
+//! Burn and the kernels compute the same.
+
+mod common;
 
 use std::sync::Arc;
 
 use burn::backend::Autodiff;
-use burn_flex::{Flex, FlexDevice};
+use common::{Tested, device};
 use factorseg_kernels::{
     Adam, Architecture, CpuTraining, KernelError, Learned, Masks, Noising, PlanOptions, SegmentationPass,
     SegmentationPlan, Snapshot, Threads, TrainingPass, TrainingSize, Update,
@@ -50,7 +52,7 @@ fn size() -> TrainingSize {
 }
 
 fn by_burn(architecture: &Architecture, bf16: bool) -> Box<dyn TrainingPass> {
-    Box::new(BurnTraining::<Autodiff<Flex>>::new(architecture, size(), FlexDevice, bf16).unwrap())
+    Box::new(BurnTraining::<Autodiff<Tested>>::new(architecture, size(), device(), bf16).unwrap())
 }
 
 fn both(architecture: &Architecture) -> [Box<dyn TrainingPass>; 2] {
@@ -328,7 +330,7 @@ fn segmentation_is_alike() {
     let side = config.image_size;
     let mut kernels = SegmentationPlan::compile(&architecture, lookup, PlanOptions::new(side, side)).unwrap();
     let [mut burn, mut rounded] =
-        [false, true].map(|bf16| BurnSegmentation::<Flex>::new(&architecture, lookup, FlexDevice, bf16).unwrap());
+        [false, true].map(|bf16| BurnSegmentation::<Tested>::new(&architecture, lookup, device(), bf16).unwrap());
     let mut before = Vec::new();
     for (seed, timestep, samples, width) in [
         (0, 30, 3, side),
@@ -364,7 +366,7 @@ fn segmentation_is_alike() {
         "encoder.conv_in.weight" => None,
         _ => weights.get(name),
     };
-    let error = BurnSegmentation::<Flex>::new(&architecture, refused, FlexDevice, false)
+    let error = BurnSegmentation::<Tested>::new(&architecture, refused, device(), false)
         .err()
         .unwrap();
     assert!(error.to_string().contains("encoder.conv_in.weight"), "{error}");

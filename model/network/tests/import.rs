@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use burn_flex::{Flex, FlexDevice};
+use common::{Tested, device};
 use factorseg_import::state_dict::StateDict;
 use factorseg_import::unet::{Heads, Hints, Layout, Named, import};
 use factorseg_kernels::{
@@ -129,8 +129,8 @@ fn by_burn(config: &ModelConfig, tensors: Vec<Named>, outputs: &Outputs) -> Vec<
     let path = folder.path().join("imported.safetensors");
     save_tensors(&path, tensors, config, &CheckpointInfo::default(), WeightType::F32).unwrap();
     let network = common::whole(&mut Checkpoint::open(&CheckpointSource::from_path(&path)).unwrap());
-    let x_t = Tensor::<Flex, 4>::from_data(TensorData::new(outputs.x_t.clone(), outputs.shape), &FlexDevice);
-    let integers = |values: &Vec<i32>| Tensor::<Flex, 1, Int>::from_ints(values.as_slice(), &FlexDevice);
+    let x_t = Tensor::<Tested, 4>::from_data(TensorData::new(outputs.x_t.clone(), outputs.shape), &device());
+    let integers = |values: &Vec<i32>| Tensor::<Tested, 1, Int>::from_ints(values.as_slice(), &device());
     let class = outputs.class.as_ref().map(integers);
     let timestep = integers(&outputs.timestep);
     let prediction = network.predict_noise(x_t, timestep, class);

@@ -3,8 +3,7 @@
 mod common;
 
 use burn::tensor::{Int, Tensor, TensorData};
-use burn_flex::{Flex, FlexDevice};
-use common::{masks, whole};
+use common::{Tested, device, masks, whole};
 use factorseg_model::CheckpointSource;
 use factorseg_model::checkpoint::Checkpoint;
 use safetensors::SafeTensors;
@@ -25,10 +24,10 @@ impl Fixture {
         }
     }
 
-    fn floats<const D: usize>(&mut self, name: &str) -> Tensor<Flex, D> {
+    fn floats<const D: usize>(&mut self, name: &str) -> Tensor<Tested, D> {
         let shape = self.shape(name);
         let values = self.checkpoint.read(name).unwrap();
-        Tensor::from_data(TensorData::new(values, shape), &FlexDevice)
+        Tensor::from_data(TensorData::new(values, shape), &device())
     }
 
     fn shape(&self, name: &str) -> Vec<usize> {
@@ -36,7 +35,7 @@ impl Fixture {
         file.tensor(name).unwrap().shape().to_vec()
     }
 
-    fn indices(&self, name: &str) -> Option<Tensor<Flex, 1, Int>> {
+    fn indices(&self, name: &str) -> Option<Tensor<Tested, 1, Int>> {
         let file = SafeTensors::deserialize(&self.bytes).unwrap();
         let tensor = file.tensor(name).ok()?;
         let values: Vec<i32> = tensor
@@ -44,11 +43,11 @@ impl Fixture {
             .chunks_exact(4)
             .map(|b| i32::from_le_bytes(b.try_into().unwrap()))
             .collect();
-        Some(Tensor::from_ints(values.as_slice(), &FlexDevice))
+        Some(Tensor::from_ints(values.as_slice(), &device()))
     }
 }
 
-fn assert_close<const D: usize>(actual: Tensor<Flex, D>, expected: Tensor<Flex, D>, what: &str) {
+fn assert_close<const D: usize>(actual: Tensor<Tested, D>, expected: Tensor<Tested, D>, what: &str) {
     assert_eq!(actual.dims(), expected.dims(), "{what}");
     // A fixture of zeros would hide every error.
     let spread = expected.clone().abs().max().into_scalar();
@@ -61,7 +60,7 @@ fn check_parity(name: &str) {
     let mut fixture = Fixture::open(name);
     let network = whole(&mut fixture.checkpoint);
     let segmenting = masks(&mut fixture.checkpoint);
-    let x_t: Tensor<Flex, 4> = fixture.floats("fixture.x_t");
+    let x_t: Tensor<Tested, 4> = fixture.floats("fixture.x_t");
     let timestep = fixture.indices("fixture.timestep").unwrap();
     let class = fixture.indices("fixture.class");
 

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::convolution::Needs;
 use crate::normalisation::EPSILON;

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::simd::InstructionSet;
 use crate::testing::Random;

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::convolution::{Input, Output, Planar, Residual, convolve};
 use crate::network::{Layout, NONE};
