@@ -46,8 +46,12 @@ const THRESHOLD: f32 = 2.2;
 /// In multiples of the scale: at the first level of motion nothing moves on its own (noise alone has 2.3 times its median, rippling water up to 5
 /// there), from the second on the evidence counts in full.
 const CONTRAST: (f32, f32) = (3.5, 7.0);
-/// Weight of the frame before, brought along by the flow, at full evidence of motion and without any.
-const MEMORY: (f32, f32) = (0.3, 0.9);
+/// Weight of the frame before, brought along by the flow: at full evidence of motion; without any; and without any where motion has
+/// shown the object in the frames before.
+const MEMORY: (f32, f32, f32) = (0.3, 0.9, 1.0);
+/// How fast what motion shows becomes sure, as a share of a frame's evidence, and how much of it a frame without motion leaves:
+/// half after 138 frames.
+const SURE: (f32, f32) = (0.2, 0.995);
 /// Another scene begins where pictures differ after flow by more than this, in grey levels, ...
 const CUT: f32 = 12.0;
 /// ... and by more than this share of the picture's standard deviation.
@@ -66,6 +70,8 @@ struct Previous {
     /// Brightness, as fine as the masks.
     brightness: Plane,
     log_odds: Plane,
+    /// How surely motion has shown the object, 0 to 1.
+    sure: f32,
 }
 
 impl MotionModel {
@@ -95,9 +101,9 @@ impl MotionModel {
     /// Flow is looked for at the frame's size, and everything else done at half of it. With n the log-odds of the network's
     /// foreground; r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03 pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5
     /// to log 7: `z = (1 - 0.75 g) n + 2 g log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. z is blended with that of
-    /// the frame before, brought along by the flow, with a weight of that from 0.9 (g = 0) to 0.3 (g = 1). The new
-    /// log-odds are z along the edges of the colours ([`Guide`]). Frames that are the same have the same result to the
-    /// last bit.
+    /// the frame before, brought along by the flow, with a weight of that from 0.9 + 0.1 u (g = 0) to 0.3 (g = 1), where u
+    /// follows g upwards and fades slowly: an object that stops stays what it was. The new log-odds are z along the edges of
+    /// the colours ([`Guide`]). Frames of a video that stands still from its start have the same result to the last bit.
     pub fn refine(&mut self, frame: &InputImage, map: &RegionMap, foreground: &[bool]) -> RegionMap {
         let (width, height) = (frame.width / 2, frame.height / 2);
         let pixels = width * height;
@@ -149,12 +155,14 @@ impl MotionModel {
             .previous
             .take()
             .filter(|previous| previous.log_odds.size() == (width, height));
-        let mut log_odds = network;
+        let (mut log_odds, mut sure) = (network, 0.0);
         if let Some(previous) = known {
             let flow = flow(&picture, &previous.picture).halved();
             if !is_cut(&brightness, &previous.brightness, &flow) {
                 let evidence = Evidence::of(camera::residual(&flow));
-                log_odds = evidence.weigh(&log_odds, &flow.warp(&previous.log_odds));
+                let risen = previous.sure + SURE.0 * (evidence.weight - previous.sure);
+                sure = risen.max(SURE.1 * previous.sure);
+                log_odds = evidence.weigh(&log_odds, &flow.warp(&previous.log_odds), sure);
             }
         }
         let colors = small.colors();
@@ -163,6 +171,7 @@ impl MotionModel {
             picture,
             brightness,
             log_odds: log_odds.clone(),
+            sure,
         });
         edged.unwrap_or(log_odds)
     }
@@ -229,9 +238,10 @@ impl Evidence {
         }
     }
 
-    fn weigh(&self, network: &Plane, previous: &Plane) -> Plane {
+    fn weigh(&self, network: &Plane, previous: &Plane, sure: f32) -> Plane {
         let own = 1.0 - self.weight * (1.0 - NETWORK);
-        let memory = MEMORY.1 + self.weight * (MEMORY.0 - MEMORY.1);
+        let still = MEMORY.1 + sure * (MEMORY.2 - MEMORY.1);
+        let memory = still + self.weight * (MEMORY.0 - still);
         let threshold = self.threshold.max(f32::MIN_POSITIVE);
         let judged = network.zip(&self.length, |network, length| {
             let motion = ((length + 1e-3) / threshold).ln().clamp(-LIMIT, LIMIT);
@@ -302,6 +312,34 @@ mod tests {
             assert!((object(x, y) + at(0, x, y) - 1.0).abs() < 1e-5);
             assert!((at(1, x, y) / at(2, x, y) - 3.0).abs() < 1e-3);
         }
+    }
+
+    /// The network says 0.4 everywhere: without memory the square is gone within a dozen frames.
+    #[test]
+    fn an_object_that_stops_stays_the_object() {
+        let mut masks = MotionModel::default();
+        let pixels = 64 * 48;
+        // The square goes 14 pixels to the right, to 26..42, and stands still for two seconds.
+        for moved in 0..8 {
+            masks.refine(&frame(2 * moved), &unsure(), &[false, true, true]);
+        }
+        let mut map = unsure();
+        for _ in 0..50 {
+            map = masks.refine(&frame(14), &unsure(), &[false, true, true]);
+        }
+        let (mut both, mut either) = (0, 0);
+        for (at, background) in map.probabilities[..pixels].iter().enumerate() {
+            let truth = (26..42).contains(&(at % 64)) && (16..32).contains(&(at / 64));
+            let found = *background < 0.5;
+            both += usize::from(truth && found);
+            either += usize::from(truth || found);
+        }
+        let overlap = both as f32 / either as f32;
+        assert!(overlap > 0.6, "{overlap}");
+        // Another scene begins with nothing.
+        masks.reset();
+        let map = masks.refine(&frame(14), &unsure(), &[false, true, true]);
+        assert!(map.probabilities[..pixels].iter().all(|p| (p - 0.6).abs() < 1e-3));
     }
 
     #[test]
