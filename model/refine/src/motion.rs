@@ -57,7 +57,6 @@ const CUT_SHARE: f32 = 0.5;
 #[derive(Clone, Debug, Default)]
 pub struct MotionModel {
     previous: Option<Previous>,
-    began: bool,
     unjudged: u64,
 }
 
@@ -87,11 +86,6 @@ impl MotionModel {
         self.previous = None;
     }
 
-    /// Whether the frame judged last began a scene.
-    pub fn began(&self) -> bool {
-        self.began
-    }
-
     /// How many maps so far came back as they were because a step came to no finite result.
     pub fn unjudged(&self) -> u64 {
         self.unjudged
@@ -117,7 +111,6 @@ impl MotionModel {
         let cells = map.width * map.height;
         let whole = frame.data.len() == 3 * frame.width * frame.height && map.is_whole();
         let fits = whole && foreground.len() == map.regions && pixels > 0 && cells > 0;
-        self.began = true;
         if !fits || foreground.iter().all(|is| *is) || !foreground.contains(&true) {
             self.reset();
             return map.clone();
@@ -172,7 +165,6 @@ impl MotionModel {
         if let Some(previous) = known {
             let flow = flow(&picture, &previous.picture).halved();
             if !is_cut(&brightness, &previous.brightness, &flow) {
-                self.began = false;
                 let evidence = Evidence::of(camera::residual(&flow));
                 log_odds = evidence.weigh(&log_odds, &flow.warp(&previous.log_odds));
             }

@@ -85,14 +85,17 @@ pub use crate::settings::{ErrorPolicy, MaskFormat, Mode, Overlay, Precision, Ref
 use crate::sync::lock;
 
 mod canvas;
+mod continuity;
 mod element;
 mod events;
 mod frames;
+mod guard;
 mod imp;
 mod latency;
 mod loading;
 mod mask_pad;
 mod outputs;
+mod qos;
 mod queue;
 mod session;
 
