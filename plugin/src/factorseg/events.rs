@@ -102,7 +102,7 @@ impl FactorSeg {
                 stream.continuity.begin_segment();
                 // Mask pads have it with their next buffer, when their caps are known.
             }
-            gst::EventView::Gap(_) | gst::EventView::Eos(_) => {
+            gst::EventView::Gap(_) | gst::EventView::SegmentDone(_) | gst::EventView::Eos(_) => {
                 let layout = lock(&self.stream).layout.clone();
                 let regions = self.session().map_or(1, |session| session.worker.info().regions);
                 for pad in self.mask_pads() {

@@ -40,8 +40,10 @@ mod tests {
     #[test]
     fn upstream_learns_of_what_is_not_the_masks_fault() {
         let time = Some(gst::ClockTime::SECOND);
-        let mut qos = Qos::default();
-        qos.waited = true;
+        let mut qos = Qos {
+            waited: true,
+            ..Qos::default()
+        };
         assert!(!qos.observe(time, 50), "a frame has waited");
         assert_eq!(qos.earliest.map(|time| time.nseconds()), Some(1_000_000_100));
         assert!(!qos.observe(time, 40), "it catches up");

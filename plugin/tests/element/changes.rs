@@ -20,6 +20,8 @@ enum Holds {
     FromTheStart,
 }
 
+type Properties<'a> = &'a [(&'a str, &'a str)];
+
 /// With everything on that remembers, judges or draws.
 const EVERYTHING: [(&str, &str); 8] = [
     ("device", "cpu"),
@@ -72,7 +74,7 @@ impl Stream {
 fn every_property_holds_from_the_next_frame() {
     use Holds::{Anew, FromTheStart};
     let cut_out = [("overlay", "foreground"), ("background-color", "255")];
-    let table: [(&str, &str, Holds, &[(&str, &str)]); 14] = [
+    let table: [(&str, &str, Holds, Properties); 14] = [
         ("timestep", "300", Anew, &[]),
         ("seed", "7", Anew, &[]),
         ("samples", "2", Anew, &[]),

@@ -227,7 +227,7 @@ fn upstream_drops_no_frame_because_of_late_masks() {
         ! video/x-raw,format=RGB ! factorseg name=f mode=every-frame \
         ! fakesink name=sink sync=true qos=true max-lateness=50000000";
     let pipeline = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
-    let fake = Fake::slow(Behaviour::Whole, 100);
+    let fake = Fake::slow(Behaviour::Whole, 400);
     let element = pipeline
         .by_name("f")
         .unwrap()
@@ -244,7 +244,8 @@ fn upstream_drops_no_frame_because_of_late_masks() {
     let shown = stats.get::<u64>("rendered").unwrap();
     println!("{frames} of 60 come, {shown} are shown");
     assert_eq!(frames, 60);
-    assert!(shown >= 57, "{shown} of 60 shown");
+    // The first mask that is waited for is too late for some of them.
+    assert!(shown >= 30, "{shown} of 60 shown");
 }
 
 #[test]
