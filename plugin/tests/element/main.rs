@@ -16,4 +16,5 @@ mod overlap;
 mod properties;
 mod scenes;
 mod sessions;
+mod stress;
 mod support;
