@@ -29,4 +29,6 @@ pub use device::{Device, DeviceError, DeviceSpec};
 pub use labels::{ClassError, ClassLabel, find_class};
 pub use load::{LoadOptions, Precision, PrecisionError};
 pub use schedule::NoiseSchedule;
-pub use segmenter::{Engine, EngineInfo, InputImage, RegionMap, SegmentError, Segmenter, SegmenterOptions};
+pub use segmenter::{
+    DEFAULT_TIMESTEP, Engine, EngineInfo, InputImage, RegionMap, SegmentError, Segmenter, SegmenterOptions, Sizing,
+};

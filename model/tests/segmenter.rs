@@ -241,3 +241,50 @@ fn options_and_images_that_do_not_fit_are_errors_and_change_nothing() {
     ));
     assert_eq!(segmenter.segment(&[]).unwrap(), vec![]);
 }
+
+/// Logos and slides: one shape on one colour, often with a hole.
+#[test]
+fn flat_pictures_have_masks_and_all_of_them_are_judged() {
+    let mut segmenter = Segmenter::load(
+        &CheckpointSource::Embedded,
+        DeviceSpec::Cpu,
+        &SegmenterOptions::default(),
+    )
+    .unwrap();
+    let (width, height) = segmenter.input_size(640, 360);
+    let mut state = 7u64;
+    let mut below = |end: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as usize % end
+    };
+    for round in 0..150 {
+        let mut color = || [0; 3].map(|_| below(256) as f32 / 127.5 - 1.0);
+        let (ground, shape) = (color(), color());
+        let (left, top) = (below(width), below(height));
+        let (right, bottom, round_shape) = (left + 1 + below(width / 2), top + 1 + below(height / 2), below(2) == 1);
+        let hole = below(10) as f32 / 10.0;
+        let inside = |x: usize, y: usize| {
+            let along = |at: usize, from: usize, to: usize| 2.0 * (at as f32 - from as f32) / (to - from) as f32 - 1.0;
+            let (u, v) = (along(x, left, right), along(y, top, bottom));
+            let far = if round_shape {
+                (u * u + v * v).sqrt()
+            } else {
+                u.abs().max(v.abs())
+            };
+            (hole..1.0).contains(&far)
+        };
+        let data = (0..3 * width * height)
+            .map(|at| {
+                let (channel, pixel) = (at / (width * height), at % (width * height));
+                if inside(pixel % width, pixel / width) {
+                    shape[channel]
+                } else {
+                    ground[channel]
+                }
+            })
+            .collect();
+        let maps = segmenter.segment(&[InputImage { width, height, data }]).unwrap();
+        assert!(maps[0].sums_to_one(), "picture {round}");
+    }
+    assert_eq!(segmenter.unjudged(), 0);
+}

@@ -7,7 +7,7 @@
 //! | `class` | string | class that the network was conditioned on, or `none` |
 //! | `timestep` | uint | noise level |
 //! | `mask-pts` | uint64 | timestamp of the frame that the mask was computed from, in ns |
-//! | `mask-age` | uint64 | how much older that frame is than this one, in ns; 0 for its own mask |
+//! | `mask-age` | uint64 | how far that frame is from this one, in ns: older, or later where the stream is played backwards; 0 for its own mask |
 //! | `regions` | array of structures | one for each region, in order |
 //!
 //! `mask-pts` and `mask-age` are missing where frames have no timestamps. Each structure in `regions`:
@@ -47,7 +47,7 @@ pub struct FrameReport {
     pub timestep: u32,
     /// Timestamp of the frame that the mask was computed from.
     pub mask_pts: Option<gst::ClockTime>,
-    /// How much older that frame is than this one.
+    /// How far that frame is from this one: older, or later where the stream is played backwards.
     pub mask_age: Option<gst::ClockTime>,
     /// The regions, in order.
     pub regions: Vec<RegionReport>,
@@ -169,9 +169,10 @@ impl RegionReport {
     }
 }
 
-/// How much older a mask's frame is than another frame.
+/// How far a mask's frame is from another frame; backwards, if the stream is played backwards.
 pub(crate) fn age(mask: Option<gst::ClockTime>, frame: Option<gst::ClockTime>) -> Option<gst::ClockTime> {
-    Some(frame?.saturating_sub(mask?))
+    let (mask, frame) = (mask?, frame?);
+    Some(frame.max(mask) - frame.min(mask))
 }
 
 #[cfg(test)]

@@ -123,10 +123,16 @@ impl ColorHistogram {
 #[derive(Clone, Debug, Default)]
 pub struct ColorModel {
     histogram: ColorHistogram,
+    unjudged: u64,
 }
 
 impl ColorModel {
-    /// Sharpens `map`, the regions of `image`, by the image's colours. Probabilities stay positive and sum to 1.
+    /// How many maps so far were left as they were because a step came to no finite result.
+    pub fn unjudged(&self) -> u64 {
+        self.unjudged
+    }
+
+    /// Sharpens `map`, the regions of `image`, by the image's colours. Probabilities sum to 1.
     ///
     /// With `p` the network's probabilities, a pixel counts `w_k = p_k^2 / sum_j p_j^2` for region k. The picture's frame, a
     /// sixteenth of the shorter side wide, is background: the region that holds most of it counts 2 more there, the others
@@ -139,13 +145,24 @@ impl ColorModel {
     /// the one that divides them best into two groups ([`threshold`]), since a network that learned how large objects are
     /// on the whole finds small ones too large and large ones too small.
     ///
-    /// One region, and an image of another size than the map's, are left as they are.
+    /// One region, an image of another size than the map's, and what cannot be judged ([`Self::unjudged`]: an image that is
+    /// not finite) are left as they are.
     pub fn refine(&mut self, image: &InputImage, map: &mut RegionMap) {
-        let (width, height) = (map.width, map.height);
-        let pixels = width * height;
-        if map.regions < 2 || image.data.len() != 3 * pixels || map.probabilities.len() != map.regions * pixels {
+        let pixels = map.width * map.height;
+        if map.regions < 2 || pixels == 0 || image.data.len() != 3 * pixels || !map.is_whole() {
             return;
         }
+        let network = map.probabilities.clone();
+        self.judge(image, map);
+        if !map.sums_to_one() {
+            self.unjudged += 1;
+            map.probabilities = network;
+        }
+    }
+
+    fn judge(&mut self, image: &InputImage, map: &mut RegionMap) {
+        let (width, height) = (map.width, map.height);
+        let pixels = width * height;
         if map.regions == 2 {
             divide(&mut map.probabilities);
         }
@@ -182,14 +199,14 @@ impl ColorModel {
             let most = places.clone().map(|at| scores[at]).fold(f32::MIN, f32::max);
             places.for_each(|at| map.probabilities[at] = (scores[at] - most).exp());
         }
-        normalise(&mut map.probabilities, map.regions);
         make_whole(map, background, &evidence);
+        normalise(&mut map.probabilities, map.regions);
     }
 }
 
 /// Exchanges what the background has with what the others have together, where an object's pixels are [`misplaced`].
 fn make_whole(map: &mut RegionMap, background: usize, evidence: &[f32]) {
-    let pixels = map.width * map.height;
+    let (regions, pixels) = (map.regions, map.width * map.height);
     let place = |region: usize, pixel: usize| region * pixels + pixel;
     let of_object = |pixel: usize| {
         let own = map.probabilities[place(background, pixel)];
@@ -199,15 +216,17 @@ fn make_whole(map: &mut RegionMap, background: usize, evidence: &[f32]) {
     let wrong = misplaced(&object, evidence, map.width);
     for pixel in (0..pixels).filter(|pixel| wrong[*pixel]) {
         let own = map.probabilities[place(background, pixel)];
-        let others = 1.0 - own;
+        let members = || (0..regions).filter(|region| *region != background);
+        // Not 1 - own: near 1 that is rounding, which their shares would be divided by.
+        let others: f32 = members().map(|region| map.probabilities[place(region, pixel)]).sum();
         map.probabilities[place(background, pixel)] = others;
-        for region in (0..map.regions).filter(|region| *region != background) {
+        for region in members() {
             let value = &mut map.probabilities[place(region, pixel)];
             // Where the others had nothing, all of them are alike.
             let share = if others > f32::MIN_POSITIVE {
                 *value / others
             } else {
-                1.0 / (map.regions - 1) as f32
+                1.0 / (regions - 1) as f32
             };
             *value = own * share;
         }
@@ -219,8 +238,8 @@ fn normalise(values: &mut [f32], regions: usize) {
     let pixels = values.len() / regions;
     for pixel in 0..pixels {
         let sum: f32 = (0..regions).map(|k| values[k * pixels + pixel]).sum();
-        let scale = 1.0 / sum.max(f32::MIN_POSITIVE);
-        (0..regions).for_each(|k| values[k * pixels + pixel] *= scale);
+        // Quotients: none of them rounds to more than 1.
+        (0..regions).for_each(|k| values[k * pixels + pixel] /= sum.max(f32::MIN_POSITIVE));
     }
 }
 

@@ -49,6 +49,23 @@ pub struct RegionMap {
 }
 
 impl RegionMap {
+    /// Whether there are as many values as its size says.
+    pub fn is_whole(&self) -> bool {
+        self.probabilities.len() == self.regions * self.width * self.height
+    }
+
+    /// Whether the values are from 0 to 1, with sum 1 over the regions to within a thousandth.
+    pub fn sums_to_one(&self) -> bool {
+        let cells = self.width * self.height;
+        let place = |cell: usize| (0..self.regions).map(move |region| region * cells + cell);
+        self.is_whole()
+            && self.probabilities.iter().all(|p| (0.0..=1.0).contains(p))
+            && (0..cells).all(|cell| {
+                let sum: f32 = place(cell).map(|at| self.probabilities[at]).sum();
+                (sum - 1.0).abs() < 1e-3
+            })
+    }
+
     /// The probabilities of each region.
     pub fn planes(&self) -> Vec<Plane> {
         (0..self.regions)

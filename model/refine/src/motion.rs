@@ -61,6 +61,7 @@ const CUT_SHARE: f32 = 0.5;
 #[derive(Clone, Debug, Default)]
 pub struct MotionModel {
     previous: Option<Previous>,
+    unjudged: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -91,12 +92,18 @@ impl MotionModel {
         self.previous = None;
     }
 
+    /// How many maps so far came back as they were because a step came to no finite result.
+    pub fn unjudged(&self) -> u64 {
+        self.unjudged
+    }
+
     /// The regions of a frame at half the frame's size, after the one that was told last. A frame of another size than that, or
     /// with little in common with it, begins a scene.
     ///
     /// `frame` is best of [`Self::frame_size`]; `map` may be smaller. `foreground` says which regions are the object: their
     /// sum is judged, and regions keep their shares of the foreground and of the rest. Where all regions are foreground,
-    /// or none is, motion says nothing, and the map comes back as it is.
+    /// or none is, motion says nothing, and the map comes back as it is; so it does if it cannot be judged
+    /// ([`Self::unjudged`]: a frame that is not finite).
     ///
     /// Flow is looked for at the frame's size, and everything else done at half of it. With n the log-odds of the network's
     /// foreground; r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03 pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5
@@ -108,8 +115,7 @@ impl MotionModel {
         let (width, height) = (frame.width / 2, frame.height / 2);
         let pixels = width * height;
         let cells = map.width * map.height;
-        let whole =
-            frame.data.len() == 3 * frame.width * frame.height && map.probabilities.len() == map.regions * cells;
+        let whole = frame.data.len() == 3 * frame.width * frame.height && map.is_whole();
         let fits = whole && foreground.len() == map.regions && pixels > 0 && cells > 0;
         if !fits || foreground.iter().all(|is| *is) || !foreground.contains(&true) {
             self.reset();
@@ -136,12 +142,18 @@ impl MotionModel {
                 }
             }));
         }
-        RegionMap {
+        let judged = RegionMap {
             regions: map.regions,
             width,
             height,
             probabilities,
+        };
+        if !judged.sums_to_one() {
+            self.unjudged += 1;
+            self.reset();
+            return map.clone();
         }
+        judged
     }
 
     /// The log-odds of the foreground, at half the frame's size.

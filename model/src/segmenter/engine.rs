@@ -27,6 +27,32 @@ pub struct EngineInfo {
     pub refused: Option<String>,
 }
 
+/// Shorter sides become the training side, and both are multiples of the network's stride; the aspect ratio is kept, up to 4:1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizing {
+    /// The side that the network was trained at, in pixels.
+    pub side: usize,
+    /// What its sides are multiples of.
+    pub stride: usize,
+}
+
+impl Sizing {
+    /// No frame is resampled to a longer side than this many times the training side.
+    const MAXIMUM_ASPECT: usize = 4;
+
+    /// The size, `(width, height)`, that a frame of a size is resampled to.
+    pub fn input_size(&self, width: usize, height: usize) -> (usize, usize) {
+        let Self { side, stride } = *self;
+        let shorter = width.min(height).max(1);
+        let scaled = |length: usize| {
+            let exact = (length * side) as f64 / shorter as f64;
+            let rounded = (exact / stride as f64).round() as usize * stride;
+            rounded.clamp(side, Self::MAXIMUM_ASPECT * side)
+        };
+        (scaled(width), scaled(height))
+    }
+}
+
 /// Images in, region masks out: the seam between whoever has frames and the network.
 pub trait Engine: Send {
     /// The size, `(width, height)`, that a frame is resampled to before [`Engine::segment`].
@@ -46,4 +72,14 @@ pub trait Engine: Send {
 
     /// What runs, and where.
     fn info(&self) -> &EngineInfo;
+
+    /// For how many images so far a refinement of the masks came to no result, so that they are the network's alone.
+    fn unjudged(&self) -> u64 {
+        0
+    }
+
+    /// The rule of [`Engine::input_size`], where it needs no engine: it can be asked while the engine is at work.
+    fn sizing(&self) -> Option<Sizing> {
+        None
+    }
 }

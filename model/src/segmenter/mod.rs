@@ -10,7 +10,7 @@ use factorseg_kernels::{KernelError, Noising, SegmentationPass};
 use factorseg_refine::ColorModel;
 pub use factorseg_refine::{InputImage, RegionMap};
 
-pub use engine::{Engine, EngineInfo};
+pub use engine::{Engine, EngineInfo, Sizing};
 pub use error::SegmentError;
 pub use options::{DEFAULT_TIMESTEP, SegmenterOptions};
 
@@ -20,9 +20,6 @@ use crate::device::{Device, DeviceSpec};
 use crate::load::{LoadOptions, Precision};
 use crate::noise::standard_normal;
 use crate::schedule::NoiseSchedule;
-
-/// No frame is resampled to a longer side than this many times the training side.
-const MAXIMUM_ASPECT: usize = 4;
 
 /// The [`Engine`] that runs a checkpoint.
 pub struct Segmenter {
@@ -127,6 +124,13 @@ impl Segmenter {
         &self.options
     }
 
+    fn own_sizing(&self) -> Sizing {
+        Sizing {
+            side: self.config.image_size,
+            stride: self.config.stride(),
+        }
+    }
+
     /// The noise for images of one size. It depends on seed and size alone.
     fn noising(&mut self, size: (usize, usize)) -> Arc<Noising> {
         if let Some(noising) = self.noising.as_ref().filter(|noising| noising.size == size) {
@@ -180,17 +184,16 @@ impl Segmenter {
 }
 
 impl Engine for Segmenter {
-    /// The shorter side becomes the training side; the aspect ratio is kept, up to 4:1.
     fn input_size(&self, frame_width: usize, frame_height: usize) -> (usize, usize) {
-        let side = self.config.image_size;
-        let stride = self.config.stride();
-        let shorter = frame_width.min(frame_height).max(1);
-        let scaled = |length: usize| {
-            let exact = (length * side) as f64 / shorter as f64;
-            let rounded = (exact / stride as f64).round() as usize * stride;
-            rounded.clamp(side, MAXIMUM_ASPECT * side)
-        };
-        (scaled(frame_width), scaled(frame_height))
+        self.own_sizing().input_size(frame_width, frame_height)
+    }
+
+    fn sizing(&self) -> Option<Sizing> {
+        Some(self.own_sizing())
+    }
+
+    fn unjudged(&self) -> u64 {
+        self.colors.unjudged()
     }
 
     fn segment(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError> {

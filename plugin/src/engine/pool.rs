@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 use std::panic::panic_any;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
-use factorseg_model::{Engine, EngineInfo, InputImage, RegionMap, SegmentError, SegmenterOptions};
+use factorseg_model::{Engine, EngineInfo, InputImage, RegionMap, SegmentError, SegmenterOptions, Sizing};
 
 use super::request::EngineRequest;
 use crate::sync::lock;
@@ -20,9 +20,41 @@ type Outcome = Result<Vec<RegionMap>, SegmentError>;
 
 /// An engine and the frames that wait for it.
 struct Shared {
+    turns: Turns,
     engine: Mutex<Loaded>,
     waiting: Mutex<Vec<Waiting>>,
     info: EngineInfo,
+    sizing: Option<Sizing>,
+}
+
+/// Whose turn it is: who came first. A mutex alone prefers whoever has just had it.
+#[derive(Default)]
+struct Turns {
+    /// The turn that is on, and the next that is given out.
+    state: Mutex<(u64, u64)>,
+    changed: Condvar,
+}
+
+/// A turn, until it is dropped.
+struct Turn<'a>(&'a Turns);
+
+impl Turns {
+    fn wait(&self) -> Turn<'_> {
+        let mut state = lock(&self.state);
+        let own = state.1;
+        state.1 += 1;
+        while state.0 != own {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Turn(self)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).0 += 1;
+        self.0.changed.notify_all();
+    }
 }
 
 struct Loaded {
@@ -48,6 +80,7 @@ impl Waiting {
 pub struct SharedEngine {
     shared: Arc<Shared>,
     options: SegmenterOptions,
+    unjudged: u64,
 }
 
 type Slot = Arc<Mutex<Weak<Shared>>>;
@@ -74,6 +107,8 @@ impl SharedEngine {
                 let engine = load()?;
                 let shared = Arc::new(Shared {
                     info: engine.info().clone(),
+                    sizing: engine.sizing(),
+                    turns: Turns::default(),
                     engine: Mutex::new(Loaded { engine, options: None }),
                     waiting: Mutex::default(),
                 });
@@ -84,10 +119,11 @@ impl SharedEngine {
         Ok(Self {
             shared,
             options: SegmenterOptions::default(),
+            unjudged: 0,
         })
     }
 
-    /// Waits until nobody else uses the engine.
+    /// The engine, for whoever's turn it is.
     fn engine(&self) -> MutexGuard<'_, Loaded> {
         self.shared.engine.lock().unwrap_or_else(|_| {
             // What state it is in nobody knows. This user's thread must learn that as if it had caused it.
@@ -109,7 +145,23 @@ impl Loaded {
 
 impl Engine for SharedEngine {
     fn input_size(&self, frame_width: usize, frame_height: usize) -> (usize, usize) {
-        self.engine().engine.input_size(frame_width, frame_height)
+        match self.shared.sizing {
+            // Nobody waits for another's inference to know it.
+            Some(sizing) => sizing.input_size(frame_width, frame_height),
+            None => {
+                let _turn = self.shared.turns.wait();
+                self.engine().engine.input_size(frame_width, frame_height)
+            }
+        }
+    }
+
+    fn sizing(&self) -> Option<Sizing> {
+        self.shared.sizing
+    }
+
+    /// Those of a call count for whoever made it.
+    fn unjudged(&self) -> u64 {
+        self.unjudged
     }
 
     fn segment(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError> {
@@ -119,12 +171,40 @@ impl Engine for SharedEngine {
             options: self.options.clone(),
             result: result.clone(),
         };
-        let size = own.size();
         lock(&self.shared.waiting).push(own);
+        let shared = self.shared.clone();
+        let _turn = shared.turns.wait();
         let mut engine = self.engine();
         if let Some(result) = lock(&result).take() {
             return result;
         }
+        let before = engine.engine.unjudged();
+        let outcome = self.segment_with(&mut engine, images, &result);
+        let after = engine.engine.unjudged();
+        drop(engine);
+        self.unjudged += after.saturating_sub(before);
+        outcome
+    }
+
+    fn set_options(&mut self, options: &SegmenterOptions) -> Result<(), SegmentError> {
+        self.options = options.clone();
+        Ok(())
+    }
+
+    fn info(&self) -> &EngineInfo {
+        &self.shared.info
+    }
+}
+
+impl SharedEngine {
+    /// Segments own images with all that can go with them.
+    fn segment_with(
+        &self,
+        engine: &mut Loaded,
+        images: &[InputImage],
+        result: &Arc<Mutex<Option<Outcome>>>,
+    ) -> Outcome {
+        let size = images.first().map(|image| (image.width, image.height));
         // All that can go with this one, the longest waiting first. On the CPU none: its cores are busy with one, and in
         // company a frame's last bits would depend on the company.
         let alone = self.shared.info.device == "cpu";
@@ -132,7 +212,7 @@ impl Engine for SharedEngine {
         {
             let mut waiting = lock(&self.shared.waiting);
             for other in std::mem::take(&mut *waiting) {
-                let is_own = Arc::ptr_eq(&other.result, &result);
+                let is_own = Arc::ptr_eq(&other.result, result);
                 let fits = !alone && other.options == self.options && other.size() == size && batch.len() + 1 < BATCH;
                 if is_own || fits {
                     batch.push(other);
@@ -155,24 +235,15 @@ impl Engine for SharedEngine {
                     let own = maps.by_ref().take(waiting.images.len()).collect();
                     *lock(&waiting.result) = Some(Ok(own));
                 }
-                lock(&result).take().unwrap_or_else(|| Ok(Vec::new()))
+                lock(result).take().unwrap_or_else(|| Ok(Vec::new()))
             }
             _ => {
                 // One of them, or that they are many, is the reason: each learns its own result alone.
-                batch.retain(|waiting| !Arc::ptr_eq(&waiting.result, &result));
+                batch.retain(|waiting| !Arc::ptr_eq(&waiting.result, result));
                 lock(&self.shared.waiting).append(&mut batch);
                 engine.segment(images, &self.options)
             }
         }
-    }
-
-    fn set_options(&mut self, options: &SegmenterOptions) -> Result<(), SegmentError> {
-        self.options = options.clone();
-        Ok(())
-    }
-
-    fn info(&self) -> &EngineInfo {
-        &self.shared.info
     }
 }
 
@@ -332,6 +403,110 @@ mod tests {
         // Which of the waiting streams is woken first is the system's choice.
         calls.sort_unstable();
         assert_eq!(calls, [(1, 8), (2, 7)]);
+    }
+
+    /// Notes each image's first value; knows its sizes. Stops as long as a test holds the list.
+    struct Noting(EngineInfo, Arc<Mutex<Vec<usize>>>);
+
+    impl Engine for Noting {
+        fn input_size(&self, _: usize, _: usize) -> (usize, usize) {
+            unreachable!("the rule is asked")
+        }
+
+        fn sizing(&self) -> Option<Sizing> {
+            Some(Sizing { side: 64, stride: 2 })
+        }
+
+        fn segment(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError> {
+            lock(&self.1).push(images[0].data[0] as usize);
+            std::thread::yield_now();
+            let map = RegionMap {
+                regions: 1,
+                width: 1,
+                height: 1,
+                probabilities: vec![1.0],
+            };
+            Ok(vec![map; images.len()])
+        }
+
+        fn set_options(&mut self, _: &SegmenterOptions) -> Result<(), SegmentError> {
+            Ok(())
+        }
+
+        fn info(&self) -> &EngineInfo {
+            &self.0
+        }
+    }
+
+    /// Streams, one thread each, that segment one image after the other until there are `wanted` of them.
+    fn streams(
+        name: &str,
+        count: usize,
+        wanted: usize,
+        noted: &Arc<Mutex<Vec<usize>>>,
+    ) -> Vec<std::thread::JoinHandle<()>> {
+        let request = Bench::new(name).request;
+        let info = EngineInfo {
+            device: "cpu".into(),
+            ..EngineInfo::default()
+        };
+        let start = Arc::new(std::sync::Barrier::new(count));
+        let stream = |index: usize| {
+            let load = || Ok::<_, SegmentError>(Box::new(Noting(info.clone(), noted.clone())) as Box<dyn Engine>);
+            let mut engine = SharedEngine::get(&request, load).unwrap();
+            let (start, noted) = (start.clone(), noted.clone());
+            std::thread::spawn(move || {
+                start.wait();
+                while lock(&noted).len() < wanted {
+                    let image = InputImage {
+                        width: 1,
+                        height: 1,
+                        data: vec![index as f32; 3],
+                    };
+                    engine.segment(&[image]).unwrap();
+                }
+            })
+        };
+        (0..count).map(stream).collect()
+    }
+
+    #[test]
+    fn four_cameras_have_the_same_share_of_an_engine() {
+        let noted = Arc::default();
+        for thread in streams("fair", 4, 4000, &noted) {
+            thread.join().unwrap();
+        }
+        let noted = lock(&noted);
+        let counts = [0, 1, 2, 3].map(|index| noted[..4000].iter().filter(|of| **of == index).count());
+        println!("turns of 4000: {counts:?}");
+        assert!(counts.iter().all(|count| (950..=1050).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_size_is_known_while_another_stream_is_segmented() {
+        let noted = Arc::default();
+        let gate = lock(&noted);
+        let engine = SharedEngine::get(&Bench::new("busy").request, || {
+            let engine = Noting(EngineInfo::default(), noted.clone());
+            Ok::<_, SegmentError>(Box::new(engine) as Box<dyn Engine>)
+        });
+        let engine = engine.unwrap();
+        let mut other = SharedEngine::get(&Bench::new("busy").request, || Err("it is there")).unwrap();
+        let image = InputImage {
+            width: 1,
+            height: 1,
+            data: vec![0.0; 3],
+        };
+        let busy = std::thread::spawn(move || other.segment(&[image]).is_ok());
+        while engine.shared.engine.try_lock().is_ok() {
+            std::thread::yield_now();
+        }
+        let (sender, receiver) = mpsc::channel();
+        let asking = std::thread::spawn(move || sender.send(engine.input_size(854, 480)));
+        let size = receiver.recv_timeout(std::time::Duration::from_secs(20));
+        drop(gate);
+        assert_eq!(size, Ok((114, 64)));
+        assert!(asking.join().is_ok() && busy.join().unwrap());
     }
 
     #[test]

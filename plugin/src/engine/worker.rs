@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -35,8 +36,6 @@ pub struct Job {
     pub sharpness: f32,
     /// Strength of temporal smoothing, `0..=1`.
     pub smoothing: f32,
-    /// Whether the frame follows the last job's in the same scene; if not, it owes nothing to that.
-    pub continues: bool,
     /// Timestamp of the frame.
     pub pts: Option<gst::ClockTime>,
 }
@@ -85,6 +84,8 @@ pub struct WorkerStats {
     pub inferred: u64,
     /// Frames that a newer one replaced before they were segmented, or that were flushed.
     pub dropped: u64,
+    /// Refinements that could not judge a frame: it has the mask without them.
+    pub unjudged: u64,
     /// The last inferences' durations, in no order.
     pub durations: Vec<Duration>,
 }
@@ -99,6 +100,8 @@ pub type Size = (usize, usize);
 struct Pending {
     ticket: u64,
     job: Job,
+    /// The scene that it belongs to.
+    scene: u64,
     /// Somebody waits for its result; it may not be replaced.
     exact: bool,
 }
@@ -119,6 +122,8 @@ struct Slots {
     tickets: u64,
     /// Tickets up to this one belong to a time before the last flush.
     flushed: u64,
+    /// Frames of another scene owe nothing to each other. A number, not a message: what begins a scene may never be segmented.
+    scene: u64,
     /// An inference has ended, well or not.
     ended_any: bool,
     latest: Option<Arc<Mask>>,
@@ -143,11 +148,12 @@ struct Shared {
 /// Called in the worker's thread for every failure.
 pub type OnFailure = Box<dyn Fn(&Failure) + Send>;
 
-/// A thread with an engine. Dropping it waits for the inference that is under way.
+/// A thread with an engine. Dropping it waits for the inference that is under way, unless it is retired.
 pub struct Worker {
     shared: Arc<Shared>,
     info: EngineInfo,
     thread: Option<JoinHandle<()>>,
+    retired: AtomicBool,
 }
 
 impl Worker {
@@ -166,6 +172,7 @@ impl Worker {
             shared,
             info,
             thread: Some(thread),
+            retired: AtomicBool::new(false),
         })
     }
 
@@ -252,10 +259,16 @@ impl Worker {
         lock(&self.shared.slots).ended_any
     }
 
-    /// Forgets masks and waiting work; a result still under way is thrown away when it comes.
+    /// Another engine has taken over. Dropping it does not wait any more: the last to hold it may be a thread that must go on.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+    }
+
+    /// Forgets masks and waiting work; a result still under way is thrown away when it comes. The next frame begins a scene.
     pub fn forget(&self) {
         let mut slots = lock(&self.shared.slots);
         slots.flushed = slots.tickets;
+        slots.scene += 1;
         slots.latest = None;
         slots.results.clear();
         slots.stats.dropped += slots.pending.len() as u64;
@@ -268,6 +281,11 @@ impl Worker {
         let mut slots = lock(&self.shared.slots);
         slots.flushing = flushing;
         self.shared.changed.notify_all();
+    }
+
+    /// Whether no wait lasts.
+    pub fn is_flushing(&self) -> bool {
+        lock(&self.shared.slots).flushing
     }
 
     /// What was done so far.
@@ -322,7 +340,7 @@ impl Drop for Worker {
         }
         if let Some(thread) = self.thread.take() {
             // A message handler may tear the element down in the worker's own thread.
-            if thread.thread().id() != thread::current().id() {
+            if !*self.retired.get_mut() && thread.thread().id() != thread::current().id() {
                 // It catches every panic, and has nothing to return.
                 let _ = thread.join();
             }
@@ -342,7 +360,13 @@ impl Slots {
     fn put(&mut self, job: Job, exact: bool) -> u64 {
         self.tickets += 1;
         let ticket = self.tickets;
-        self.pending.push_back(Pending { ticket, job, exact });
+        let scene = self.scene;
+        self.pending.push_back(Pending {
+            ticket,
+            job,
+            scene,
+            exact,
+        });
         ticket
     }
 
@@ -398,22 +422,39 @@ fn next_task(shared: &Shared) -> Option<Task> {
     }
 }
 
+/// However the thread ends, nobody waits for it any more.
+struct Death<'a>(&'a Shared);
+
+impl Drop for Death<'_> {
+    fn drop(&mut self) {
+        let mut slots = lock(&self.0.slots);
+        slots.dead = true;
+        slots.latest = None;
+        slots.pending.clear();
+        self.0.changed.notify_all();
+    }
+}
+
 fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
     let mut segmenting = Segmenting {
         regions: engine.info().regions,
         engine,
         applied: None,
         motion: MotionModel::default(),
+        foreground: None,
         previous: None,
+        scene: 0,
     };
+    let death = Death(shared);
     let mut panicked = false;
     while let Some(task) = next_task(shared)
         && !panicked
     {
         // Reported before the stream can go on, so that an error message precedes its end.
         let mut report = |failure: Failure| {
-            on_failure(&failure);
             panicked = matches!(failure, Failure::Panicked(_));
+            // What an application does with the message may panic, too.
+            panicked |= catch_unwind(AssertUnwindSafe(|| on_failure(&failure))).is_err();
         };
         match task {
             Task::Size(width, height) => {
@@ -421,25 +462,27 @@ fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
                 let size = size.map_err(&mut report).ok();
                 lock(&shared.slots).input_size = Some(((width, height), size));
             }
-            Task::Segment(Pending { ticket, job, exact }) => {
+            Task::Segment(Pending {
+                ticket,
+                job,
+                scene,
+                exact,
+            }) => {
                 let start = Instant::now();
-                let mask = caught(|| segmenting.segment(job));
+                let mask = caught(|| segmenting.segment(job, scene));
                 if mask.is_err() {
                     segmenting.forget();
                 }
                 let mask = mask.map_err(report).ok();
-                lock(&shared.slots).finish(ticket, exact, mask, start.elapsed());
+                let unjudged = segmenting.engine.unjudged() + segmenting.motion.unjudged();
+                let mut slots = lock(&shared.slots);
+                slots.finish(ticket, exact, mask, start.elapsed());
+                slots.stats.unjudged = unjudged;
             }
         }
         shared.changed.notify_all();
     }
-    {
-        let mut slots = lock(&shared.slots);
-        slots.dead = true;
-        slots.latest = None;
-        slots.pending.clear();
-        shared.changed.notify_all();
-    }
+    drop(death);
     // What an engine that panicked does when it is dropped is not known either.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(segmenting)));
 }
@@ -449,7 +492,12 @@ struct Segmenting {
     regions: usize,
     applied: Option<SegmenterOptions>,
     motion: MotionModel,
+    /// Which regions are the object that `motion` remembers.
+    foreground: Option<Vec<bool>>,
+    /// The mask before, for smoothing.
     previous: Option<RegionMap>,
+    /// The scene of the last job.
+    scene: u64,
 }
 
 impl Segmenting {
@@ -468,30 +516,29 @@ impl Segmenting {
         self.previous = None;
     }
 
-    fn segment(&mut self, job: Job) -> Result<Mask, Failure> {
+    fn segment(&mut self, job: Job, scene: u64) -> Result<Mask, Failure> {
         if self.applied.as_ref() != Some(&job.options) {
             self.engine.set_options(&job.options)?;
             self.applied = Some(job.options.clone());
             self.forget();
         }
-        if !job.continues {
+        let foreground = job.motion.as_ref().map(|motion| &motion.foreground);
+        if self.scene != scene || self.foreground.as_ref() != foreground {
+            self.scene = scene;
+            self.foreground = foreground.cloned();
             self.forget();
         }
         let (width, height) = (job.image.width, job.image.height);
         let maps = self.engine.segment(std::slice::from_ref(&job.image))?;
         let mut map = mask::check(maps, self.regions, width, height)?;
-        match &job.motion {
-            Some(motion) => map = self.motion.refine(&motion.frame, &map, &motion.foreground),
-            None => self.motion.reset(),
+        if let Some(motion) = &job.motion {
+            map = self.motion.refine(&motion.frame, &map, &motion.foreground);
         }
-        if job.smoothing > 0.0 {
-            if let Some(previous) = &self.previous {
-                smooth(&mut map, previous, job.smoothing);
-            }
-            self.previous = Some(map.clone());
-        } else {
-            self.previous = None;
+        if let Some(previous) = &self.previous {
+            smooth(&mut map, previous, job.smoothing);
         }
+        // Kept without smoothing, too: it may begin with any mask.
+        self.previous = Some(map.clone());
         mask::sharpen(&mut map, job.sharpness);
         Ok(Mask {
             regions: mask::facts(&map),
@@ -514,4 +561,57 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "with no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fails(EngineInfo);
+
+    impl Engine for Fails {
+        fn input_size(&self, _: usize, _: usize) -> (usize, usize) {
+            (8, 8)
+        }
+
+        fn segment(&mut self, _: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError> {
+            Ok(Vec::new())
+        }
+
+        fn set_options(&mut self, _: &SegmenterOptions) -> Result<(), SegmentError> {
+            Ok(())
+        }
+
+        fn info(&self) -> &EngineInfo {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_thread_whose_report_panics() {
+        let worker = Worker::start(
+            Box::new(Fails(EngineInfo::default())),
+            "fails",
+            Box::new(|_| panic!("a bug in the application")),
+        )
+        .unwrap();
+        let job = || Job {
+            image: InputImage {
+                width: 8,
+                height: 8,
+                data: vec![0.0; 192],
+            },
+            options: SegmenterOptions::default(),
+            motion: None,
+            class: "none".into(),
+            sharpness: 1.0,
+            smoothing: 0.0,
+            pts: None,
+        };
+        for _ in 0..3 {
+            let ticket = worker.submit(job());
+            assert_eq!(worker.wait_for(ticket, None).err(), Some(Interrupted::Failed));
+        }
+        assert!(worker.is_dead());
+    }
 }

@@ -1,21 +1,23 @@
 //! What the element holds, and the order of its locks.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 
 use gst::subclass::prelude::*;
 use gstreamer as gst;
 
 use super::canvas::Canvas;
+use super::continuity::Continuity;
 use super::latency::Latency;
 use super::mask_pad::Outputs;
+use super::qos::Qos;
 use super::queue::Queue;
 use super::session::Session;
 use crate::engine::mask::Mask;
 use crate::engine::request::EngineFactory;
 use crate::pixels::layout::Layout;
 use crate::pixels::sampling::Sampler;
-use crate::settings::{ErrorPolicy, Settings};
+use crate::settings::Settings;
 use crate::sync::lock;
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -29,7 +31,7 @@ pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 /// The element.
 ///
 /// No lock is held while it waits, pushes or calls the engine. Who takes a lock while holding another keeps to this order:
-/// `settings`, `session`, `stream`, `earliest`, `canvas`, `shown`. All others are taken last and alone, those inside of the
+/// `settings`, `session`, `stream`, `qos`, `canvas`, `shown`. All others are taken last and alone, those inside of the
 /// queue, the worker and the pads too.
 pub struct FactorSeg {
     pub(super) sinkpad: gst::Pad,
@@ -37,9 +39,11 @@ pub struct FactorSeg {
     pub(super) settings: Mutex<Settings>,
     /// From READY on.
     pub(super) session: Mutex<Option<Arc<Session>>>,
+    /// Those before it, as long as frames wait for them.
+    pub(super) retired: Mutex<Vec<Weak<Session>>>,
     pub(super) stream: Mutex<Stream>,
-    /// The running time that the sink wants frames from, by its last QoS event.
-    pub(super) earliest: Mutex<Option<gst::ClockTime>>,
+    /// What the sink says of its frames' time.
+    pub(super) qos: Mutex<Qos>,
     pub(super) canvas: Mutex<Canvas>,
     pub(super) shown: Mutex<Shown>,
     pub(super) factory: Mutex<Option<EngineFactory>>,
@@ -51,6 +55,8 @@ pub struct FactorSeg {
     pub(super) failed: AtomicBool,
     /// A warning about frames without masks was posted.
     pub(super) warned: AtomicBool,
+    /// On the way to PAUSED, or there: another engine is loaded when it is asked for.
+    pub(super) active: AtomicBool,
     /// A thread is loading another engine.
     pub(super) loading: AtomicBool,
     /// What the element adds to the latency of a live stream.
@@ -70,11 +76,11 @@ pub(super) struct Stream {
     pub(super) segment: gst::FormattedSegment<gst::ClockTime>,
     pub(super) sampler: Option<Sampler>,
     pub(super) motion_sampler: Option<Sampler>,
-    /// Frames since the last one that was segmented.
+    /// Frames since the last one that was due, with that.
     pub(super) since_due: u64,
-    /// Whether the next frame to segment does not follow the one before it.
-    pub(super) discontinuous: bool,
-    /// Whether a frame was segmented since the last discontinuity.
+    /// What the next frame has to follow.
+    pub(super) continuity: Continuity,
+    /// Whether a frame was segmented in this scene.
     pub(super) has_mask: bool,
     /// How much later than their running time sinks show frames.
     pub(super) sink_latency: gst::ClockTime,
@@ -85,8 +91,17 @@ pub(super) struct Stream {
 /// The mask drawn last, and its age then.
 #[derive(Default)]
 pub(super) struct Shown {
-    pub(super) mask: Option<Arc<Mask>>,
+    pub(super) mask: Option<ShownMask>,
     pub(super) age: Option<gst::ClockTime>,
+}
+
+/// A mask and what only its own session can say of it.
+#[derive(Clone)]
+pub(super) struct ShownMask {
+    pub(super) mask: Arc<Mask>,
+    pub(super) session: Weak<Session>,
+    /// For each of its regions, whether it is foreground.
+    pub(super) foreground: Vec<bool>,
 }
 
 impl Stream {
@@ -94,7 +109,6 @@ impl Stream {
     pub(super) fn restart(&mut self) {
         self.has_mask = false;
         self.since_due = 0;
-        self.discontinuous = true;
     }
 }
 
@@ -103,13 +117,9 @@ impl FactorSeg {
         lock(&self.session).clone()
     }
 
-    /// Reports what is wrong with a stream that plays: its end, or a warning.
+    /// Reports a change that was asked for and cannot be made: the stream goes on as it was.
     pub(super) fn complain(&self, domain: gst::ResourceError, text: &str) {
-        let on_error = lock(&self.settings).on_error;
-        match on_error {
-            ErrorPolicy::Fail => self.fail(domain, text),
-            ErrorPolicy::Passthrough => gst::element_imp_warning!(self, domain, ("{text}")),
-        }
+        gst::element_imp_warning!(self, domain, ("{text}"));
     }
 
     /// Posts an error message, unless this run has had its one already.

@@ -1,16 +1,20 @@
 //! The stream beside its frames: start and flush, events, queries, caps.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
+use super::continuity::{Continuity, frame_duration};
 use super::element::{CAT, FactorSeg, Shown, Stream};
+use super::frames::waits;
 use super::latency::Latency;
+use super::qos::Qos;
 use super::queue::CAPACITY;
+use super::session::Session;
 use crate::pixels::layout::Layout;
 use crate::sync::lock;
 
@@ -18,7 +22,7 @@ impl FactorSeg {
     pub(super) fn start(&self) {
         self.counters.frames.store(0, Ordering::Relaxed);
         self.counters.reused.store(0, Ordering::Relaxed);
-        *lock(&self.earliest) = None;
+        *lock(&self.qos) = Qos::default();
         *lock(&self.latency) = Latency::default();
         *lock(&self.stream) = Stream::default();
         self.restart_stream();
@@ -32,12 +36,27 @@ impl FactorSeg {
         *lock(&self.shown) = Shown::default();
     }
 
+    /// The next frame begins a scene; the masks of the one before it are not drawn any more.
+    pub(super) fn begin_scene(&self) {
+        self.restart_stream();
+        self.each_session(|session| session.worker.forget());
+    }
+
+    /// Frames may wait for sessions that were replaced.
+    fn each_session(&self, call: impl Fn(&Session)) {
+        // No other takes over meanwhile.
+        let current = lock(&self.session);
+        current.iter().for_each(|session| call(session));
+        let retired: Vec<_> = lock(&self.retired).iter().filter_map(Weak::upgrade).collect();
+        retired.iter().for_each(|session| call(session));
+    }
+
     pub(super) fn set_flushing(&self, flushing: bool) {
         self.queue.set_flushing(flushing);
-        if let Some(session) = self.session() {
+        self.each_session(|session| {
             session.worker.set_flushing(flushing);
             session.worker.forget();
-        }
+        });
     }
 
     /// Lets the frames under way go before something that must not overtake them. Returns whether it may go on.
@@ -80,13 +99,14 @@ impl FactorSeg {
                 };
                 let mut stream = lock(&self.stream);
                 stream.segment = segment.clone();
-                stream.discontinuous = true;
+                stream.continuity.begin_segment();
                 // Mask pads have it with their next buffer, when their caps are known.
             }
-            gst::EventView::Gap(_) | gst::EventView::Eos(_) => {
+            gst::EventView::Gap(_) | gst::EventView::SegmentDone(_) | gst::EventView::Eos(_) => {
                 let layout = lock(&self.stream).layout.clone();
+                let regions = self.session().map_or(1, |session| session.worker.info().regions);
                 for pad in self.mask_pads() {
-                    if let Some(Ok(info)) = layout.as_ref().map(|layout| self.mask_info(&pad, layout)) {
+                    if let Some(Ok(info)) = layout.as_ref().map(|layout| self.mask_info(&pad, layout, regions)) {
                         self.prepare_mask_pad(&pad, &info);
                     }
                     if ends || layout.is_some() {
@@ -98,10 +118,8 @@ impl FactorSeg {
                 for pad in self.mask_pads() {
                     pad.push_event(self.mask_stream_start(&pad, start));
                 }
-                self.restart_stream();
-                if let Some(session) = self.session() {
-                    session.worker.forget();
-                }
+                self.begin_scene();
+                lock(&self.stream).live = None;
             }
             gst::EventView::FlushStart(_) => {
                 self.set_flushing(true);
@@ -114,8 +132,11 @@ impl FactorSeg {
                 return forwarded;
             }
             gst::EventView::FlushStop(_) => {
-                *lock(&self.earliest) = None;
-                lock(&self.stream).segment.reset();
+                *lock(&self.qos) = Qos::default();
+                let mut stream = lock(&self.stream);
+                stream.segment.reset();
+                stream.continuity = Continuity::default();
+                drop(stream);
                 self.restart_stream();
                 lock(&self.outputs).combiner.reset();
                 self.set_flushing(false);
@@ -132,12 +153,24 @@ impl FactorSeg {
         match event.view() {
             gst::EventView::Qos(qos) => {
                 let (_, _, difference, timestamp) = qos.get();
-                *lock(&self.earliest) = timestamp.and_then(|timestamp| earliest(timestamp, difference));
+                let told = lock(&self.qos).observe(timestamp, difference);
+                if !told && self.catches_up() {
+                    return true;
+                }
             }
             gst::EventView::Latency(latency) => lock(&self.stream).sink_latency = latency.latency(),
             _ => {}
         }
         gst::Pad::event_default(pad, Some(&*self.obj()), event)
+    }
+
+    /// Whether frames that are late have the mask before instead of their own.
+    fn catches_up(&self) -> bool {
+        let live = lock(&self.stream).live.unwrap_or_default();
+        self.session().is_some_and(|session| {
+            let plan = session.plan();
+            plan.settings.qos && waits(&plan, live)
+        })
     }
 
     pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
@@ -156,7 +189,7 @@ impl FactorSeg {
                     let frame = lock(&self.stream)
                         .layout
                         .as_ref()
-                        .and_then(|layout| duration(&layout.info));
+                        .and_then(|layout| frame_duration(&layout.info));
                     let stored = match own {
                         gst::ClockTime::ZERO => gst::ClockTime::ZERO,
                         _ => frame.unwrap_or_default() * CAPACITY as u64,
@@ -253,25 +286,4 @@ fn keep_frames(allocation: &mut gst::query::Allocation) {
             allocation.set_nth_allocation_pool(index as u32, pool.as_ref(), size, wanted, maximum);
         }
     }
-}
-
-/// How long one frame lasts, if they come at a fixed rate.
-fn duration(info: &gst_video::VideoInfo) -> Option<gst::ClockTime> {
-    let rate = info.fps();
-    let (frames, seconds) = (u64::try_from(rate.numer()).ok()?, u64::try_from(rate.denom()).ok()?);
-    gst::ClockTime::SECOND
-        .mul_div_floor(seconds, frames.max(1))
-        .filter(|_| frames > 0)
-}
-
-/// The running time before which frames come too late, by the rule of GstBaseTransform.
-fn earliest(timestamp: gst::ClockTime, difference: i64) -> Option<gst::ClockTime> {
-    // A sink that is late will be late again: twice what is missing is caught up.
-    let ahead = if difference > 0 {
-        difference.saturating_mul(2)
-    } else {
-        difference
-    };
-    let time = i128::from(timestamp.nseconds()) + i128::from(ahead);
-    u64::try_from(time).ok().map(gst::ClockTime::from_nseconds)
 }

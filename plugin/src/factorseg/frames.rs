@@ -1,5 +1,6 @@
 //! The way of a frame from one pad to the other.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,8 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gstreamer as gst;
 
-use super::element::{CAT, FactorSeg, Shown};
+use super::continuity::frame_duration;
+use super::element::{CAT, FactorSeg, Shown, ShownMask};
 use super::queue::{FlowResult, Frame, Kind};
 use super::session::Session;
 use crate::engine::mask::Mask;
@@ -20,14 +22,27 @@ use crate::pixels::sampling::Sampler;
 use crate::settings::{Mode, Overlay, Plan, Refine};
 use crate::sync::lock;
 
+/// Whether frames wait for their own masks.
+pub(super) fn waits(plan: &Plan, live: bool) -> bool {
+    match plan.settings.mode {
+        Mode::EveryFrame => true,
+        Mode::Latest => false,
+        Mode::Auto => !live,
+    }
+}
+
 impl FactorSeg {
-    /// Whether upstream is live, asked once for each stream.
+    /// Whether upstream is live, asked until it answers.
     fn is_live(&self) -> bool {
         if let Some(live) = lock(&self.stream).live {
             return live;
         }
         let mut query = gst::query::Latency::new();
-        let live = self.sinkpad.peer_query(&mut query) && query.result().0;
+        if !self.sinkpad.peer_query(&mut query) {
+            // Not known yet: the next frame asks again.
+            return false;
+        }
+        let live = query.result().0;
         gst::debug!(CAT, imp = self, "upstream is {}live", if live { "" } else { "not " });
         lock(&self.stream).live = Some(live);
         live
@@ -45,13 +60,14 @@ impl FactorSeg {
             self.queue.drain()?;
             return self.push_video(buffer);
         }
+        self.tell_wrong(&session);
         let plan = session.plan();
         let live = self.is_live();
-        let waits = match plan.settings.mode {
-            Mode::EveryFrame => true,
-            Mode::Latest => false,
-            Mode::Auto => !live,
-        };
+        let waits = waits(&plan, live);
+        if !self.follows(&layout, &buffer) {
+            self.queue.drain()?;
+            self.begin_scene();
+        }
         if waits {
             self.queue.wait_for_room()?;
         } else {
@@ -77,10 +93,11 @@ impl FactorSeg {
         if !waits {
             return self.finish(frame);
         }
-        if self.queue.push(frame)? {
+        let (first, flow) = self.queue.push(frame)?;
+        if first {
             self.start_task()?;
         }
-        Ok(gst::FlowSuccess::Ok)
+        flow
     }
 
     fn start_task(&self) -> Result<(), gst::FlowError> {
@@ -89,12 +106,15 @@ impl FactorSeg {
             let Some(element) = element.upgrade() else {
                 return;
             };
-            // A panic becomes an error message.
-            FactorSeg::catch_panic_pad_function(
-                Some(element.upcast_ref()),
-                || element.imp().queue.done(Err(gst::FlowError::Error)),
-                FactorSeg::run_task,
-            );
+            let element = element.imp();
+            let turned = element.guarded("the task", false, |element| {
+                element.run_task();
+                true
+            });
+            if !turned {
+                element.queue.done(Err(gst::FlowError::Error));
+                let _ = element.srcpad.pause_task();
+            }
         });
         started
             .map_err(|error| self.flow_error(gst::CoreError::StateChange, &format!("Cannot start a thread: {error}")))
@@ -148,10 +168,16 @@ impl FactorSeg {
         // Waiting for downstream to take the frame before is no latency of this element.
         let mut waited = Duration::ZERO;
         let mut mask = None;
+        let own = |mask: Arc<Mask>| ShownMask {
+            mask,
+            session: Arc::downgrade(&session),
+            foreground: plan.foreground.clone(),
+        };
         if let Kind::Own(ticket) = kind {
+            lock(&self.qos).waited = true;
             match worker.wait_for(ticket, self.deadline(&plan, running_time)) {
-                Ok((own, when)) => {
-                    mask = Some(own);
+                Ok((found, when)) => {
+                    mask = Some(own(found));
                     waited = when.saturating_duration_since(begun);
                 }
                 Err(Interrupted::Late) => {
@@ -167,7 +193,7 @@ impl FactorSeg {
             Kind::Own(_) => {}
             Kind::Previous => mask = lock(&self.shown).mask.clone(),
             Kind::Newest => {
-                mask = worker.latest();
+                mask = worker.latest().map(own);
                 // An engine that was swapped in has not finished its first frame.
                 if mask.is_none() && !worker.has_ended_any() {
                     mask = lock(&self.shown).mask.clone();
@@ -175,8 +201,14 @@ impl FactorSeg {
             }
         }
         let drawing = Instant::now();
-        // A mask of another engine may have other regions.
-        let mask = mask.filter(|mask| mask.map.regions == plan.foreground.len());
+        let plan = match &mask {
+            // The regions of another session are others, and may be more or fewer.
+            Some(shown) if !std::ptr::eq(shown.session.as_ptr(), &*session) => Arc::new(Plan {
+                foreground: shown.foreground.clone(),
+                ..(*plan).clone()
+            }),
+            _ => plan,
+        };
         if self.failed.load(Ordering::SeqCst) {
             return Err(gst::FlowError::Error);
         }
@@ -184,9 +216,13 @@ impl FactorSeg {
             self.counters.reused.fetch_add(1, Ordering::Relaxed);
         }
         *lock(&self.shown) = Shown {
-            age: mask.as_ref().and_then(|mask| meta::age(mask.pts, buffer.pts())),
-            mask: mask.clone(),
+            age: mask.as_ref().and_then(|shown| meta::age(shown.mask.pts, buffer.pts())),
+            mask: mask.clone().map(|shown| ShownMask {
+                foreground: plan.foreground.clone(),
+                ..shown
+            }),
         };
+        let mask = mask.map(|shown| shown.mask);
         let refined = match &mask {
             Some(mask) if self.sees_refined(&plan) => {
                 let refined = lock(&self.canvas).refine(&plan, &layout, mask, &buffer);
@@ -246,13 +282,18 @@ impl FactorSeg {
         self.flow_error(gst::StreamError::Format, &error.to_string())
     }
 
+    /// Whether a frame is of the same scene as the one before it, by its time.
+    fn follows(&self, layout: &Layout, buffer: &gst::BufferRef) -> bool {
+        let mut stream = lock(&self.stream);
+        let stream = &mut *stream;
+        let lasts = buffer.duration().or_else(|| frame_duration(&layout.info));
+        stream.continuity.follows(&stream.segment, buffer.pts(), lasts)
+    }
+
     /// Whether this frame is to be segmented.
     fn is_due(&self, plan: &Plan, buffer: &gst::BufferRef, waits: bool) -> bool {
         let mut stream = lock(&self.stream);
-        if buffer.flags().contains(gst::BufferFlags::DISCONT) {
-            stream.discontinuous = true;
-        }
-        let due = stream.since_due.is_multiple_of(plan.settings.interval.into());
+        let due = stream.since_due == 0 || stream.since_due >= u64::from(plan.settings.interval);
         stream.since_due = if due { 1 } else { stream.since_due + 1 };
         if !due {
             return false;
@@ -260,7 +301,7 @@ impl FactorSeg {
         // With no mask at all, a late frame gets one all the same.
         let late = waits && plan.settings.qos && stream.has_mask && {
             let running_time = stream.segment.to_running_time(buffer.pts());
-            let earliest = *lock(&self.earliest);
+            let earliest = lock(&self.qos).earliest;
             matches!((running_time, earliest), (Some(time), Some(earliest)) if time < earliest)
         };
         if late {
@@ -309,7 +350,6 @@ impl FactorSeg {
             Some(fine) => MotionModel::network_input(fine),
             None => sample(&mut stream.sampler, (width, height)),
         };
-        let continues = !std::mem::take(&mut stream.discontinuous);
         stream.has_mask = true;
         let job = Job {
             image,
@@ -318,7 +358,6 @@ impl FactorSeg {
             class: plan.class.clone(),
             sharpness: plan.settings.sharpness as f32,
             smoothing: plan.settings.smoothing as f32,
-            continues,
             pts: buffer.pts(),
         };
         if waits {
@@ -341,7 +380,7 @@ impl FactorSeg {
     fn deadline(&self, plan: &Plan, running_time: Option<gst::ClockTime>) -> Option<Instant> {
         /// For drawing, and for the elements between.
         const MARGIN: gst::ClockTime = gst::ClockTime::from_mseconds(5);
-        if !plan.settings.qos || lock(&self.earliest).is_none() || lock(&self.shown).mask.is_none() {
+        if !plan.settings.qos || lock(&self.qos).earliest.is_none() || lock(&self.shown).mask.is_none() {
             return None;
         }
         let due = running_time? + lock(&self.stream).sink_latency;

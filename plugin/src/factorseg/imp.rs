@@ -1,6 +1,6 @@
 //! The element as GObject and GStreamer see it: class, pads, properties, states.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
 
 use gst::glib;
@@ -30,13 +30,15 @@ impl ObjectSubclass for FactorSeg {
         let template = |name| class.pad_template(name).expect("the class has this template");
         let sinkpad = gst::Pad::builder_from_template(&template("sink"))
             .chain_function(|_, parent, buffer| {
-                Self::catch_panic_pad_function(parent, || Err(gst::FlowError::Error), |element| element.chain(buffer))
+                Self::guarded_pad(parent, "chain", Err(gst::FlowError::Error), |element| {
+                    element.chain(buffer)
+                })
             })
             .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(parent, || false, |element| element.sink_event(pad, event))
+                Self::guarded_pad(parent, "sink event", false, |element| element.sink_event(pad, event))
             })
             .query_function(|pad, parent, query| {
-                Self::catch_panic_pad_function(parent, || false, |element| element.sink_query(pad, query))
+                Self::guarded_pad(parent, "sink query", false, |element| element.sink_query(pad, query))
             })
             // What comes in goes out as video; masks have events of their own.
             .iterate_internal_links_function(|_, parent| {
@@ -49,14 +51,16 @@ impl ObjectSubclass for FactorSeg {
             .build();
         let srcpad = gst::Pad::builder_from_template(&template("src"))
             .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(parent, || false, |element| element.src_event(pad, event))
+                Self::guarded_pad(parent, "src event", false, |element| element.src_event(pad, event))
             })
             .query_function(|pad, parent, query| {
-                Self::catch_panic_pad_function(parent, || false, |element| element.src_query(pad, query))
+                Self::guarded_pad(parent, "src query", false, |element| element.src_query(pad, query))
             })
             .activatemode_function(|pad, parent, mode, active| {
-                let failed = || Err(gst::loggable_error!(CAT, "panicked while a pad was activated"));
-                Self::catch_panic_pad_function(parent, failed, |element| element.activate_src(pad, mode, active))
+                let failed = Err(gst::loggable_error!(CAT, "panicked while a pad was activated"));
+                Self::guarded_pad(parent, "activation", failed, |element| {
+                    element.activate_src(pad, mode, active)
+                })
             })
             .flags(gst::PadFlags::PROXY_CAPS)
             .build();
@@ -76,11 +80,13 @@ impl ObjectSubclass for FactorSeg {
             queue: Queue::default(),
             canvas: Mutex::default(),
             shown: Mutex::default(),
-            earliest: Mutex::default(),
+            qos: Mutex::default(),
             counters: Counters::default(),
             failed: AtomicBool::default(),
             warned: AtomicBool::default(),
+            active: AtomicBool::default(),
             loading: AtomicBool::default(),
+            retired: Mutex::default(),
             latency: Mutex::default(),
         }
     }
@@ -94,10 +100,10 @@ impl ObjectImpl for FactorSeg {
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         lock(&self.settings).set(pspec.name(), value);
-        match pspec.name() {
-            "model" | "device" | "precision" | "threads" => self.reload(),
-            _ => self.update_plan(),
-        }
+        self.guarded("a property", (), |element| match pspec.name() {
+            "model" | "device" | "precision" | "threads" => element.reload(),
+            _ => element.update_plan(),
+        });
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
@@ -161,6 +167,57 @@ impl ElementImpl for FactorSeg {
         name: Option<&str>,
         _caps: Option<&gst::Caps>,
     ) -> Option<gst::Pad> {
+        self.guarded("a request for a pad", None, |element| {
+            element.add_mask_pad(template, name)
+        })
+    }
+
+    fn release_pad(&self, pad: &gst::Pad) {
+        self.guarded("the release of a pad", (), |element| element.remove_mask_pad(pad));
+    }
+
+    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        self.guarded("a change of state", Err(gst::StateChangeError), |element| {
+            match transition {
+                gst::StateChange::NullToReady => element.open(false),
+                gst::StateChange::ReadyToPaused => element.open(true).map(|()| element.start()),
+                // Frees the streaming thread, which the pads wait for.
+                gst::StateChange::PausedToReady => {
+                    element.active.store(false, Ordering::SeqCst);
+                    element.set_flushing(true);
+                    Ok(())
+                }
+                _ => Ok(()),
+            }
+        })
+        // The way down never fails.
+        .or_else(|error| match transition {
+            gst::StateChange::NullToReady | gst::StateChange::ReadyToPaused => Err(error),
+            _ => Ok(()),
+        })?;
+        let success = self.parent_change_state(transition)?;
+        self.guarded("a change of state", (), |element| match transition {
+            gst::StateChange::PausedToReady => {
+                *lock(&element.stream) = Stream::default();
+                *lock(&element.shown) = Shown::default();
+                *lock(&element.canvas) = Canvas::default();
+                for output in &mut lock(&element.outputs).masks {
+                    output.rendered = None;
+                }
+            }
+            gst::StateChange::ReadyToNull => {
+                // Out of the lock: dropping it waits for the inference under way.
+                let session = lock(&element.session).take();
+                drop(session);
+            }
+            _ => {}
+        });
+        Ok(success)
+    }
+}
+
+impl FactorSeg {
+    fn add_mask_pad(&self, template: &gst::PadTemplate, name: Option<&str>) -> Option<gst::Pad> {
         let element = self.obj();
         let name = match name {
             Some(name) => name.to_owned(),
@@ -187,7 +244,7 @@ impl ElementImpl for FactorSeg {
         Some(pad.upcast())
     }
 
-    fn release_pad(&self, pad: &gst::Pad) {
+    fn remove_mask_pad(&self, pad: &gst::Pad) {
         let element = self.obj();
         self.forget_pad(pad);
         // A pad that cannot be deactivated is removed all the same.
@@ -196,37 +253,6 @@ impl ElementImpl for FactorSeg {
         if let Err(error) = element.remove_pad(pad) {
             gst::error!(CAT, imp = self, "cannot remove a pad: {error}");
         }
-    }
-
-    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-        match transition {
-            gst::StateChange::NullToReady => self.open()?,
-            gst::StateChange::ReadyToPaused => {
-                self.open()?;
-                self.start();
-            }
-            // Frees the streaming thread, which the pads wait for.
-            gst::StateChange::PausedToReady => self.set_flushing(true),
-            _ => {}
-        }
-        let success = self.parent_change_state(transition)?;
-        match transition {
-            gst::StateChange::PausedToReady => {
-                *lock(&self.stream) = Stream::default();
-                *lock(&self.shown) = Shown::default();
-                *lock(&self.canvas) = Canvas::default();
-                for output in &mut lock(&self.outputs).masks {
-                    output.rendered = None;
-                }
-            }
-            gst::StateChange::ReadyToNull => {
-                // Out of the lock: dropping it waits for the inference under way.
-                let session = lock(&self.session).take();
-                drop(session);
-            }
-            _ => {}
-        }
-        Ok(success)
     }
 }
 

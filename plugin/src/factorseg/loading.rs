@@ -16,32 +16,47 @@ use crate::settings::{ErrorPolicy, Mode, Settings};
 use crate::sync::lock;
 
 impl FactorSeg {
-    /// Loads the engine that the settings ask for, unless it is there.
-    pub(super) fn open(&self) -> Result<(), gst::StateChangeError> {
+    /// Loads the engine that the settings ask for, unless it is there. With `plays`, frames are to come: every value must make
+    /// sense, and from now on changes are made at once.
+    pub(super) fn open(&self, plays: bool) -> Result<(), gst::StateChangeError> {
         self.failed.store(false, Ordering::SeqCst);
         self.warned.store(false, Ordering::SeqCst);
-        self.try_open().map_err(|error| {
+        // Before the settings are read, so that nothing is lost that is set meanwhile.
+        self.active.store(plays, Ordering::SeqCst);
+        if let Err(error) = self.try_open(plays) {
+            self.active.store(false, Ordering::SeqCst);
             self.fail(error.domain(), &error.to_string());
-            gst::StateChangeError
-        })
+            return Err(gst::StateChangeError);
+        }
+        // A property may have changed since the settings were read.
+        self.update_plan();
+        let request = lock(&self.settings).engine();
+        if !request.is_ok_and(|request| self.runs(&request)) {
+            self.reload();
+        }
+        Ok(())
     }
 
-    fn try_open(&self) -> Result<(), OpenError> {
+    /// Whether the engine is the one that is asked for, or none is wanted.
+    fn runs(&self, request: &EngineRequest) -> bool {
+        self.session().is_none_or(|session| session.request == *request)
+    }
+
+    fn try_open(&self, plays: bool) -> Result<(), OpenError> {
         let settings = lock(&self.settings).clone();
         let request = settings.engine()?;
         if let Some(session) = self.session()
             && session.request == request
             && !session.worker.is_dead()
         {
-            return Ok(session.adopt(&settings)?);
+            return session.open(&settings, plays);
         }
         // The old engine goes before the new one comes: a device may not hold both.
         let old = lock(&self.session).take();
         drop(old);
         let session = self.load(&settings, request)?;
+        session.open(&settings, plays)?;
         *lock(&self.session) = Some(Arc::new(session));
-        // A property may have changed since the settings were read.
-        self.update_plan();
         Ok(())
     }
 
@@ -80,7 +95,7 @@ impl FactorSeg {
 
     /// Loads another engine while the stream goes on with the one it has, then swaps them.
     pub(super) fn reload(&self) {
-        if self.obj().current_state() < gst::State::Paused || self.loading.swap(true, Ordering::SeqCst) {
+        if !self.active.load(Ordering::SeqCst) || self.loading.swap(true, Ordering::SeqCst) {
             // Loaded on the way to PAUSED, or by the thread that is at it.
             return;
         }
@@ -89,8 +104,14 @@ impl FactorSeg {
             .name("factorseg-load".into())
             .spawn(move || {
                 let element = element.imp();
-                // A property that is set after the last look starts another thread.
-                while element.swap_engine() {}
+                let ended = element.guarded("loading a model", false, |element| {
+                    // A property that is set after the last look starts another thread.
+                    while element.swap_engine() {}
+                    true
+                });
+                if !ended {
+                    element.loading.store(false, Ordering::SeqCst);
+                }
             });
         if let Err(error) = thread {
             self.loading.store(false, Ordering::SeqCst);
@@ -101,13 +122,12 @@ impl FactorSeg {
     /// Loads the engine that the settings ask for, if it is another one. Returns whether to look again.
     fn swap_engine(&self) -> bool {
         let settings = lock(&self.settings).clone();
-        let is_current = |request: &EngineRequest| self.session().is_none_or(|session| session.request == *request);
         let loaded = match settings.engine() {
-            Ok(request) if is_current(&request) => {
+            Ok(request) if self.runs(&request) => {
                 self.loading.store(false, Ordering::SeqCst);
                 self.update_plan();
                 // A property that was set just now found this thread still at work.
-                let again = lock(&self.settings).engine().is_ok_and(|request| !is_current(&request));
+                let again = lock(&self.settings).engine().is_ok_and(|request| !self.runs(&request));
                 return again && !self.loading.swap(true, Ordering::SeqCst);
             }
             Ok(request) => self.load(&settings, request),
@@ -121,23 +141,23 @@ impl FactorSeg {
                 return false;
             }
         };
-        let old = {
-            // Caps set the size of the session that is there, so both are looked at under this lock.
-            let mut slot = lock(&self.session);
-            if let Some(layout) = &lock(&self.stream).layout {
-                session.worker.set_frame_size(layout.width, layout.height);
+        // Caps set the size of the session that is there, and a flush reaches those that are, so all are looked at under this lock.
+        let mut slot = lock(&self.session);
+        match slot.as_ref() {
+            Some(old) if old.request != session.request => {
+                if let Some(layout) = &lock(&self.stream).layout {
+                    session.worker.set_frame_size(layout.width, layout.height);
+                }
+                session.worker.set_flushing(old.worker.is_flushing());
+                old.worker.retire();
+                let mut retired = lock(&self.retired);
+                retired.retain(|session| session.strong_count() > 0);
+                retired.push(Arc::downgrade(old));
+                drop(retired);
+                *slot = Some(session);
             }
-            match slot.as_ref() {
-                Some(old) if old.request != session.request => slot.replace(session),
-                // Stopped, or started anew, in the meantime.
-                _ => None,
-            }
-        };
-        if let Some(old) = old {
-            // The streaming thread must not be the last to hold it: it would wait for the old one's thread.
-            while Arc::strong_count(&old) > 1 {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            // Stopped, or started anew, in the meantime.
+            _ => {}
         }
         true
     }
@@ -149,17 +169,23 @@ impl FactorSeg {
         let _ = element.post_message(message.build());
     }
 
-    /// Makes changed properties count. A value that makes no sense is reported and the plan stays.
+    /// Makes changed properties count. A value that makes no sense is told with the next frame.
     pub(super) fn update_plan(&self) {
         let Some(session) = self.session() else {
             return;
         };
         let settings = lock(&self.settings).clone();
-        match session.adopt(&settings) {
-            Ok(()) => {}
-            // The settings may be meant for the model that is being loaded.
-            Err(_) if self.loading.load(Ordering::SeqCst) => {}
-            Err(error) => self.complain(gst::ResourceError::Settings, &error.to_string()),
+        session.adopt(&settings);
+    }
+
+    /// Warns of values that make no sense, once for each, now that there is a frame that they are meant for.
+    pub(super) fn tell_wrong(&self, session: &Session) {
+        // Or they are meant for the model that is being loaded.
+        if self.loading.load(Ordering::SeqCst) {
+            return;
+        }
+        for error in session.take_wrong() {
+            self.complain(gst::ResourceError::Settings, &format!("{error}; it stays as it was"));
         }
     }
 
@@ -211,6 +237,7 @@ impl FactorSeg {
             .field("inferred", worker.inferred)
             .field("reused", self.counters.reused.load(Ordering::Relaxed))
             .field("dropped", worker.dropped)
+            .field("unjudged", worker.unjudged)
             .field("mask-age", mask_age.unwrap_or_default().nseconds())
             .field("latency-p50", percentile(0.5))
             .field("latency-p95", percentile(0.95))

@@ -43,7 +43,7 @@
 //!
 //! A filter that makes frames wait longer than they last shows a frozen video on a clocked sink. In
 //! `every-frame` the element therefore listens to the sink: while frames come late, they are drawn with the
-//! last mask instead of their own (`qos=false` turns that off); no frame is dropped.
+//! last mask instead of their own (`qos=false` turns that off), and upstream is not told to drop any for that.
 //!
 //! A live source in `every-frame` gets the time that frames wait reported as latency, once the first frames are
 //! through and again when it changes.
@@ -69,9 +69,11 @@
 //!
 //! ## Errors
 //!
-//! A model, device, class or other value that cannot be used is one error message that names it. A frame that
+//! A model, device, class or other value that cannot be used is one error message that names it; while frames flow it is
+//! one warning, and what was valid before stays. A frame that
 //! cannot be segmented is one too, or with `on-error=passthrough` a warning, after which frames pass without masks
-//! until it works again. An engine that panics is not used again; the next start loads it anew.
+//! until it works again. An engine that panics is not used again; the next start loads it anew. A panic anywhere else is one error
+//! message, too, and the element can be stopped and started again.
 //!
 //! Since: 0.1.0
 
@@ -85,14 +87,17 @@ pub use crate::settings::{ErrorPolicy, MaskFormat, Mode, Overlay, Precision, Ref
 use crate::sync::lock;
 
 mod canvas;
+mod continuity;
 mod element;
 mod events;
 mod frames;
+mod guard;
 mod imp;
 mod latency;
 mod loading;
 mod mask_pad;
 mod outputs;
+mod qos;
 mod queue;
 mod session;
 

@@ -47,8 +47,8 @@ impl FactorSeg {
         &self,
         pad: &FactorSegMaskPad,
         layout: &Layout,
+        regions: usize,
     ) -> Result<gst_video::VideoInfo, gst::FlowError> {
-        let regions = self.session().map_or(1, |session| session.worker.info().regions);
         let height = render::rows(pad.imp().format(), layout.height, regions);
         gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, layout.info.width(), height as u32)
             .fps(layout.info.fps())
@@ -97,7 +97,7 @@ impl FactorSeg {
     ) -> Result<(), gst::FlowError> {
         let masks = lock(&self.outputs).masks.clone();
         for mut output in masks {
-            let info = self.mask_info(&output.pad, layout)?;
+            let info = self.mask_info(&output.pad, layout, plan.foreground.len())?;
             self.prepare_mask_pad(&output.pad, &info);
             let current = Rendered {
                 mask: mask.cloned(),

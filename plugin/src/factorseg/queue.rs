@@ -87,6 +87,14 @@ impl State {
         }
     }
 
+    /// Whether another frame may come. Downstream may be linked again at any time, so frames go on to it, as everywhere.
+    fn takes(&self) -> FlowResult {
+        match self.flow() {
+            Err(gst::FlowError::NotLinked) => Ok(gst::FlowSuccess::Ok),
+            flow => flow,
+        }
+    }
+
     fn under_way(&self) -> usize {
         self.frames.len() + usize::from(self.busy)
     }
@@ -108,16 +116,16 @@ impl Queue {
         while !state.flushing && !ready(&state) {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.flow()
+        state.takes()
     }
 
-    /// Takes a frame in. Returns whether the task must be started.
-    pub(super) fn push(&self, frame: Frame) -> Result<bool, gst::FlowError> {
+    /// Takes a frame in. Returns whether the task must be started, and what downstream said of the frame before.
+    pub(super) fn push(&self, frame: Frame) -> Result<(bool, FlowResult), gst::FlowError> {
         let mut state = lock(&self.state);
-        state.flow()?;
+        state.takes()?;
         state.frames.push_back(frame);
         self.changed.notify_all();
-        Ok(!std::mem::replace(&mut state.started, true))
+        Ok((!std::mem::replace(&mut state.started, true), state.flow))
     }
 
     /// Waits for the next frame; none when the task is to end.
@@ -142,7 +150,7 @@ impl Queue {
         let mut state = lock(&self.state);
         state.busy = false;
         state.flow = flow;
-        if flow.is_err() {
+        if state.takes().is_err() {
             state.frames.clear();
         }
         self.changed.notify_all();

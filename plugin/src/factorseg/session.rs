@@ -17,6 +17,14 @@ pub(super) struct Session {
     pub(super) request: EngineRequest,
     pub(super) worker: Worker,
     plan: Mutex<Arc<Plan>>,
+    wrong: Mutex<Wrong>,
+}
+
+/// The settings that make no sense for it, all of them, and those that nobody was told of yet.
+#[derive(Default)]
+struct Wrong {
+    all: Vec<SettingsError>,
+    untold: Vec<SettingsError>,
 }
 
 impl Session {
@@ -34,23 +42,45 @@ impl Session {
         if engine.info().regions == 0 {
             return Err(OpenError::NoRegions(engine.info().model.clone()));
         }
-        let plan = settings.plan(engine.info())?;
-        Ok(Session {
+        let (plan, _) = settings.plan_after(engine.info(), None);
+        let session = Session {
             request,
             worker: Worker::start(engine, "factorseg", on_failure).map_err(OpenError::Thread)?,
             plan: Mutex::new(Arc::new(plan)),
-        })
+            wrong: Mutex::default(),
+        };
+        session.adopt(settings);
+        Ok(session)
+    }
+
+    /// Makes the settings count for what is to come; if that is frames, all of them must make sense.
+    pub(super) fn open(&self, settings: &Settings, plays: bool) -> Result<(), OpenError> {
+        if plays {
+            settings.plan(self.worker.info())?;
+        }
+        self.adopt(settings);
+        Ok(())
     }
 
     pub(super) fn plan(&self) -> Arc<Plan> {
         lock(&self.plan).clone()
     }
 
-    /// Makes changed settings count; if they make no sense, the plan stays.
-    pub(super) fn adopt(&self, settings: &Settings) -> Result<(), SettingsError> {
-        let plan = settings.plan(self.worker.info())?;
-        *lock(&self.plan) = Arc::new(plan);
-        Ok(())
+    /// Makes changed settings count; what makes no sense stays as it was.
+    pub(super) fn adopt(&self, settings: &Settings) {
+        let mut last = lock(&self.plan);
+        let (plan, errors) = settings.plan_after(self.worker.info(), Some(&last));
+        *last = Arc::new(plan);
+        let mut wrong = lock(&self.wrong);
+        let Wrong { all, untold } = &mut *wrong;
+        untold.retain(|error| errors.contains(error));
+        untold.extend(errors.iter().filter(|error| !all.contains(error)).cloned());
+        *all = errors;
+    }
+
+    /// The settings that make no sense of which nobody was told yet.
+    pub(super) fn take_wrong(&self) -> Vec<SettingsError> {
+        std::mem::take(&mut lock(&self.wrong).untold)
     }
 }
 

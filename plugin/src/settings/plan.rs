@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use factorseg_model::{
-    CheckpointSource, ClassError, DeviceError, EngineInfo, LoadOptions, SegmenterOptions, find_class,
+    CheckpointSource, ClassError, DEFAULT_TIMESTEP, DeviceError, EngineInfo, LoadOptions, SegmenterOptions, find_class,
 };
 
 use super::properties::Settings;
@@ -71,27 +71,50 @@ impl Settings {
     /// # Errors
     /// Names the property that makes no sense.
     pub fn plan(&self, engine: &EngineInfo) -> Result<Plan, SettingsError> {
-        let class = find_class(&engine.classes, &self.class)?;
-        if self.timestep as usize > engine.timesteps {
-            return Err(SettingsError::Timestep {
+        let (plan, wrong) = self.plan_after(engine, None);
+        wrong.into_iter().next().map_or(Ok(plan), Err)
+    }
+
+    /// What the settings mean for an engine, and which make no sense: these stay as in the `last` plan for this engine, or
+    /// are as by default.
+    pub fn plan_after(&self, engine: &EngineInfo, last: Option<&Plan>) -> (Plan, Vec<SettingsError>) {
+        let mut wrong = Vec::new();
+        let class = find_class(&engine.classes, &self.class).unwrap_or_else(|error| {
+            wrong.push(error.into());
+            last.and_then(|last| last.options.class)
+        });
+        let mut timestep = self.timestep as usize;
+        if timestep > engine.timesteps {
+            wrong.push(SettingsError::Timestep {
                 value: self.timestep,
                 timesteps: engine.timesteps,
             });
+            let stays = last.map_or(DEFAULT_TIMESTEP, |last| last.options.timestep);
+            timestep = stays.min(engine.timesteps);
         }
-        Ok(Plan {
+        let colors = parse_colors(&self.colors).unwrap_or_else(|error| {
+            wrong.push(error);
+            last.map_or_else(|| PALETTE.map(rgb).to_vec(), |last| last.colors.clone())
+        });
+        let foreground = parse_regions(&self.foreground_regions, engine).unwrap_or_else(|error| {
+            wrong.push(error);
+            last.map_or_else(|| own_regions(engine), |last| last.foreground.clone())
+        });
+        let plan = Plan {
             settings: self.clone(),
             options: SegmenterOptions {
                 class,
-                timestep: self.timestep as usize,
+                timestep,
                 seed: self.seed,
                 samples: self.samples as usize,
                 color_model: self.color_model,
             },
             class: class.map_or("none", |index| &engine.classes[index].name).into(),
-            colors: parse_colors(&self.colors)?,
+            colors,
             background: rgb(self.background_color),
-            foreground: parse_regions(&self.foreground_regions, engine)?,
-        })
+            foreground,
+        };
+        (plan, wrong)
     }
 }
 
@@ -114,12 +137,9 @@ fn parse_colors(text: &str) -> Result<Vec<Rgb>, SettingsError> {
 
 fn parse_regions(text: &str, engine: &EngineInfo) -> Result<Vec<bool>, SettingsError> {
     let regions = engine.regions;
-    let known = &engine.foreground_regions;
     match text.trim() {
         "all" => Ok(vec![true; regions]),
-        // A model that does not know its object shows every region.
-        "auto" | "" if known.is_empty() => Ok(vec![true; regions]),
-        "auto" | "" => Ok((0..regions).map(|region| known.contains(&region)).collect()),
+        "auto" | "" => Ok(own_regions(engine)),
         text => {
             let mut chosen = vec![false; regions];
             for word in text.split(',').map(str::trim) {
@@ -136,6 +156,13 @@ fn parse_regions(text: &str, engine: &EngineInfo) -> Result<Vec<bool>, SettingsE
             Ok(chosen)
         }
     }
+}
+
+/// The regions that the model says are its object; one that does not know it shows every region.
+fn own_regions(engine: &EngineInfo) -> Vec<bool> {
+    let known = &engine.foreground_regions;
+    let is_own = |region| known.is_empty() || known.contains(&region);
+    (0..engine.regions).map(is_own).collect()
 }
 
 #[cfg(test)]

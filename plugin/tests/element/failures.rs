@@ -169,22 +169,27 @@ fn values_that_make_no_sense_are_errors_that_name_them() {
         if property == "device" {
             continue;
         }
-        // While it plays: the end of the stream, or a warning that leaves it as it was.
-        for (policy, kind, flows) in [
-            ("fail", gst::MessageType::Error, false),
-            ("passthrough", gst::MessageType::Warning, true),
-        ] {
+        // While it plays: one warning, with the next frame, that leaves it as it was.
+        for policy in ["fail", "passthrough"] {
             let element = Fake::new(Behaviour::Whole).element();
             element.set_property_from_str("on-error", policy);
             let mut bench = Bench::with(element);
             bench.set_caps(VideoFormat::I420, 64, 48);
             let info = video_info(VideoFormat::I420, 64, 48);
             bench.harness.push_and_pull(flat_frame(&info, 0, 77)).unwrap();
+            let before = bench.harness.push_and_pull(flat_frame(&info, 1, 77)).unwrap();
             bench.element.set_property_from_str(property, value);
-            let messages = bench.messages(kind);
+            let after = bench.harness.push_and_pull(flat_frame(&info, 2, 77)).unwrap();
+            assert_eq!(bytes(&before), bytes(&after), "{property}");
+            let messages = bench.messages(gst::MessageType::Warning);
             assert_eq!(messages.len(), 1, "{messages:?}");
             assert!(messages[0].contains(property), "{messages:?}");
-            assert_eq!(bench.harness.push(flat_frame(&info, 1, 77)).is_ok(), flows);
+            // The others still change, and nobody is told twice.
+            bench.element.set_property("alpha", 1.0);
+            let changed = bench.harness.push_and_pull(flat_frame(&info, 3, 77)).unwrap();
+            assert_ne!(bytes(&changed), bytes(&after), "{property}");
+            let told = [gst::MessageType::Warning, gst::MessageType::Error].map(|kind| bench.messages(kind));
+            assert_eq!(told, [[""; 0]; 2], "{property}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "analytics")]
 mod analytics;
+mod changes;
 mod embedded;
 mod failures;
 mod formats;
@@ -13,4 +14,7 @@ mod modes;
 mod motion;
 mod overlap;
 mod properties;
+mod scenes;
+mod sessions;
+mod stress;
 mod support;

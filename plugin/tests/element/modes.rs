@@ -146,21 +146,22 @@ fn a_still_video_has_still_masks() {
 
 #[test]
 fn smoothing_ends_where_the_video_is_cut() {
-    // Bright, then a little darker: smoothed it stays bright, after a discontinuity it does not.
-    for (cut, expected) in [(false, 1.0), (true, 0.0)] {
+    // Bright, then a little darker: smoothed it stays bright, after a gap it does not. The flag alone is no gap: a leaky queue
+    // sets it on each frame.
+    for (flag, seconds, expected) in [(false, 0, 1.0), (true, 0, 1.0), (false, 2, 0.0), (true, 2, 0.0)] {
         let element = Fake::new(Behaviour::Brightness).element();
         element.set_property("smoothing", 0.99);
         let mut bench = Bench::with(element);
         bench.set_caps(VideoFormat::Gray8, 32, 16);
         let info = video_info(VideoFormat::Gray8, 32, 16);
         bench.harness.push_and_pull(flat_frame(&info, 0, 140)).unwrap();
-        let mut second = flat_frame(&info, 1, 120);
-        if cut {
+        let mut second = flat_frame(&info, 1 + 25 * seconds, 120);
+        if flag {
             second.get_mut().unwrap().set_flags(gst::BufferFlags::DISCONT);
         }
         let output = bench.harness.push_and_pull(second).unwrap();
         let report = FrameReport::from_buffer(&output).unwrap();
-        assert_eq!(report.regions[0].area, expected, "cut: {cut}");
+        assert_eq!(report.regions[0].area, expected, "flag: {flag}, gap: {seconds} s");
     }
 }
 
@@ -216,6 +217,35 @@ fn late_frames_are_shown_with_the_last_mask() {
     assert_eq!(shown + dropped, 60);
     // A busy machine may wake a thread too late now and then.
     assert!(shown >= 57, "{shown} of 60 shown");
+}
+
+/// The element's own frames are late because of the masks, which it leaves out; upstream is not to drop frames for that.
+#[test]
+fn upstream_drops_no_frame_because_of_late_masks() {
+    init();
+    let text = "videotestsrc num-buffers=60 ! video/x-raw,format=I420,width=64,height=48,framerate=30/1 ! videoconvert \
+        ! video/x-raw,format=RGB ! factorseg name=f mode=every-frame \
+        ! fakesink name=sink sync=true qos=true max-lateness=50000000";
+    let pipeline = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
+    let fake = Fake::slow(Behaviour::Whole, 400);
+    let element = pipeline
+        .by_name("f")
+        .unwrap()
+        .downcast::<gstfactorseg::FactorSeg>()
+        .unwrap();
+    element.set_engine_factory(std::sync::Arc::new(move |_| Ok(fake.engine())));
+    play_to_the_end(&pipeline);
+    let frames = element
+        .property::<gst::Structure>("stats")
+        .get::<u64>("frames")
+        .unwrap();
+    let stats = pipeline.by_name("sink").unwrap().property::<gst::Structure>("stats");
+    pipeline.set_state(gst::State::Null).unwrap();
+    let shown = stats.get::<u64>("rendered").unwrap();
+    println!("{frames} of 60 come, {shown} are shown");
+    assert_eq!(frames, 60);
+    // The first mask that is waited for is too late for some of them.
+    assert!(shown >= 30, "{shown} of 60 shown");
 }
 
 #[test]

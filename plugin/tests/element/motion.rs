@@ -7,8 +7,8 @@ use gstreamer_video::VideoFormat;
 
 use crate::support::*;
 
-const WIDTH: usize = 320;
-const HEIGHT: usize = 180;
+pub const WIDTH: usize = 320;
+pub const HEIGHT: usize = 180;
 /// Side of the square.
 const SIDE: usize = 70;
 
@@ -30,7 +30,7 @@ fn is_inside(index: u64, x: usize, y: usize) -> bool {
 
 /// A brownish square that moves to the right over a greenish ground, on which a like one lies, while the camera pans to
 /// the right, too.
-fn frame(index: u64) -> gst::Buffer {
+pub fn frame(index: u64) -> gst::Buffer {
     let mut data = Vec::with_capacity(3 * WIDTH * HEIGHT);
     for y in 0..HEIGHT {
         for x in 0..WIDTH {
@@ -113,19 +113,24 @@ fn what_moves_against_the_camera_is_the_object() {
 }
 
 #[test]
-fn a_discontinuity_and_a_cut_begin_anew() {
+fn a_gap_and_a_cut_begin_anew_and_the_flag_alone_does_not() {
     let mut fresh = Stream::new(true);
     let first = fresh.mask(frame(9));
     let mut stream = Stream::new(true);
+    let mut flagged = Stream::new(true);
     for index in 0..4 {
-        stream.mask(frame(index));
+        let mut with_flag = frame(index);
+        with_flag.get_mut().unwrap().set_flags(gst::BufferFlags::DISCONT);
+        assert_eq!(stream.mask(frame(index)), flagged.mask(with_flag), "frame {index}");
     }
     let mut jump = frame(9);
-    jump.get_mut().unwrap().set_flags(gst::BufferFlags::DISCONT);
-    assert_eq!(stream.mask(jump), first, "after a discontinuity");
+    stamp(&mut jump, 100);
+    assert_eq!(stream.mask(jump), first, "after a gap");
     let info = video_info(VideoFormat::Rgb, WIDTH as u32, HEIGHT as u32);
-    stream.mask(flat_frame(&info, 10, 250));
-    assert_eq!(stream.mask(frame(9)), first, "after a cut");
+    stream.mask(flat_frame(&info, 101, 250));
+    let mut cut = frame(9);
+    stamp(&mut cut, 102);
+    assert_eq!(stream.mask(cut), first, "after a cut");
 }
 
 #[test]

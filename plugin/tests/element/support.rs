@@ -49,7 +49,12 @@ pub enum Behaviour {
 /// A fake engine's behaviour, and what it saw. Clones share both.
 #[derive(Clone)]
 pub struct Fake {
+    pub name: &'static str,
+    pub regions: usize,
+    /// The region that is the object, from 0.
+    pub object: usize,
     pub behaviour: Arc<Mutex<Behaviour>>,
+    /// Whoever holds it stops the engine.
     pub delay: Arc<Mutex<Duration>>,
     pub segmented: Arc<AtomicUsize>,
     pub loaded: Arc<AtomicUsize>,
@@ -61,6 +66,9 @@ pub struct Fake {
 impl Fake {
     pub fn new(behaviour: Behaviour) -> Self {
         Self {
+            name: "fake",
+            regions: 3,
+            object: 0,
             behaviour: Arc::new(Mutex::new(behaviour)),
             delay: Arc::default(),
             segmented: Arc::default(),
@@ -86,7 +94,12 @@ impl Fake {
         self.alive.fetch_add(1, Ordering::SeqCst);
         Box::new(FakeEngine {
             fake: self.clone(),
-            info: info(),
+            info: EngineInfo {
+                model: self.name.into(),
+                regions: self.regions,
+                foreground_regions: vec![self.object],
+                ..info()
+            },
         })
     }
 
@@ -167,9 +180,9 @@ impl Engine for FakeEngine {
                 .collect();
             let mut probabilities = first.clone();
             probabilities.extend(first.iter().map(|p| 1.0 - p));
-            probabilities.extend(vec![0.0; cells]);
+            probabilities.extend(vec![0.0; (self.fake.regions - 2) * cells]);
             let mut map = RegionMap {
-                regions: 3,
+                regions: self.fake.regions,
                 width,
                 height,
                 probabilities,
