@@ -6,8 +6,10 @@ use anyhow::Result;
 use clap::{ArgAction, Args};
 use factorseg_model::{CheckpointSource, DeviceSpec, Engine, LoadOptions, Segmenter, SegmenterOptions, find_class};
 
+use super::arguments::count;
 use super::set_threads;
 use crate::evaluate::segment::Passes;
+use crate::training::run::config::MOST_THREADS;
 
 #[derive(Debug, Args)]
 pub struct SegmenterArguments {
@@ -33,7 +35,7 @@ pub struct SegmenterArguments {
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
     /// Threads of the CPU device; 0: one per core
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = count(0, MOST_THREADS))]
     threads: usize,
 }
 
