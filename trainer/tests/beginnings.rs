@@ -154,7 +154,9 @@ fn a_run_with_data_of_its_own_moves_with_it() {
     expect(&mut scratch.resume("moved"), 0);
     assert_same_state(&scratch.path("whole"), &scratch.path("moved"), 10);
     // Older versions stored where it was.
-    edit(&older, |config| config["data"]["path"] = "/no/such/place/data.pack".into());
+    edit(&older, |config| {
+        config["data"]["path"] = "/no/such/place/data.pack".into()
+    });
     expect(&mut scratch.resume("older"), 0);
 }
 
@@ -164,7 +166,14 @@ fn names_with_ranges_resume_from_any_folder() {
     for (number, class) in ["n00000000", "n00000001"].iter().enumerate() {
         let mut tar = Command::new("tar");
         tar.arg("-cf").arg(scratch.path(&format!("part-{number}.tar")));
-        assert!(tar.arg("-C").arg(scratch.path("data")).arg(class).status().unwrap().success());
+        assert!(
+            tar.arg("-C")
+                .arg(scratch.path("data"))
+                .arg(class)
+                .status()
+                .unwrap()
+                .success()
+        );
     }
     let mut train = scratch.train_on(Path::new("part-{0..1}.tar"), "run", &["--save-every", "5"]);
     expect(train.current_dir(scratch.path("")), 0);
@@ -204,7 +213,12 @@ fn a_configuration_is_checked_as_train_checks_its_options() {
         config["version"] = "0.0.1".into();
         config["options"]["sharpness"] = 3.into();
     });
-    for words in ["factorseg 0.0.1", "unknown field `sharpness`", "--init-from", "model.safetensors"] {
+    for words in [
+        "factorseg 0.0.1",
+        "unknown field `sharpness`",
+        "--init-from",
+        "model.safetensors",
+    ] {
         assert!(message.contains(words), "{words}: {message}");
     }
     assert_eq!(message.lines().count(), 1, "{message}");
@@ -233,7 +247,10 @@ fn file_systems_may_offer_neither_locks_nor_flushed_folders() {
     scratch.write("less.c", LESS);
     let library = scratch.path("less.so");
     let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(scratch.path("less.c"));
+    compiler
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(scratch.path("less.c"));
     assert!(compiler.status().unwrap().success());
     let mut train = scratch.train("run", &["--save-every", "5"]);
     let message = expect(train.env("LD_PRELOAD", &library), 0);
@@ -268,7 +285,13 @@ fn numbers_without_sense_are_refused_and_nothing_panics() {
             expect(&mut scratch.train("run", &[&format!("{option}={value}")]), 2);
         }
     }
-    for option in ["--regions", "--image-size", "--base-channels", "--residual-blocks", "--channel-multipliers"] {
+    for option in [
+        "--regions",
+        "--image-size",
+        "--base-channels",
+        "--residual-blocks",
+        "--channel-multipliers",
+    ] {
         let message = expect(&mut scratch.train("run", &[option, &most]), 1);
         assert!(message.contains("expected"), "{option}: {message}");
     }
@@ -288,8 +311,22 @@ fn numbers_without_sense_are_refused_and_nothing_panics() {
         let message = expect(&mut scratch.train("run", &[]), 1);
         assert!(message.contains("expected"), "{wild}: {message}");
     }
-    assert!(!scratch.path("run").exists());
     scratch.write("recipe.toml", common::RECIPE);
+    // In bounds, but more than any machine has.
+    let large = [
+        "--batch-size",
+        "65536",
+        "--micro-batch",
+        "65536",
+        "--image-size",
+        "1024",
+    ];
+    let message = expect(scratch.train("run", &large).args(["--base-channels", "2048"]), 1);
+    assert!(
+        message.contains("needs at least") && message.contains("--micro-batch"),
+        "{message}"
+    );
+    assert!(!scratch.path("run").exists());
     // Odd, but with a meaning.
     expect(
         scratch

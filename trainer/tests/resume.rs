@@ -234,6 +234,7 @@ fn the_best_checkpoint_is_kept_beside_the_newest_and_survives_kill_9() {
         command
             .arg("export")
             .arg(scratch.path(run))
+            .arg("--out")
             .arg(scratch.path("out.safetensors"))
             .arg("--best");
         expect(&mut command, code)

@@ -36,7 +36,9 @@ fn a_pack_trains_as_its_folder_does_bit_for_bit() {
     scratch.write("recipe.toml", competing);
     // Larger than what is trained on, so that the held-out pictures, too, are resampled.
     for i in 0..24u32 {
-        let picture = RgbImage::from_fn(37 + i, 45, |x, y| Rgb([(x * 5) as u8, (y * 5) as u8, (x * y + i * 31) as u8]));
+        let picture = RgbImage::from_fn(37 + i, 45, |x, y| {
+            Rgb([(x * 5) as u8, (y * 5) as u8, (x * y + i * 31) as u8])
+        });
         let path = scratch.path(&format!("data/n0000000{}/{i:02}.png", i % 2));
         picture.save(path).unwrap();
     }
@@ -51,7 +53,10 @@ fn a_pack_trains_as_its_folder_does_bit_for_bit() {
     let exported = |run: &Path| {
         let bytes = std::fs::read(run.join("model.safetensors")).unwrap();
         let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        let tensors = tensors.tensors().into_iter().map(|(name, view)| (name, view.data().to_vec()));
+        let tensors = tensors
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| (name, view.data().to_vec()));
         tensors.collect::<std::collections::BTreeMap<_, _>>()
     };
     assert!(exported(&folder) == exported(&packed), "the exported weights differ");
@@ -280,7 +285,7 @@ fn a_public_network_is_imported_and_trained_on() {
     assert!(import(&["--noise-schedule", "cosine", "--diffusion-steps", "1500"], 1).contains("multiple of 1000"));
     assert!(import(&["--diffusion-steps", "4000"], 1).contains("linear schedule"));
     let mut told_all = vec!["--noise-schedule", "cosine", "--diffusion-steps", "1500"];
-    told_all.extend(["--rescale-timesteps", "false"]);
+    told_all.extend(["--no-rescale-timesteps"]);
     assert!(import(&told_all, 0).contains("of 1500 has the noise"));
     assert!(import(&["--heads", "5"], 1).contains("--heads"));
     assert!(import(&["--noise-schedule", "cosine"], 0).contains("noise of the paper's t = 30"));

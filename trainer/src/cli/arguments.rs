@@ -31,6 +31,19 @@ pub fn count(least: usize, most: usize) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(least as u64..=most as u64)
 }
 
+/// A region, which users count from 1, as an index.
+pub fn region(text: &str) -> Result<usize, String> {
+    match text.trim().parse::<usize>() {
+        Ok(region) if region > 0 => Ok(region - 1),
+        _ => Err("expected a region; they count from 1".to_owned()),
+    }
+}
+
+/// Regions as users count them.
+pub fn from_1(regions: &[usize]) -> Vec<usize> {
+    regions.iter().map(|region| region + 1).collect()
+}
+
 /// Changes of a recipe's batches.
 #[derive(Debug, Args)]
 pub struct BatchArguments {

@@ -10,6 +10,7 @@ use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::sampler::{SampleRequest, sample_ddpm};
 use factorseg_model::{CheckpointSource, DeviceSpec, NoiseSchedule, Precision, find_class};
 use indicatif::ProgressBar;
+use serde_json::json;
 
 use super::arguments::count;
 use super::set_threads;
@@ -50,6 +51,9 @@ pub struct Generate {
     /// Threads of the CPU device; 0: one per core
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = count(0, MOST_THREADS))]
     threads: usize,
+    /// Print what was generated as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Generate {
@@ -101,6 +105,10 @@ impl Generate {
         );
         grid.save(&self.out)
             .with_context(|| format!("cannot write {}", self.out.display()))?;
+        if self.json {
+            let line = json!({ "file": self.out, "images": self.count, "image_size": side, "regions": config.regions });
+            println!("{line}");
+        }
         eprintln!("{} images in {}", self.count, self.out.display());
         Ok(ExitCode::SUCCESS)
     }

@@ -9,6 +9,7 @@ use factorseg_import::state_dict::StateDict;
 use factorseg_import::unet::{Heads, Hints, Layout, import};
 use factorseg_model::checkpoint::{CheckpointInfo, WeightType, save_tensors};
 use factorseg_model::{ModelConfig, NoiseSchedule, ScheduleConfig, WeightKind};
+use serde_json::json;
 
 use super::arguments::count;
 
@@ -64,9 +65,12 @@ pub struct Import {
     /// Steps of a cosine schedule (diffusion_steps); 4000 where it is left out
     #[arg(long, value_name = "N", value_parser = count(1, 100_000))]
     diffusion_steps: Option<usize>,
-    /// Whether the network was told its step as one of 1000 (rescale_timesteps); no difference for 1000 steps
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
-    rescale_timesteps: bool,
+    /// The network was told its step as it is, not as one of 1000 (rescale_timesteps off); no difference for 1000 steps
+    #[arg(long)]
+    no_rescale_timesteps: bool,
+    /// Print what was imported as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -99,6 +103,13 @@ impl Import {
         };
         let parameters: usize = tensors.iter().map(|(_, _, values)| values.len()).sum();
         save_tensors(&self.out, tensors, &config, &info, WeightType::F32)?;
+        if self.json {
+            println!(
+                "{}",
+                json!({ "file": self.out, "parameters": parameters, "config": config })
+            );
+            return Ok(ExitCode::SUCCESS);
+        }
         println!(
             "{}: {:.2} M parameters, {} x {:?} channels, {} blocks per level{}, heads of {} channels, {} classes, \
              {} regions",
@@ -136,13 +147,13 @@ impl Import {
             }
             (Schedule::Cosine, steps) => {
                 let steps = steps.unwrap_or(COSINE_STEPS);
-                if steps == 0 || self.rescale_timesteps && steps % TIMESTEPS != 0 {
+                if !self.no_rescale_timesteps && steps % TIMESTEPS != 0 {
                     bail!(
                         "--diffusion-steps is {steps}; a network can be imported whose steps are a multiple of {TIMESTEPS}"
                     );
                 }
                 Ok(ScheduleConfig {
-                    timesteps: if self.rescale_timesteps { TIMESTEPS } else { steps },
+                    timesteps: if self.no_rescale_timesteps { steps } else { TIMESTEPS },
                     cosine_steps: Some(steps),
                     ..plain
                 })

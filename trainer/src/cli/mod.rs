@@ -7,6 +7,7 @@ mod export;
 mod generate;
 mod import;
 mod inspect;
+mod masks;
 mod pack;
 mod packing;
 mod recipes;

@@ -5,26 +5,28 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use factorseg_model::RegionMap;
-use image::{GrayImage, RgbImage};
+use factorseg_model::Engine;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 
+use super::arguments::region;
+use super::masks::{Format, MaskWriter};
 use super::segmenter::{PassArguments, SegmenterArguments};
 use crate::data::folder::{FolderError, ImageFolder};
-use crate::evaluate::assignment::labels;
 use crate::evaluate::segment::segment;
-use crate::training::watching::pictures::REGION_COLOURS;
 
 /// Images that go through the network at once.
 const BATCH: usize = 8;
 
-/// Segment images: region ids and a picture of them for each.
+/// Segment images: the regions of each, and a picture of them.
 ///
-/// Writes NAME.regions.png (region ids 1..K as grey values) and NAME.overlay.png for each image.
+/// Writes NAME.overlay.png for each image, and its masks in the formats asked for. Regions count from 1.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   factorseg segment dog.jpg --out segmented                       (the embedded checkpoint)
-  factorseg segment photos/ --model runs/photos/model.safetensors --out segmented --soft")]
+  factorseg segment photos/ --model runs/photos/model.safetensors --out segmented --soft
+  factorseg segment photos/ --out segmented --format binary,rle --json")]
 pub struct Segment {
     /// Images, or folders of images
     #[arg(required = true)]
@@ -36,12 +38,34 @@ pub struct Segment {
     segmenter: SegmenterArguments,
     #[command(flatten)]
     passes: PassArguments,
+    /// Masks to write
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "palette,ids",
+        value_name = "FORMAT,.."
+    )]
+    format: Vec<Format>,
+    /// Regions that are the foreground, counted from 1 [default: those that the checkpoint names]
+    #[arg(long, value_name = "REGION,..", value_delimiter = ',', value_parser = region)]
+    foreground: Option<Vec<usize>>,
     /// Opacity of the regions in the overlay, 0 to 1
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.5, value_parser = opacity)]
     alpha: f32,
     /// Also write each region's probability as NAME.region-K.png
     #[arg(long)]
     soft: bool,
+    /// Print a JSON line for each image: its files, and the share of it that each region takes
+    #[arg(long)]
+    json: bool,
+}
+
+fn opacity(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(alpha) if (0.0..=1.0).contains(&alpha) => Ok(alpha),
+        _ => Err("expected a number from 0 to 1".to_owned()),
+    }
 }
 
 impl Segment {
@@ -50,30 +74,49 @@ impl Segment {
         let files = files(&self.images)?;
         let mut engine = self.segmenter.load()?;
         let passes = self.passes.passes(&engine)?;
+        let foreground = self.foreground(&engine)?;
+        let writer = MaskWriter {
+            folder: &self.out,
+            formats: &self.format,
+            foreground: &foreground,
+            alpha: self.alpha,
+            soft: self.soft,
+        };
         std::fs::create_dir_all(&self.out).with_context(|| format!("cannot create {}", self.out.display()))?;
+        let bar = progress(files.len());
         let mut failed = 0;
         for batch in files.chunks(BATCH) {
             let (mut names, mut pictures) = (Vec::new(), Vec::new());
             for (name, path) in batch {
                 match image::open(path) {
                     Ok(picture) => {
-                        names.push(name);
+                        names.push((name, path));
                         pictures.push(picture.into_rgb8());
                     }
                     Err(error) => {
                         failed += 1;
-                        eprintln!("skipped {}: {error}", path.display());
+                        bar.suspend(|| eprintln!("skipped {}: {error}", path.display()));
                     }
                 }
             }
-            for ((name, picture), map) in names
-                .iter()
-                .zip(&pictures)
-                .zip(segment(&mut engine, &pictures, &passes)?)
+            for (((name, path), picture), map) in
+                names
+                    .iter()
+                    .zip(&pictures)
+                    .zip(segment(&mut engine, &pictures, &passes)?)
             {
-                self.write(name, picture, &map)?;
+                let written = writer.write(name, picture, &map)?;
+                if self.json {
+                    let line = json!({
+                        "image": path, "width": picture.width(), "height": picture.height(),
+                        "shares": written.shares, "files": written.files,
+                    });
+                    println!("{line}");
+                }
             }
+            bar.inc(batch.len() as u64);
         }
+        bar.finish_and_clear();
         if failed > 0 {
             bail!(
                 "{failed} of {} images cannot be decoded; the others are in {}",
@@ -85,39 +128,34 @@ impl Segment {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn write(&self, name: &str, picture: &RgbImage, map: &RegionMap) -> Result<()> {
-        let (width, height) = picture.dimensions();
-        let regions = labels(&map.probabilities, map.regions);
-        let save = |ending: String, result: Result<(), image::ImageError>| {
-            result.with_context(|| format!("cannot write {name}.{ending} in {}", self.out.display()))
+    /// The foreground's regions, as indices.
+    fn foreground(&self, engine: &dyn Engine) -> Result<Vec<usize>> {
+        let info = engine.info();
+        let foreground = match &self.foreground {
+            Some(named) => named.clone(),
+            None => info.foreground_regions.clone(),
         };
-        let path = |ending: &str| self.out.join(format!("{name}.{ending}"));
-        let ids = GrayImage::from_fn(width, height, |x, y| {
-            image::Luma([regions[(y * width + x) as usize] + 1])
-        });
-        save("regions.png".into(), ids.save(path("regions.png")))?;
-        let alpha = self.alpha.clamp(0.0, 1.0);
-        let mut overlay = picture.clone();
-        for (pixel, region) in overlay.pixels_mut().zip(&regions) {
-            let colour = REGION_COLOURS[usize::from(*region) % REGION_COLOURS.len()];
-            for (value, tint) in pixel.0.iter_mut().zip(colour) {
-                *value = (f32::from(*value) * (1.0 - alpha) + f32::from(tint) * alpha).round() as u8;
-            }
+        if let Some(region) = foreground.iter().find(|region| **region >= info.regions) {
+            bail!(
+                "--foreground {}: the checkpoint has regions 1 to {}",
+                region + 1,
+                info.regions
+            );
         }
-        save("overlay.png".into(), overlay.save(path("overlay.png")))?;
-        if self.soft {
-            let pixels = map.width * map.height;
-            for region in 0..map.regions {
-                let plane = &map.probabilities[region * pixels..(region + 1) * pixels];
-                let soft = GrayImage::from_fn(width, height, |x, y| {
-                    image::Luma([(plane[(y * width + x) as usize].clamp(0.0, 1.0) * 255.0).round() as u8])
-                });
-                let ending = format!("region-{}.png", region + 1);
-                save(ending.clone(), soft.save(path(&ending)))?;
-            }
+        if foreground.is_empty() && self.format.contains(&Format::Binary) {
+            bail!("the checkpoint does not say which regions are the foreground: name them with --foreground");
         }
-        Ok(())
+        Ok(foreground)
     }
+}
+
+/// A bar with the time that is left; hidden where there is no terminal.
+fn progress(images: usize) -> ProgressBar {
+    let bar = ProgressBar::new(images as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos} of {len} images  {per_sec}  {eta} left") {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// All image files with names for their results: the file's own, or its path below a folder with

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{ArgAction, Args};
+use clap::Args;
 
 use super::{Common, positional, print_masks};
+use crate::cli::arguments::from_1;
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
 use crate::evaluate::davis::{self, DavisReport, OverTime, VideoScores};
 use crate::evaluate::sheet::{SheetStyle, contact_sheet};
@@ -31,9 +32,9 @@ pub struct Davis {
     passes: PassArguments,
     #[command(flatten)]
     common: Common,
-    /// Judge masks again by what moves on its own, as the element's `motion-model`
-    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
-    motion_model: bool,
+    /// Do not judge masks again by what moves on its own, as without the element's `motion-model`
+    #[arg(long)]
+    no_motion_model: bool,
     /// Score only one frame in so many
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     every: u16,
@@ -56,7 +57,7 @@ impl Davis {
         let passes = self.passes.passes(&engine)?;
         let fitted = davis::fit(&mut engine, &passes, &sequences, &self.common.foreground)?;
         let over_time = OverTime {
-            motion: self.motion_model,
+            motion: !self.no_motion_model,
             smoothing: self.smoothing,
         };
         let report = davis::score(&mut engine, &passes, &sequences, &fitted, over_time, |sequence| {
@@ -98,7 +99,7 @@ fn print(report: &DavisReport, every: u16) {
         "{} sequences, {} frames (one in {every}), foreground = regions {:?}, {}; fitted on {} first frames",
         report.sequences.len(),
         report.scored_frames,
-        report.foreground_regions,
+        from_1(&report.foreground_regions),
         report.assignment,
         report.fitted_frames
     );

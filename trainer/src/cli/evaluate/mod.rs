@@ -41,8 +41,8 @@ impl Evaluate {
 /// What all data sets are measured with.
 #[derive(Debug, Args)]
 struct Common {
-    /// Regions that are the object: fit (on the part that is not scored), checkpoint (as it says), or regions from 0
-    #[arg(long, default_value = "fit", value_name = "fit|checkpoint|0,2")]
+    /// Regions that are the object: fit (on the part that is not scored), checkpoint (as it says), or regions, counted from 1
+    #[arg(long, default_value = "fit", value_name = "fit|checkpoint|1,3")]
     foreground: Foreground,
     /// Print JSON
     #[arg(long)]

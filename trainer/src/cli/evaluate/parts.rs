@@ -55,7 +55,7 @@ impl Parts {
             .assignment
             .iter()
             .enumerate()
-            .map(|(region, class)| format!("{region} {}", report.classes[*class]))
+            .map(|(region, class)| format!("{} {}", region + 1, report.classes[*class]))
             .collect();
         println!(
             "{}: {} images, regions {}; fitted on {} others",

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::{Common, positional, print_masks};
+use crate::cli::arguments::from_1;
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
 use crate::evaluate::metrics::Scores;
 use crate::evaluate::still::{self, StillReport};
@@ -69,7 +70,11 @@ impl Still {
 fn print(report: &StillReport) {
     println!(
         "{}: {} images, foreground = regions {:?}, {}; fitted on {} others",
-        report.data_set, report.scored_images, report.foreground_regions, report.assignment, report.fitted_images
+        report.data_set,
+        report.scored_images,
+        from_1(&report.foreground_regions),
+        report.assignment,
+        report.fitted_images
     );
     println!("  {:44} {:>6} {:>6} {:>6} {:>6}", "", "Acc", "IoU", "DICE", "mIoU");
     let line = |what: &str, s: &Scores| {

@@ -191,7 +191,8 @@ impl RunConfig {
     /// If it cannot be read, holds something that this version does not know, or a value is out of range.
     pub fn read(path: &Path, run: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut config: Self = serde_json::from_str(&text).map_err(|error| Self::unreadable(path, run, &text, &error))?;
+        let mut config: Self =
+            serde_json::from_str(&text).map_err(|error| Self::unreadable(path, run, &text, &error))?;
         config
             .validate()
             .with_context(|| format!("{} cannot be used", path.display()))?;

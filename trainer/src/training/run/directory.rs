@@ -185,8 +185,7 @@ impl RunDirectory {
     pub fn store_config(&self, config: &RunConfig) -> Result<()> {
         let path = self.path.join(CONFIG);
         let text = serde_json::to_vec_pretty(&config.stored(&self.path))?;
-        write_atomically(&path, &text)
-            .with_context(|| format!("cannot write {}", path.display()))
+        write_atomically(&path, &text).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Folder of the checkpoints.
@@ -240,8 +239,7 @@ impl RunDirectory {
     pub fn draw_curves(&self) -> Result<()> {
         let path = self.path.join(CURVES);
         let metrics = Metrics::read(&self.path.join(METRICS)).context("cannot read the metrics")?;
-        write_atomically(&path, svg(&metrics).as_bytes())
-            .with_context(|| format!("cannot write {}", path.display()))
+        write_atomically(&path, svg(&metrics).as_bytes()).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Takes out the lines after `step`: a run that was killed measured steps that it will do again.
@@ -260,8 +258,7 @@ impl RunDirectory {
                 kept.push('\n');
             }
         }
-        write_atomically(&path, kept.as_bytes())
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        write_atomically(&path, kept.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
         self.metrics = OpenOptions::new()
             .append(true)
             .open(&path)

@@ -16,6 +16,7 @@ use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::{CheckpointSource, Device, ModelConfig, NoiseSchedule};
 
 use super::learner::{DECODER, Learner, MaskBatch};
+use super::memory;
 use super::paper::initial_weights;
 use super::parallel::{Common, DataParallel, DeviceList, ReplicaError};
 use super::self_training;
@@ -55,6 +56,9 @@ pub enum Ending {
 /// something cannot be written.
 pub fn start(path: &Path, config: RunConfig, images: DataSet, signals: &Signals, json: bool) -> Result<Ending> {
     RunDirectory::refuse_existing(path)?;
+    if device(&config)? == Device::Cpu {
+        memory::check(&config)?;
+    }
     let weights = starting_weights(&config)?;
     let (teacher, checkpoint) = self_training::checked(&config)?.unzip();
     let run = Run::new(config, images, &weights, teacher, || {
@@ -82,6 +86,9 @@ pub fn resume(
     json: bool,
 ) -> Result<Ending> {
     config.validate()?;
+    if device(&config)? == Device::Cpu {
+        memory::check(&config)?;
+    }
     let path = directory.path.clone();
     let opened = match data {
         Some(data) => Source::parse(data).and_then(|source| DataSet::of(&source)),
@@ -348,7 +355,12 @@ impl Run {
             let planned = step % options.save_every.max(1) == 0 || last;
             if planned || interrupted {
                 // Before it is scored: nothing can be said of such a network.
-                state::finite(self.learner.parameter_list(), &self.learner.parameters(), "the weights", step)?;
+                state::finite(
+                    self.learner.parameter_list(),
+                    &self.learner.parameters(),
+                    "the weights",
+                    step,
+                )?;
                 // Where a run was interrupted must not decide which checkpoint is best.
                 let score = if planned {
                     self.score(phase_index, phase, step, total, &mut reporter)?

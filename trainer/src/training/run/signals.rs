@@ -1,8 +1,8 @@
 //! Ctrl-C and SIGTERM: the first asks for a save after the step, or ends at once where there is nothing to save; the second
 //! ends at once.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use tokio::runtime::Runtime;

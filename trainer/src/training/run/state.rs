@@ -277,12 +277,7 @@ fn entry(name: &str, bytes: &[u8]) -> FileEntry {
     }
 }
 
-fn encode(
-    step: u64,
-    parameters: &[Parameter],
-    snapshot: &Snapshot,
-    running: RunningLoss,
-) -> Result<Vec<u8>, String> {
+fn encode(step: u64, parameters: &[Parameter], snapshot: &Snapshot, running: RunningLoss) -> Result<Vec<u8>, String> {
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     let mut add = |kind: &str, name: &str, shape: &[usize], values: &[f32]| {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();

@@ -126,5 +126,8 @@ fn smaller(pixels: &Pixels, side: usize) -> Result<Cow<'_, Pixels>> {
         return Ok(Cow::Borrowed(pixels));
     }
     let image = RgbImage::from_raw(pixels.width as u32, pixels.height as u32, pixels.data.to_vec());
-    Ok(Cow::Owned(prepare(image.context("a picture without its pixels")?.into(), side)))
+    Ok(Cow::Owned(prepare(
+        image.context("a picture without its pixels")?.into(),
+        side,
+    )))
 }
