@@ -18,6 +18,7 @@ mod input;
 pub mod order;
 pub mod pack;
 pub mod packing;
+pub mod picture;
 #[cfg(feature = "object-store")]
 mod remote;
 pub mod resample;

@@ -20,7 +20,8 @@ use url::Url;
 use crate::error::DataError;
 use crate::folder::Kind;
 use crate::input::{Content, Input, PackOptions};
-use crate::shards::{MAXIMUM_PICTURE, walk};
+use crate::picture::LARGEST_FILE;
+use crate::shards::walk;
 
 /// Bytes of an archive that are asked for at once.
 const RANGE: u64 = 8 << 20;
@@ -230,7 +231,7 @@ impl Object {
 
     async fn picture(&self) -> Result<Content, String> {
         let answer = self.store.get(&self.path).await.map_err(words)?;
-        if answer.meta.size > MAXIMUM_PICTURE {
+        if answer.meta.size > LARGEST_FILE {
             return Err(TOO_LARGE.to_owned());
         }
         Ok(Content::Bytes(answer.bytes().await.map_err(words)?.to_vec()))
@@ -272,7 +273,7 @@ async fn send_archive(mut object: Object, sender: Sender) -> Result<(), DataErro
         walk(
             archive.entries()?,
             |entry| {
-                if entry.size() > MAXIMUM_PICTURE {
+                if entry.size() > LARGEST_FILE {
                     return Ok(Err(TOO_LARGE.to_owned()));
                 }
                 let mut bytes = Vec::new();

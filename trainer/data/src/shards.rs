@@ -14,11 +14,10 @@ use tar::{Archive, Entries, Entry};
 use crate::classes::Classes;
 use crate::error::{DataError, io_error};
 use crate::folder::Kind;
+use crate::picture::LARGEST_FILE;
 
 /// Longest class file that is read.
 const MAXIMUM_CLASS_FILE: u64 = 1 << 20;
-/// Largest picture that is read.
-pub(crate) const MAXIMUM_PICTURE: u64 = 512 << 20;
 
 /// A picture in a local archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,7 +155,7 @@ impl Shards {
                 |entry| Ok((entry.raw_file_position(), entry.size())),
                 |found| {
                     let (offset, size) = found.picture;
-                    if offset.checked_add(size).is_none_or(|end| end > length) || size > MAXIMUM_PICTURE {
+                    if offset.checked_add(size).is_none_or(|end| end > length) || size > LARGEST_FILE {
                         beyond = Some(found.name);
                         return ControlFlow::Break(());
                     }
@@ -231,7 +230,7 @@ impl Shards {
         use std::os::unix::fs::FileExt;
         let member = &self.members[index];
         let file = File::open(&self.paths[member.shard as usize])?;
-        // Bounded by the archive's length and by MAXIMUM_PICTURE when it was opened.
+        // Bounded by the archive's length and by LARGEST_FILE when it was opened.
         let mut bytes = vec![0; member.length as usize];
         file.read_exact_at(&mut bytes, member.offset)?;
         Ok(bytes)

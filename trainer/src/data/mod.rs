@@ -10,4 +10,4 @@ pub mod jitter;
 pub mod loader;
 pub mod teacher;
 
-pub use factorseg_data::{DataError, cache, dataset, decode, folder, order, pack, packing, source, testing};
+pub use factorseg_data::{DataError, cache, dataset, decode, folder, order, pack, packing, picture, source, testing};

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use image::DynamicImage;
+use image::RgbImage;
+
+use crate::data::picture::open_picture;
 
 /// What is in a folder, in the order of names, without hidden files.
 pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -23,7 +25,8 @@ pub fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Decodes a picture.
-pub fn open(path: &Path) -> Result<DynamicImage> {
-    image::open(path).with_context(|| format!("cannot decode {}", path.display()))
+/// Decodes a picture, upright.
+pub fn open(path: &Path) -> Result<RgbImage> {
+    let picture = open_picture(path).with_context(|| path.display().to_string())?;
+    Ok(picture.into_rgb8())
 }
