@@ -15,6 +15,8 @@ pub mod decode;
 pub mod error;
 pub mod folder;
 mod input;
+pub mod labels;
+pub mod masks;
 pub mod order;
 pub mod pack;
 pub mod packing;

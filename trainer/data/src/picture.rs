@@ -34,6 +34,9 @@ pub enum DecodeError {
     /// The file ends before its picture does.
     #[error("cannot decode: it breaks off, the file ends before the picture does")]
     BreaksOff,
+    /// A picture that holds no labels.
+    #[error("holds no labels: {0}")]
+    NoLabels(&'static str),
     /// Packed pixels are not those that were written.
     #[error("damaged: {0}")]
     Damaged(String),

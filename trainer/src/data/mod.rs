@@ -10,4 +10,6 @@ pub mod jitter;
 pub mod loader;
 pub mod teacher;
 
-pub use factorseg_data::{DataError, cache, dataset, decode, folder, order, pack, packing, picture, source, testing};
+pub use factorseg_data::{
+    DataError, cache, dataset, decode, folder, labels, masks, order, pack, packing, picture, source, testing,
+};

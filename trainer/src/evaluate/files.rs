@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use image::RgbImage;
 
+use crate::data::labels::LabelMap;
+use crate::data::masks::{Masks, Survey};
 use crate::data::picture::open_picture;
 
 /// What is in a folder, in the order of names, without hidden files.
@@ -29,4 +31,22 @@ pub fn file_name(path: &Path) -> String {
 pub fn open(path: &Path) -> Result<RgbImage> {
     let picture = open_picture(path).with_context(|| path.display().to_string())?;
     Ok(picture.into_rgb8())
+}
+
+/// Reads a map of labels.
+pub fn open_labels(path: &Path) -> Result<LabelMap> {
+    LabelMap::open(path).with_context(|| path.display().to_string())
+}
+
+/// Looks at all masks of a data set and says what they are taken for.
+pub fn survey<P: AsRef<Path>>(masks: impl IntoIterator<Item = P>) -> Result<Masks> {
+    let mut survey = Survey::default();
+    for path in masks {
+        let path = path.as_ref();
+        let added = survey.add(&open_labels(path)?);
+        added.map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
+    }
+    survey
+        .masks()
+        .map_err(|reason| anyhow!("cannot tell what the masks mean: {reason}"))
 }
