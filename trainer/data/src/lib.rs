@@ -25,6 +25,7 @@ pub mod picture;
 mod remote;
 pub mod resample;
 pub mod shards;
+pub mod skipped;
 pub mod source;
 pub mod testing;
 #[cfg(feature = "video")]
