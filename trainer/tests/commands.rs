@@ -124,6 +124,65 @@ fn masks_can_be_seen_and_read_in_every_format() {
 }
 
 #[test]
+fn a_video_is_segmented_frame_by_frame() {
+    let (scratch, model) = trained();
+    std::fs::create_dir(scratch.path("footage")).unwrap();
+    let mut launch = std::process::Command::new("gst-launch-1.0");
+    let description = format!(
+        "-q videotestsrc num-buffers=6 pattern=ball ! video/x-raw,width=48,height=32,framerate=10/1 ! jpegenc ! avimux \
+         ! filesink location={}",
+        scratch.path("footage/ball.avi").display()
+    );
+    assert!(launch.args(description.split_whitespace()).status().unwrap().success());
+    RgbImage::from_pixel(20, 20, Rgb([9, 200, 10]))
+        .save(scratch.path("still.png"))
+        .unwrap();
+    let segment = |input: &str, out: &str, more: &[&str]| {
+        let mut command = program();
+        command.args(["segment", "--device", "cpu", "--json", "--model", &model]);
+        command
+            .arg(scratch.path(input))
+            .arg("--out")
+            .arg(scratch.path(out))
+            .args(more);
+        command
+    };
+    let still = scratch.path("still.png");
+    let more = ["--foreground", "1", "--format", "binary", still.to_str().unwrap()];
+    let output = segment("footage", "out", &more).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 1 + 6, "{text}");
+    for (number, line) in lines[1..].iter().enumerate() {
+        assert_eq!(line["frame"], number);
+        assert!(
+            (line["seconds"].as_f64().unwrap() - number as f64 / 10.0).abs() < 0.01,
+            "{line}"
+        );
+        let mask = image::open(scratch.path(&format!("out/ball.avi/{number:05}.mask.png"))).unwrap();
+        assert_eq!((mask.width(), mask.height()), (48, 32));
+    }
+    // Motion is part of it, and can be left out.
+    let more = ["--foreground", "1", "--format", "binary", "--no-motion-model"];
+    expect(&mut segment("footage/ball.avi", "alone", &more), 0);
+    let mask = |out: &str| std::fs::read(scratch.path(&format!("{out}/ball.avi/00005.mask.png"))).unwrap();
+    assert!(mask("out") != mask("alone"));
+    scratch.write("footage/broken.mp4", b"no video");
+    let message = expect(&mut segment("footage/broken.mp4", "broken", &[]), 1);
+    assert!(message.contains("broken.mp4"), "{message}");
+}
+
+#[test]
+fn a_shell_completes_the_values_of_options() {
+    let output = program().args(["completions", "bash"]).output().unwrap();
+    let script = String::from_utf8(output.stdout).unwrap();
+    for word in ["paper-64", "bf16", "palette", "rle"] {
+        assert!(script.contains(word), "{word}");
+    }
+}
+
+#[test]
 fn every_command_with_figures_prints_json() {
     let (scratch, model) = trained();
     let out = scratch.path("out.safetensors");

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod bench;
+mod completions;
 mod evaluate;
 mod export;
 mod generate;
@@ -13,6 +14,7 @@ mod packing;
 mod recipes;
 mod resume;
 mod segment;
+mod segment_video;
 mod segmenter;
 mod serve;
 mod train;
@@ -21,7 +23,7 @@ mod worker;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::data::DataError;
 use crate::training::run::Ending;
@@ -52,6 +54,7 @@ enum Command {
     Serve(serve::Serve),
     Import(import::Import),
     Worker(worker::Worker),
+    Completions(completions::Completions),
 }
 
 impl Command {
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Import(command) => command.run(),
         Command::Worker(command) => command.run(),
+        Command::Completions(command) => command.run(&mut Program::command()),
     };
     match result {
         Ok(code) => code,
@@ -157,7 +161,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed_and_lists_its_words() {
-        use clap::CommandFactory;
         let mut program = Program::command();
         program.clone().debug_assert();
         for (command, option, word) in [("train", "preset", "paper-64"), ("resume", "precision", "bf16")] {

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::arguments::region;
 use super::masks::{Format, MaskWriter};
+use super::segment_video;
 use super::segmenter::{PassArguments, SegmenterArguments};
 use crate::data::folder::{FolderError, ImageFolder};
 use crate::evaluate::segment::segment;
@@ -18,9 +19,10 @@ use crate::evaluate::segment::segment;
 /// Images that go through the network at once.
 const BATCH: usize = 8;
 
-/// Segment images: the regions of each, and a picture of them.
+/// Segment images and videos: the regions of each, and a picture of them.
 ///
-/// Writes NAME.overlay.png for each image, and its masks in the formats asked for. Regions count from 1.
+/// Writes NAME.overlay.png for each image, and its masks in the formats asked for; for a video NAME/00000.overlay.png and so on,
+/// a frame at a time. Regions count from 1.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +30,7 @@ Examples:
   factorseg segment photos/ --model runs/photos/model.safetensors --out segmented --soft
   factorseg segment photos/ --out segmented --format binary,rle --json")]
 pub struct Segment {
-    /// Images, or folders of images
+    /// Images, videos, or folders of them
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// Folder for the results
@@ -56,7 +58,10 @@ pub struct Segment {
     /// Also write each region's probability as NAME.region-K.png
     #[arg(long)]
     soft: bool,
-    /// Print a JSON line for each image: its files, and the share of it that each region takes
+    /// Do not judge the masks of a video again by what moves on its own
+    #[arg(long)]
+    no_motion_model: bool,
+    /// Print a JSON line for each image or frame: its files, and the share of it that each region takes
     #[arg(long)]
     json: bool,
 }
@@ -70,7 +75,8 @@ fn opacity(text: &str) -> Result<f32, String> {
 
 impl Segment {
     /// Runs the command.
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(mut self) -> Result<ExitCode> {
+        let videos = segment_video::take(&mut self.images)?;
         let files = files(&self.images)?;
         let mut engine = self.segmenter.load()?;
         let passes = self.passes.passes(&engine)?;
@@ -117,6 +123,14 @@ impl Segment {
             bar.inc(batch.len() as u64);
         }
         bar.finish_and_clear();
+        if files.len() > failed {
+            eprintln!("{} images in {}", files.len() - failed, self.out.display());
+        }
+        for (name, path) in &videos {
+            let motion = !self.no_motion_model;
+            let frames = segment_video::segment_video(&mut engine, &passes, &writer, (name, path), motion, self.json)?;
+            eprintln!("{frames} frames in {}", self.out.join(name).display());
+        }
         if failed > 0 {
             bail!(
                 "{failed} of {} images cannot be decoded; the others are in {}",
@@ -124,7 +138,6 @@ impl Segment {
                 self.out.display()
             );
         }
-        eprintln!("{} images in {}", files.len(), self.out.display());
         Ok(ExitCode::SUCCESS)
     }
 

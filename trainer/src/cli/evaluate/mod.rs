@@ -4,6 +4,7 @@ mod davis;
 mod parts;
 mod still;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -61,6 +62,17 @@ fn print_masks(masks: &MaskFigures) {
         masks.entropy,
         positional(masks)
     );
+}
+
+/// Says which files of a data set are no pictures.
+fn say_skipped(files: &[PathBuf]) {
+    if let Some(first) = files.first() {
+        eprintln!(
+            "{} files are no pictures and left out, such as {}",
+            files.len(),
+            first.display()
+        );
+    }
 }
 
 fn positional(masks: &MaskFigures) -> String {
