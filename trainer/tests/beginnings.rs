@@ -321,7 +321,12 @@ fn numbers_without_sense_are_refused_and_nothing_panics() {
         "--image-size",
         "1024",
     ];
-    let message = expect(scratch.train("run", &large).args(["--base-channels", "2048"]), 1);
+    let message = expect(
+        scratch
+            .train("run", &large)
+            .args(["--base-channels", "2048", "--attention-resolutions", "1024"]),
+        1,
+    );
     assert!(
         message.contains("needs at least") && message.contains("--micro-batch"),
         "{message}"
