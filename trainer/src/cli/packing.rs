@@ -85,5 +85,7 @@ pub fn pack_with_progress(source: &Source, out: &Path, options: &PackOptions) ->
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
-    packed.map_err(|error: DataError| error.into())
+    let packed = packed.map_err(|error: DataError| anyhow::Error::from(error))?;
+    packed.skipped.lines().for_each(|line| eprintln!("{line}"));
+    Ok(packed)
 }

@@ -11,5 +11,5 @@ pub mod loader;
 pub mod teacher;
 
 pub use factorseg_data::{
-    DataError, cache, dataset, decode, folder, labels, masks, order, pack, packing, picture, source, testing,
+    DataError, cache, dataset, decode, folder, labels, masks, order, pack, packing, picture, skipped, source, testing,
 };
