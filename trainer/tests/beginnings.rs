@@ -318,15 +318,10 @@ fn numbers_without_sense_are_refused_and_nothing_panics() {
         "65536",
         "--micro-batch",
         "65536",
-        "--image-size",
-        "1024",
+        "--base-channels",
+        "2048",
     ];
-    let message = expect(
-        scratch
-            .train("run", &large)
-            .args(["--base-channels", "2048", "--attention-resolutions", "1024"]),
-        1,
-    );
+    let message = expect(&mut scratch.train("run", &large), 1);
     assert!(
         message.contains("needs at least") && message.contains("--micro-batch"),
         "{message}"

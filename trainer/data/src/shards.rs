@@ -105,7 +105,7 @@ fn member_kind<R: Read>(entry: &Entry<'_, R>, file_name: &str) -> MemberKind {
     if kind.is_gnu_sparse() {
         return MemberKind::Skipped("stored with holes; pack it up without --sparse");
     }
-    if !kind.is_file() {
+    if !kind.is_file() && !kind.is_contiguous() {
         return MemberKind::Skipped("neither a file nor a folder");
     }
     if file_name.starts_with('.') {

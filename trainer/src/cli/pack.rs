@@ -82,7 +82,7 @@ impl Pack {
         let rate = packed.images as f64 / seconds.max(1e-9);
         if self.json {
             let line = json!({
-                "file": self.out, "images": packed.images, "broken": packed.broken, "bytes": bytes, "seconds": seconds,
+                "file": self.out, "images": packed.images, "broken": packed.broken, "skipped": packed.skipped.total(), "bytes": bytes, "seconds": seconds,
                 "images_per_second": rate, "peak_memory_bytes": crate::data::testing::peak_memory(),
             });
             println!("{line}");

@@ -93,5 +93,7 @@ pub fn pack_with_progress(
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
-    packed.map_err(|error: DataError| error.into())
+    let packed = packed.map_err(|error: DataError| anyhow::Error::from(error))?;
+    packed.skipped.lines().for_each(|line| eprintln!("{line}"));
+    Ok(packed)
 }

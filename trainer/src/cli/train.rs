@@ -206,7 +206,9 @@ impl Train {
     /// The images; those of videos and object stores are packed into the run's folder first.
     fn images(&self, source: &Source, recipe: &Recipe, signals: &Signals) -> Result<DataSet> {
         if !source.needs_packing() {
-            return Ok(DataSet::of(source)?);
+            let images = DataSet::of(source)?;
+            images.skipped().lines().for_each(|line| eprintln!("{line}"));
+            return Ok(images);
         }
         let side = self.model(0, false)?.image_size;
         let pack = self.run.join(OWN_DATA);

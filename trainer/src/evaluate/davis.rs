@@ -243,4 +243,38 @@ mod tests {
         assert_eq!((report.model.j.mean, report.oracle.j.mean), (0.5, 1.0));
         assert_eq!((report.flicker, report.annotation_flicker), (0.0, 0.0));
     }
+
+    /// Annotations of objects by number, with pixels that nobody judged: they count neither for nor against a mask.
+    #[test]
+    fn void_pixels_count_for_nothing() {
+        let root = davis_layout(4);
+        for path in ["green", "red"]
+            .iter()
+            .flat_map(|name| (0..5).map(move |i| format!("{name}/{i:05}.png")))
+        {
+            let path = root.path().join("Annotations/480p").join(path);
+            let white = image::open(&path).unwrap().into_luma8();
+            // The left quarter of each object is void, and so is a corner.
+            let first = white.enumerate_pixels().find(|(_, _, pixel)| pixel.0[0] > 0).unwrap().0;
+            let label = |x: u32, y: u32| match white.get_pixel(x, y).0[0] {
+                0 if x < 4 && y < 4 => 255,
+                0 => 0,
+                _ if x < first + 2 => 255,
+                _ => 3,
+            };
+            image::GrayImage::from_fn(48, 32, |x, y| image::Luma([label(x, y)]))
+                .save(path)
+                .unwrap();
+        }
+        let report = evaluate(root.path(), 1, "fit");
+        assert!(
+            report.masks_taken_for.contains("255 void"),
+            "{}",
+            report.masks_taken_for
+        );
+        assert_eq!((report.model.j.mean, report.model.f.mean), (1.0, 1.0));
+        // Everything but the object and void is wrong in a mask of everything.
+        let everything = report.baselines[0].scores.j.mean;
+        assert!((everything - 48.0 / (1536.0 - 32.0)).abs() < 1e-12, "{everything}");
+    }
 }

@@ -141,7 +141,7 @@ mod tests {
         fs::remove_file(data.path().join("maps/b.bmp")).unwrap();
         assert!(error(None).contains("b.png") && read(Some(1)).is_ok());
         fs::write(data.path().join("maps/a.bmp"), "no picture").unwrap();
-        assert!(error(None).contains("a.bmp"));
+        assert!(error(Some(1)).contains("a.bmp"));
         fs::copy(data.path().join("images/a.png"), data.path().join("images/a.jpg")).unwrap();
         assert!(error(None).contains("a.jpg") && error(None).contains("same name"));
     }

@@ -333,4 +333,34 @@ mod tests {
         let scores = confusion.scores();
         assert_eq!((scores.accuracy, scores.iou), (0.6, vec![0.5, 1.0 / 3.0]));
     }
+
+    #[test]
+    fn maps_that_do_not_say_their_values_are_refused() {
+        let data = pairs("maps", 6, (16, 8), wandering);
+        let map = |i: u32| data.path().join(format!("maps/{i:02}.png"));
+        let deep = |i, (x, y): (u32, u32)| u16::from(wandering(i, x, y).1) * 1000;
+        for i in 0..6 {
+            let picture = image::ImageBuffer::from_fn(16, 8, |x, y| image::Luma([deep(i, (x, y))]));
+            picture.save(map(i)).unwrap();
+        }
+        let open = |parts: &[&str]| {
+            let parts: Vec<PartClass> = parts.iter().map(|part| part.parse().unwrap()).collect();
+            PartedImages::open(data.path(), "maps", &parts, None)
+        };
+        // Values of 16 bits, of which 8 would say the wrong ones.
+        let images = open(&["skin=2000", "hair=4000"]).unwrap();
+        let report = evaluate(&mut ByColour::new(), &Passes::single(), &images).unwrap();
+        assert_eq!((report.model.accuracy, report.assignment), (1.0, vec![1, 2, 0]));
+        assert_eq!(
+            open(&["skin=2000"]).unwrap().unnamed.into_iter().collect::<Vec<_>>(),
+            [4000]
+        );
+        let message = |found: Result<PartedImages>| format!("{:#}", found.unwrap_err());
+        let nothing = message(open(&["skin=1-12", "hair=13"]));
+        assert!(nothing.contains("0, 2000, 4000"), "{nothing}");
+        RgbImage::from_fn(16, 8, |x, _| image::Rgb([x as u8 * 10, 0, 90]))
+            .save(map(3))
+            .unwrap();
+        assert!(message(open(&["skin=2000"])).contains("colours"));
+    }
 }

@@ -222,4 +222,55 @@ mod tests {
         assert!(report.model_mean_mask.mean_iou < 0.8);
         assert!(report.masks.positional.unwrap() < 0.8);
     }
+
+    #[test]
+    fn masks_score_alike_however_they_are_stored() {
+        let data = pairs("masks", 10, (16, 16), moving);
+        let report = |data: &Path| {
+            let images = LabelledImages::open(data, None)?;
+            let (mut engine, passes) = (ByColour::new(), Passes::single());
+            evaluate(&mut engine, &passes, "moving", &images, &Foreground::Fit, |_| {})
+        };
+        let expected = report(data.path()).unwrap();
+        let mask = |i: usize| data.path().join(format!("masks/{i:02}.png"));
+        let white: Vec<image::GrayImage> = (0..10).map(|i| image::open(mask(i)).unwrap().into_luma8()).collect();
+        type Store = fn(&image::GrayImage) -> image::DynamicImage;
+        let stores: [(Store, &str); 4] = [
+            (
+                |white| image::GrayImage::from_fn(16, 16, |x, y| image::Luma([white[(x, y)].0[0] / 255])).into(),
+                "1 to 1",
+            ),
+            (
+                |white| image::DynamicImage::from(white.clone()).into_luma16().into(),
+                "16 bits, white (65535)",
+            ),
+            (
+                |white| RgbImage::from_fn(16, 16, |x, y| image::Rgb([white[(x, y)].0[0] / 2, 0, 0])).into(),
+                "black is the background",
+            ),
+            (
+                |white| image::DynamicImage::from(white.clone()).into_rgb8().into(),
+                "white (255)",
+            ),
+        ];
+        for (store, words) in stores {
+            for (i, white) in white.iter().enumerate() {
+                store(white).save(mask(i)).unwrap();
+            }
+            let found = report(data.path()).unwrap();
+            assert!(found.masks_taken_for.contains(words), "{}", found.masks_taken_for);
+            assert_eq!(
+                (found.model, found.baselines),
+                (expected.model, expected.baselines.clone())
+            );
+        }
+        // A trimap says no background, and a broken mask is named.
+        image::GrayImage::from_fn(16, 16, |x, _| image::Luma([1 + (x / 6) as u8]))
+            .save(mask(0))
+            .unwrap();
+        (1..10).for_each(|i| std::fs::copy(mask(0), mask(i)).map(drop).unwrap());
+        assert!(format!("{:#}", report(data.path()).unwrap_err()).contains("have no 0"));
+        std::fs::write(mask(3), b"\x89PNG\r\n\x1a\n").unwrap();
+        assert!(format!("{:#}", report(data.path()).unwrap_err()).contains("03.png"));
+    }
 }
