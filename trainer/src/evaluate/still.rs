@@ -125,7 +125,8 @@ pub fn evaluate(
     let mean_mask = highest(mean_masks, |mask| goal(&mask.scores(&fit_truths))).unwrap_or(FixedMask::Everything);
     let fixed = FixedMask::fitted(&fit_truths, goal);
     let share = Ranks::best_share(&fit_ranks, &fit_truths, goal);
-    let looking: [(&str, f64, fn(&RgbImage) -> Ranks); 3] = [
+    type Look = (&'static str, f64, fn(&RgbImage) -> Ranks);
+    let looking: [Look; 3] = [
         (K_MEANS, 0.5, Ranks::k_means),
         (UNLIKE_THE_FRAME, share, Ranks::unlike_the_frame),
         ("blob in the middle, with the color model", 0.5, Ranks::blob),
