@@ -567,7 +567,27 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent).map(drop),
         _ => Ok(()),
+    }
+}
+
+/// Flushes the names in a folder to disk. `false` where the file system does not offer that (CIFS, sshfs, vboxsf): what was
+/// written is there, but may not outlive a power cut.
+///
+/// # Errors
+/// What else the operating system says.
+pub fn sync_folder(path: &Path) -> io::Result<bool> {
+    const BAD_FILE: i32 = 9;
+    match File::open(path).and_then(|folder| folder.sync_all()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(BAD_FILE) => Ok(false),
+        Err(error) => match error.kind() {
+            io::ErrorKind::InvalidInput
+            | io::ErrorKind::Unsupported
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::IsADirectory => Ok(false),
+            _ => Err(error),
+        },
     }
 }

@@ -33,21 +33,19 @@ pub enum ClassError {
     #[error("class `{0}` was asked for, but the checkpoint is unconditional; use `none`")]
     Unconditional(String),
     /// It has classes, but not this one.
-    #[error(
-        "the checkpoint has no class `{word}`; use `none`, an index from 0 to {last}, or a name such as {examples}"
-    )]
+    #[error("the checkpoint has no class `{word}`; use `none`, {other}a name such as {examples}")]
     Unknown {
         /// The word.
         word: String,
-        /// Highest index.
-        last: usize,
+        /// What may stand instead, where indices may.
+        other: String,
         /// Some that exist.
         examples: String,
     },
 }
 
-/// Finds the class that a word names: an index, a WordNet id, or a name (in any case, `-` and `_` like spaces).
-/// `none` and the empty word are "no class".
+/// Finds the class that a word names: a WordNet id, a name (in any case, `-` and `_` like spaces), or an index, unless all
+/// names are numbers. `none` and the empty word are "no class".
 ///
 /// # Errors
 /// If the word names no class.
@@ -59,19 +57,25 @@ pub fn find_class(labels: &[ClassLabel], word: &str) -> Result<Option<usize>, Cl
     if labels.is_empty() {
         return Err(ClassError::Unconditional(word.to_owned()));
     }
-    let found = match word.parse::<usize>() {
-        Ok(index) => (index < labels.len()).then_some(index),
-        Err(_) => {
-            let wanted = normalised(word);
-            labels.iter().position(|label| {
-                label.wordnet_id.as_deref() == Some(word)
-                    || label.name.split(',').any(|name| normalised(name) == wanted)
-            })
-        }
+    let wanted = normalised(word);
+    let named = labels.iter().position(|label| {
+        label.wordnet_id.as_deref() == Some(word) || label.name.split(',').any(|name| normalised(name) == wanted)
+    });
+    // Where numbers are names, a number is no index: folder 10 may be the second of the classes.
+    let number = |name: &str| name.trim().parse::<u64>().ok();
+    let numbered = labels.iter().all(|label| number(&label.name).is_some());
+    let found = named.or_else(|| match number(word)? {
+        value if numbered => labels.iter().position(|label| number(&label.name) == Some(value)),
+        value => usize::try_from(value).ok().filter(|index| *index < labels.len()),
+    });
+    let other = if numbered {
+        String::new()
+    } else {
+        format!("an index from 0 to {}, or ", labels.len() - 1)
     };
     found.map(Some).ok_or_else(|| ClassError::Unknown {
         word: word.to_owned(),
-        last: labels.len() - 1,
+        other,
         examples: labels
             .iter()
             .take(3)
@@ -119,6 +123,31 @@ mod tests {
         ] {
             assert_eq!(find_class(&labels(), word), Ok(expected), "{word}");
         }
+    }
+
+    #[test]
+    fn a_number_names_the_class_of_that_name_where_names_are_numbers() {
+        let folders = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| ClassLabel::from_folder(name))
+                .collect::<Vec<_>>()
+        };
+        let numbered = folders(&["1", "2", "010"]);
+        for (word, expected) in [
+            ("1", Some(0)),
+            ("010", Some(2)),
+            ("10", Some(2)),
+            ("02", Some(1)),
+            ("none", None),
+        ] {
+            assert_eq!(find_class(&numbered, word), Ok(expected), "{word}");
+        }
+        let message = find_class(&numbered, "0").unwrap_err().to_string();
+        assert!(message.contains("`1`") && !message.contains("index"), "{message}");
+        // A name goes before an index.
+        assert_eq!(find_class(&folders(&["cat", "0", "dog"]), "0"), Ok(Some(1)));
+        assert_eq!(find_class(&folders(&["cat", "0", "dog"]), "2"), Ok(Some(2)));
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn a_trained_checkpoint_is_inspected_and_segments_alone() {
             .arg(scratch.path("data")),
         0,
     );
-    let regions = image::open(scratch.path("out/wide.regions.png")).unwrap().into_luma8();
+    let regions = image::open(scratch.path("out/wide.ids.png")).unwrap().into_luma8();
     assert_eq!(regions.dimensions(), (50, 30));
     assert!(regions.pixels().all(|pixel| (1..=3).contains(&pixel.0[0])));
     assert!(scratch.path("out/n00000000-00.overlay.png").exists());
@@ -60,6 +60,153 @@ fn a_trained_checkpoint_is_inspected_and_segments_alone() {
         .collect();
     let sum: i32 = soft.iter().map(|plane| i32::from(plane.get_pixel(25, 15).0[0])).sum();
     assert!((sum - 255).abs() <= 2, "{sum}");
+}
+
+#[test]
+fn masks_can_be_seen_and_read_in_every_format() {
+    let (scratch, model) = trained();
+    let picture = scratch.path("wide.png");
+    RgbImage::from_fn(50, 30, |x, _| Rgb([if x < 20 { 200 } else { 20 }, 10, x as u8]))
+        .save(&picture)
+        .unwrap();
+    let segment = |more: &[&str]| {
+        let mut command = program();
+        command
+            .args(["segment", "--device", "cpu", "--model", &model])
+            .arg(&picture);
+        command.arg("--out").arg(scratch.path("out")).args(more);
+        command
+    };
+    let formats = ["--format", "palette,ids,binary,rle", "--foreground", "2,3", "--json"];
+    let output = segment(&formats).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (line["width"].as_u64(), line["files"].as_array().unwrap().len()),
+        (Some(50), 5)
+    );
+    let shares = line["shares"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|share| share.as_f64().unwrap());
+    assert!((shares.sum::<f64>() - 1.0).abs() < 1e-12);
+
+    let open = |name: &str| image::open(scratch.path(&format!("out/wide.{name}.png"))).unwrap();
+    let ids = open("ids").into_luma8();
+    let (colours, mask) = (open("regions").into_rgb8(), open("mask").into_luma8());
+    let palette = [[230, 60, 60], [60, 120, 230], [70, 190, 90]];
+    for (x, y, id) in ids.enumerate_pixels() {
+        let region = usize::from(id.0[0]) - 1;
+        assert_eq!(colours.get_pixel(x, y).0, palette[region]);
+        assert_eq!(mask.get_pixel(x, y).0[0], if region > 0 { 255 } else { 0 });
+    }
+    let text = std::fs::read(scratch.path("out/wide.rle.json")).unwrap();
+    let encoded: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    for (index, region) in encoded["regions"].as_array().unwrap().iter().enumerate() {
+        let mut decoded = Vec::new();
+        for (turn, run) in region["counts"].as_array().unwrap().iter().enumerate() {
+            decoded.extend(std::iter::repeat_n(turn % 2 == 1, run.as_u64().unwrap() as usize));
+        }
+        let wanted = (0..50).flat_map(|x| (0..30).map(move |y| (x, y)));
+        let wanted: Vec<bool> = wanted
+            .map(|(x, y)| usize::from(ids.get_pixel(x, y).0[0]) == index + 1)
+            .collect();
+        assert!(decoded == wanted, "region {}", index + 1);
+        assert_eq!(region["foreground"], index > 0);
+    }
+    let message = expect(&mut segment(&["--format", "binary"]), 1);
+    assert!(message.contains("--foreground"), "{message}");
+    let message = expect(&mut segment(&["--foreground", "4"]), 1);
+    assert!(message.contains("regions 1 to 3"), "{message}");
+    expect(&mut segment(&["--foreground", "0"]), 2);
+    expect(&mut segment(&["--format", "crayon"]), 2);
+}
+
+#[test]
+fn a_video_is_segmented_frame_by_frame() {
+    let (scratch, model) = trained();
+    std::fs::create_dir(scratch.path("footage")).unwrap();
+    let mut launch = std::process::Command::new("gst-launch-1.0");
+    let description = format!(
+        "-q videotestsrc num-buffers=6 pattern=ball ! video/x-raw,width=48,height=32,framerate=10/1 ! jpegenc ! avimux \
+         ! filesink location={}",
+        scratch.path("footage/ball.avi").display()
+    );
+    assert!(launch.args(description.split_whitespace()).status().unwrap().success());
+    RgbImage::from_pixel(20, 20, Rgb([9, 200, 10]))
+        .save(scratch.path("still.png"))
+        .unwrap();
+    let segment = |input: &str, out: &str, more: &[&str]| {
+        let mut command = program();
+        command.args(["segment", "--device", "cpu", "--json", "--model", &model]);
+        command
+            .arg(scratch.path(input))
+            .arg("--out")
+            .arg(scratch.path(out))
+            .args(more);
+        command
+    };
+    let still = scratch.path("still.png");
+    let more = ["--foreground", "1", "--format", "binary", still.to_str().unwrap()];
+    let output = segment("footage", "out", &more).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 1 + 6, "{text}");
+    for (number, line) in lines[1..].iter().enumerate() {
+        assert_eq!(line["frame"], number);
+        assert!(
+            (line["seconds"].as_f64().unwrap() - number as f64 / 10.0).abs() < 0.01,
+            "{line}"
+        );
+        let mask = image::open(scratch.path(&format!("out/ball.avi/{number:05}.mask.png"))).unwrap();
+        assert_eq!((mask.width(), mask.height()), (48, 32));
+    }
+    // Motion is part of it, and can be left out.
+    let more = ["--foreground", "1", "--format", "binary", "--no-motion-model"];
+    expect(&mut segment("footage/ball.avi", "alone", &more), 0);
+    let mask = |out: &str| std::fs::read(scratch.path(&format!("{out}/ball.avi/00005.mask.png"))).unwrap();
+    assert!(mask("out") != mask("alone"));
+    scratch.write("footage/broken.mp4", b"no video");
+    let message = expect(&mut segment("footage/broken.mp4", "broken", &[]), 1);
+    assert!(message.contains("broken.mp4"), "{message}");
+}
+
+#[test]
+fn a_shell_completes_the_values_of_options() {
+    let output = program().args(["completions", "bash"]).output().unwrap();
+    let script = String::from_utf8(output.stdout).unwrap();
+    for word in ["paper-64", "bf16", "palette", "rle"] {
+        assert!(script.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn every_command_with_figures_prints_json() {
+    let (scratch, model) = trained();
+    let out = scratch.path("out.safetensors");
+    let export = [
+        "export",
+        &model,
+        "--out",
+        out.to_str().unwrap(),
+        "--foreground",
+        "2",
+        "--json",
+    ];
+    for arguments in [
+        &export[..],
+        &["recipes", "--json"],
+        &["recipes", "competition", "--json"],
+    ] {
+        let output = program().args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        for line in String::from_utf8(output.stdout).unwrap().lines() {
+            serde_json::from_str::<serde_json::Value>(line).unwrap();
+        }
+    }
+    assert_eq!(inspect(&out)["info"]["foreground_regions"], serde_json::json!([1]));
 }
 
 #[test]
@@ -197,7 +344,7 @@ fn video_is_measured_and_drawn() {
     expect(&mut davis(&silhouettes), 0);
     assert_eq!(image::open(sheet).unwrap().into_rgb8().dimensions(), (2 * 244 - 4, 135));
     expect(&mut davis(&["--sheet-style", "silhouette"]), 2);
-    let table = davis(&["--markdown", "--every", "2", "--foreground", "0,2"])
+    let table = davis(&["--markdown", "--every", "2", "--foreground", "1,3"])
         .output()
         .unwrap();
     let table = String::from_utf8(table.stdout).unwrap();

@@ -75,6 +75,7 @@ fn a_student_learns_its_teachers_masks_and_goes_on_without_the_file() {
     export
         .arg("export")
         .arg(scratch.path("teacher"))
+        .arg("--out")
         .arg(&small)
         .arg("--segmentation-only");
     expect(&mut export, 0);

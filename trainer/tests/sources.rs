@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use common::{Scratch, checkpoints, expect, inspect, metrics, program, state};
+use image::{Rgb, RgbImage};
 
 fn packed(scratch: &Scratch, size: &str) -> PathBuf {
     let out = scratch.path("data.pack");
@@ -26,17 +27,39 @@ fn packed(scratch: &Scratch, size: &str) -> PathBuf {
 #[test]
 fn a_pack_trains_as_its_folder_does_bit_for_bit() {
     let scratch = Scratch::new();
+    // Two regions that compete, whose exported head the held-out pictures decide.
+    let competing = common::RECIPE.replace(
+        "mask_head = \"trained\"\nmasks = { temperature = { from = 0.5, to = 0.5 } }",
+        "mask_head = \"trained\"\ncompetition = { block = 0.3, foreground = [0.3, 0.3] }",
+    );
+    assert_ne!(competing, common::RECIPE);
+    scratch.write("recipe.toml", competing);
+    // Larger than what is trained on, so that the held-out pictures, too, are resampled.
+    for i in 0..24u32 {
+        let picture = RgbImage::from_fn(37 + i, 45, |x, y| {
+            Rgb([(x * 5) as u8, (y * 5) as u8, (x * y + i * 31) as u8])
+        });
+        let path = scratch.path(&format!("data/n0000000{}/{i:02}.png", i % 2));
+        picture.save(path).unwrap();
+    }
     expect(&mut scratch.train("folder", &[]), 0);
     // The training side, 16, times the recipe's crop_scale.
     let pack = packed(&scratch, "20");
     expect(&mut scratch.train_on(&pack, "packed", &[]), 0);
     let (folder, packed) = (scratch.path("folder"), scratch.path("packed"));
     assert!(state(&folder, 10) == state(&packed, 10), "the weights differ");
-    let training = |run: &Path| {
-        let lines = metrics(run).into_iter().filter(|line| line["kind"] == "train");
-        lines.collect::<Vec<_>>()
+    assert_eq!(metrics(&folder), metrics(&packed), "the log, with the held-out figures");
+    // The mask head, into which the held-out pictures' share goes, and all other weights.
+    let exported = |run: &Path| {
+        let bytes = std::fs::read(run.join("model.safetensors")).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let tensors = tensors
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| (name, view.data().to_vec()));
+        tensors.collect::<std::collections::BTreeMap<_, _>>()
     };
-    assert_eq!(training(&folder), training(&packed));
+    assert!(exported(&folder) == exported(&packed), "the exported weights differ");
     // It goes on, and refuses to when the pack has changed.
     assert!(packed.join("curves.svg").exists());
     assert_eq!(std::fs::read_dir(packed.join("tensorboard")).unwrap().count(), 1);
@@ -262,7 +285,7 @@ fn a_public_network_is_imported_and_trained_on() {
     assert!(import(&["--noise-schedule", "cosine", "--diffusion-steps", "1500"], 1).contains("multiple of 1000"));
     assert!(import(&["--diffusion-steps", "4000"], 1).contains("linear schedule"));
     let mut told_all = vec!["--noise-schedule", "cosine", "--diffusion-steps", "1500"];
-    told_all.extend(["--rescale-timesteps", "false"]);
+    told_all.extend(["--no-rescale-timesteps"]);
     assert!(import(&told_all, 0).contains("of 1500 has the noise"));
     assert!(import(&["--heads", "5"], 1).contains("--heads"));
     assert!(import(&["--noise-schedule", "cosine"], 0).contains("noise of the paper's t = 30"));

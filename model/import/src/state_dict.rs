@@ -271,7 +271,7 @@ fn zipped(source: &File) -> Result<Tensors, String> {
         tensor.start = place.start;
         // What the archive says counts, not what the pickle says.
         tensor.length = tensor.length.min((place.end - place.start) / width(tensor.dtype));
-        tensors.insert(plain(&name), tensor);
+        tensors.insert(plain(name), tensor);
     }
     Ok(tensors)
 }
@@ -295,10 +295,7 @@ fn old(source: &mut File) -> Result<Tensors, String> {
     }
     let (pickle, keys) = (next()?, next()?);
     let found = described(&pickle)?;
-    let types: HashMap<&str, Dtype> = found
-        .iter()
-        .map(|(_, tensor, key)| (key.as_str(), tensor.dtype))
-        .collect();
+    let types: HashMap<&str, Dtype> = found.iter().map(|(_, tensor, key)| (*key, tensor.dtype)).collect();
     let Value::Sequence(order) = keys.value(keys.root) else {
         return Err("the list of its storages is missing".into());
     };
@@ -327,7 +324,7 @@ fn old(source: &mut File) -> Result<Tensors, String> {
     let mut tensors = Tensors::new();
     for (name, tensor, key) in &found {
         let (start, length) = *places
-            .get(key.as_str())
+            .get(key)
             .ok_or_else(|| format!("{name}: its storage {key} is missing"))?;
         let tensor = Tensor {
             start,
@@ -340,7 +337,7 @@ fn old(source: &mut File) -> Result<Tensors, String> {
 }
 
 /// The tensors of a pickled state dictionary with the keys of their storages, which have no place yet.
-fn described(pickle: &Pickle) -> Result<Vec<(String, Tensor, String)>, String> {
+fn described(pickle: &Pickle) -> Result<Vec<(&str, Tensor, &str)>, String> {
     let entries = dictionary(pickle)?.into_iter();
     Ok(entries
         .filter_map(|(name, id)| {
@@ -350,26 +347,27 @@ fn described(pickle: &Pickle) -> Result<Vec<(String, Tensor, String)>, String> {
         .collect())
 }
 
-/// The entries of the state dictionary: at the root, or one level below under a usual name.
-fn dictionary(pickle: &Pickle) -> Result<Vec<(String, Id)>, String> {
+/// The entries of the state dictionary: at the root, or one level below under a usual name. Each name comes once, with what
+/// was entered last, and none is copied: many entries may share one that is long.
+fn dictionary(pickle: &Pickle) -> Result<BTreeMap<&str, Id>, String> {
     let entries = |id: Id| match pickle.value(id) {
         Value::Dictionary(entries) => {
             let named = entries
                 .iter()
-                .filter_map(|(key, value)| Some((pickle.text(*key)?.to_owned(), *value)));
-            Some(named.collect::<Vec<_>>())
+                .filter_map(|(key, value)| Some((pickle.text(*key)?, *value)));
+            Some(named.collect::<BTreeMap<_, _>>())
         }
         _ => None,
     };
     let root = entries(pickle.root).ok_or("holds no dictionary of tensors")?;
     let nested = ["state_dict", "model_state_dict", "model"]
         .iter()
-        .find_map(|wanted| entries(root.iter().find(|(name, _)| name == wanted)?.1));
+        .find_map(|wanted| entries(*root.get(wanted)?));
     Ok(nested.unwrap_or(root))
 }
 
 /// A tensor with the key of its storage, which has no place yet.
-fn tensor(pickle: &Pickle, id: Id) -> Option<(Tensor, String)> {
+fn tensor(pickle: &Pickle, id: Id) -> Option<(Tensor, &str)> {
     let Value::Tensor {
         storage,
         offset,
@@ -393,7 +391,7 @@ fn tensor(pickle: &Pickle, id: Id) -> Option<(Tensor, String)> {
         "torch BFloat16Storage" => Dtype::BF16,
         _ => OTHER,
     };
-    let key = pickle.text(*parts.get(2)?)?.to_owned();
+    let key = pickle.text(*parts.get(2)?)?;
     let length = match pickle.value(*parts.get(4)?) {
         Value::Integer(length) => u64::try_from(*length).ok()?,
         _ => return None,

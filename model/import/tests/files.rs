@@ -321,3 +321,28 @@ fn damage_is_an_error_wherever_it_is() {
             .contains("none.pt")
     );
 }
+
+/// A dictionary in which many entries share one long name: it is not copied for each of them.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_name_that_entries_share_takes_no_memory_for_each() {
+    let peak = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+    };
+    // The magic number, the protocol and the system, as PyTorch's older format begins.
+    let mut bytes = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec();
+    bytes.extend(b"}(X\x40\x42\x0f\0");
+    bytes.extend([b'n'; 1_000_000]);
+    bytes.extend(b"q\0N");
+    bytes.extend(b"h\0N".repeat(4_000));
+    bytes.extend(b"u.].");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shared.pt");
+    std::fs::write(&path, bytes).unwrap();
+    let before = peak();
+    let error = StateDict::open(&path).unwrap_err().to_string();
+    assert!(error.contains("no tensors"), "{error}");
+    assert!(peak() - before < 200, "{} MiB", peak() - before);
+}

@@ -2,39 +2,48 @@
 
 use std::marker::PhantomData;
 
-/// One cache line of numbers.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; 16]);
+/// Numbers of a cache line.
+const LINE: usize = 16;
 
-/// Zero-initialised numbers that start at a cache line.
-#[derive(Clone, Default)]
+/// Zero-initialised numbers that start at a cache line. Pages that are never written take no memory, so that room for many
+/// threads costs what those use that have work.
+#[derive(Default)]
 pub(crate) struct Buffer {
-    lines: Vec<Line>,
+    numbers: Vec<f32>,
+    start: usize,
     length: usize,
 }
 
 impl Buffer {
     pub(crate) fn zeroed(length: usize) -> Self {
-        Self {
-            lines: vec![Line([0.0; 16]); length.div_ceil(16)],
-            length,
+        if length == 0 {
+            return Self::default();
         }
+        // Plain numbers: for a type of a larger alignment the allocator would write the zeros itself.
+        let numbers = vec![0.0f32; length + LINE - 1];
+        let start = numbers.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1);
+        Self { numbers, start, length }
+    }
+}
+
+impl Clone for Buffer {
+    fn clone(&self) -> Self {
+        let mut clone = Self::zeroed(self.length);
+        clone.copy_from_slice(self);
+        clone
     }
 }
 
 impl std::ops::Deref for Buffer {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        // SAFETY: a `Line` is sixteen f32 without padding and `length` is at most 16 times the number of lines.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
+        &self.numbers[self.start..self.start + self.length]
     }
 }
 
 impl std::ops::DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as for `deref`.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }
+        &mut self.numbers[self.start..self.start + self.length]
     }
 }
 
@@ -84,5 +93,25 @@ impl<'a> Shared<'a> {
         );
         // SAFETY: in bounds by the assertion, unique by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(offset), length) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_start_at_cache_lines_and_keep_their_numbers() {
+        for length in [0, 1, 15, 16, 17, 100_000] {
+            let mut buffer = Buffer::zeroed(length);
+            assert_eq!(buffer.len(), length);
+            assert!(buffer.iter().all(|value| *value == 0.0));
+            buffer.iter_mut().enumerate().for_each(|(i, value)| *value = i as f32);
+            let copy = buffer.clone();
+            assert!(copy[..] == buffer[..]);
+            for one in [&buffer, &copy] {
+                assert!(length == 0 || one.as_ptr().addr().is_multiple_of(64));
+            }
+        }
     }
 }

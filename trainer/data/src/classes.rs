@@ -2,6 +2,16 @@
 
 use std::collections::HashMap;
 
+/// Sorts what has a class's name: by number where all names are numbers, else by letters. Folders, archives and packed files
+/// have their classes in this order.
+pub(crate) fn sort<T>(all: &mut [T], name: impl Fn(&T) -> &str) {
+    all.sort_by(|a, b| name(a).cmp(name(b)));
+    let number = |one: &T| name(one).parse::<u64>().ok();
+    if all.iter().all(|one| number(one).is_some()) {
+        all.sort_by_key(number);
+    }
+}
+
 /// Numbers class names in the order in which they come, until all are known.
 #[derive(Default)]
 pub(crate) struct Classes {
@@ -23,10 +33,7 @@ impl Classes {
     /// that was given out.
     pub(crate) fn sorted(self) -> (Vec<String>, Vec<u32>) {
         let mut found: Vec<(String, u32)> = self.numbers.into_iter().collect();
-        found.sort();
-        if found.iter().all(|(name, _)| name.parse::<u64>().is_ok()) {
-            found.sort_by_key(|(name, _)| name.parse::<u64>().unwrap_or(0));
-        }
+        sort(&mut found, |(name, _)| name);
         let mut places = vec![0; found.len()];
         for (place, (_, number)) in found.iter().enumerate() {
             places[*number as usize] = place as u32;

@@ -11,6 +11,7 @@ use crate::error::DataError;
 use crate::folder::{ImageFolder, Sample};
 use crate::pack::Pack;
 use crate::shards::Shards;
+use crate::skipped::Skipped;
 use crate::source::Source;
 
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub struct DataSet {
     root: PathBuf,
     storage: Arc<Storage>,
     classes: Vec<String>,
+    skipped: Skipped,
     unconditional: bool,
     selection: Selection,
 }
@@ -54,20 +56,25 @@ impl DataSet {
     /// # Errors
     /// As [`DataSet::open`].
     pub fn of(source: &Source) -> Result<Self, DataError> {
-        let (root, storage, classes) = match source {
+        let (root, storage, classes, skipped) = match source {
             Source::Pack(path) => {
                 let pack = Pack::open(path)?;
                 let classes = pack.description().classes.clone();
-                (path.clone(), Storage::Pack(pack), classes)
+                (path.clone(), Storage::Pack(pack), classes, Skipped::default())
             }
             Source::Shards(root, paths) => {
                 let shards = Shards::open(paths.clone())?;
-                let classes = shards.classes().to_vec();
-                (root.clone(), Storage::Shards(shards), classes)
+                let (classes, skipped) = (shards.classes().to_vec(), shards.skipped().clone());
+                (root.clone(), Storage::Shards(shards), classes, skipped)
             }
             Source::Folder(path) => {
                 let folder = ImageFolder::scan(path)?;
-                (folder.root, Storage::Folder(folder.samples), folder.classes)
+                (
+                    folder.root,
+                    Storage::Folder(folder.samples),
+                    folder.classes,
+                    folder.skipped,
+                )
             }
             Source::Videos(..) | Source::Remote(_) => {
                 return Err(DataError::source(source, "has to be packed first: `factorseg pack`"));
@@ -77,6 +84,7 @@ impl DataSet {
             root,
             storage: Arc::new(storage),
             classes,
+            skipped,
             unconditional: false,
             selection: Selection::All,
         })
@@ -90,6 +98,11 @@ impl DataSet {
     /// Class names, in the order of their indices; empty without classes.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// Entries of the folder or archives that are no pictures of this set.
+    pub fn skipped(&self) -> &Skipped {
+        &self.skipped
     }
 
     /// Whether the pixels are mapped, so that keeping copies gains nothing.

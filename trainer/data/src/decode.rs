@@ -4,34 +4,17 @@
 //! least twice the target, then one bicubic step. This keeps large photographs free of aliasing at
 //! the cost of one pass over the pixels.
 
-use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 
 use image::imageops;
-use image::{DynamicImage, ImageReader, Limits, RgbImage};
-use thiserror::Error;
+use image::{DynamicImage, RgbImage};
 
+pub use crate::picture::DecodeError;
+use crate::picture::{decode_picture, open_picture};
 use crate::resample::{Filter, halve, resize};
-
-/// Memory one decoder may ask for: stops a small file that claims to be enormous.
-const DECODER_MEMORY: u64 = 512 << 20;
 
 /// Longest side that is kept, in multiples of the shorter: bounds the memory of panoramas.
 const LONGEST_ASPECT: u32 = 2;
-
-/// Why one image was not decoded.
-#[derive(Debug, Error)]
-pub enum DecodeError {
-    /// The file cannot be opened or read.
-    #[error("cannot read: {0}")]
-    Read(#[from] std::io::Error),
-    /// The content is not an image that the decoder accepts.
-    #[error("cannot decode: {0}")]
-    Decode(#[from] image::ImageError),
-    /// Packed pixels are not those that were written.
-    #[error("damaged: {0}")]
-    Damaged(String),
-}
 
 /// 8-bit RGB pixels, row by row, `[height, width, 3]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,25 +50,17 @@ impl From<RgbImage> for Pixels {
 /// kept.
 ///
 /// # Errors
-/// If the file cannot be read, is no image, is damaged, or would need more than 512 MiB to decode.
+/// As [`open_picture`].
 pub fn read_image(path: &Path, shorter_side: usize) -> Result<Pixels, DecodeError> {
-    decode(ImageReader::open(path)?, shorter_side)
+    Ok(prepare(open_picture(path)?, shorter_side))
 }
 
 /// As [`read_image`], from the bytes of a file.
 ///
 /// # Errors
-/// As [`read_image`].
+/// As [`decode_picture`].
 pub fn decode_image(bytes: &[u8], shorter_side: usize) -> Result<Pixels, DecodeError> {
-    decode(ImageReader::new(Cursor::new(bytes)), shorter_side)
-}
-
-fn decode<R: BufRead + Seek>(reader: ImageReader<R>, shorter_side: usize) -> Result<Pixels, DecodeError> {
-    let mut reader = reader.with_guessed_format()?;
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(DECODER_MEMORY);
-    reader.limits(limits);
-    Ok(prepare(reader.decode()?, shorter_side))
+    Ok(prepare(decode_picture(bytes)?, shorter_side))
 }
 
 /// Crops a decoded image to at most two to one and resamples it, as [`read_image`] does.

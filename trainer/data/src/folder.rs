@@ -1,9 +1,14 @@
 //! Finds pictures, videos and tar shards on disk: one folder per class, or a flat folder without classes.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
+
+use crate::classes;
+use crate::skipped::Skipped;
 
 /// File name endings (lower case) that are taken for images.
 pub const IMAGE_EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
@@ -92,6 +97,8 @@ pub struct Listing {
     pub samples: Vec<Sample>,
     /// Tar archives directly in the folder, or below it if it holds nothing else.
     pub shards: Vec<PathBuf>,
+    /// Entries that are not listed.
+    pub skipped: Skipped,
 }
 
 impl Listing {
@@ -106,35 +113,44 @@ impl Listing {
         if !root.is_dir() {
             return Err(FolderError::NotAFolder(root.to_owned()));
         }
+        let mut walk = Walk::new(root);
         let mut listing = Self::default();
-        let here = entries(root)?;
+        let here = walk.entries(Path::new("")).map_err(|source| FolderError::Read {
+            path: root.to_owned(),
+            source,
+        })?;
         if here.samples.is_empty() {
-            for folder in here.folders {
-                let (before, class) = (listing.samples.len(), listing.classes.len());
-                listing.collect(root, &folder, Some(class))?;
-                if listing.samples.len() > before {
-                    listing.classes.push(folder.to_string_lossy().into_owned());
+            let mut classes = Vec::new();
+            for folder in &here.folders {
+                let mut found = Found::default();
+                walk.collect(folder, &mut found);
+                listing.shards.append(&mut found.shards);
+                if !found.samples.is_empty() {
+                    classes.push((folder.to_string_lossy().into_owned(), found.samples));
                 }
+            }
+            classes::sort(&mut classes, |(name, _)| name);
+            for (class, (name, paths)) in classes.into_iter().enumerate() {
+                let class = Some(class);
+                listing
+                    .samples
+                    .extend(paths.into_iter().map(|path| Sample { path, class }));
+                listing.classes.push(name);
             }
             listing.shards.extend(here.shards);
         } else {
-            listing.collect(root, Path::new(""), None)?;
+            let mut found = Found {
+                samples: here.samples,
+                shards: here.shards,
+            };
+            here.folders.iter().for_each(|folder| walk.collect(folder, &mut found));
+            let unnamed = found.samples.into_iter().map(|path| Sample { path, class: None });
+            listing.samples = unnamed.collect();
+            listing.shards = found.shards;
         }
         listing.shards.sort();
+        listing.skipped = walk.skipped;
         Ok(listing)
-    }
-
-    /// Adds all that is in the folder `below` the root, at any depth.
-    fn collect(&mut self, root: &Path, below: &Path, class: Option<usize>) -> Result<(), FolderError> {
-        let found = entries(&root.join(below))?;
-        let samples = found.samples.into_iter().map(|name| below.join(name));
-        self.samples.extend(samples.map(|path| Sample { path, class }));
-        self.shards
-            .extend(found.shards.into_iter().map(|name| below.join(name)));
-        for folder in found.folders {
-            self.collect(root, &below.join(folder), class)?;
-        }
-        Ok(())
     }
 }
 
@@ -147,6 +163,8 @@ pub struct ImageFolder {
     pub classes: Vec<String>,
     /// All images.
     pub samples: Vec<Sample>,
+    /// Entries that are not listed.
+    pub skipped: Skipped,
 }
 
 impl ImageFolder {
@@ -154,16 +172,28 @@ impl ImageFolder {
     ///
     /// A folder that holds images itself is flat: no classes, sub-folders included. Otherwise each
     /// sub-folder with images (at any depth below it) is a class named after the sub-folder.
-    /// Hidden files and folders are skipped.
+    /// Hidden files and folders are skipped, and so are links to what is listed by its own name.
     ///
     /// # Errors
     /// If the folder is missing, is a file, cannot be read, or holds no image.
     pub fn scan(root: &Path) -> Result<Self, FolderError> {
-        let Listing { classes, samples, .. } = Listing::of(root)?;
-        let samples: Vec<Sample> = samples
-            .into_iter()
-            .filter(|sample| sample.kind() == Some(Kind::Image))
-            .collect();
+        let Listing {
+            classes,
+            samples: all,
+            mut skipped,
+            shards,
+        } = Listing::of(root)?;
+        let mut samples = Vec::with_capacity(all.len());
+        for sample in all {
+            if sample.kind() == Some(Kind::Image) {
+                samples.push(sample);
+            } else {
+                skipped.add("a video", sample.path.display());
+            }
+        }
+        shards
+            .iter()
+            .for_each(|shard| skipped.add("a tar archive", shard.display()));
         if samples.is_empty() {
             return Err(FolderError::Empty { path: root.to_owned() });
         }
@@ -171,11 +201,12 @@ impl ImageFolder {
             root: root.to_owned(),
             classes,
             samples,
+            skipped,
         })
     }
 }
 
-/// What is directly in a folder, each sorted, as names.
+/// What is directly in a folder, each sorted, as paths below the root.
 #[derive(Default)]
 struct Entries {
     samples: Vec<PathBuf>,
@@ -183,35 +214,109 @@ struct Entries {
     folders: Vec<PathBuf>,
 }
 
-fn entries(folder: &Path) -> Result<Entries, FolderError> {
-    let failed = |source| FolderError::Read {
-        path: folder.to_owned(),
-        source,
-    };
-    let mut found = Entries::default();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = PathBuf::from(entry.file_name());
-        let text = name.to_string_lossy();
-        if text.starts_with('.') {
-            continue;
-        }
-        // Follows links, so that a data set can be put together from links.
-        let Ok(metadata) = fs::metadata(entry.path()) else {
-            continue;
-        };
-        if metadata.is_dir() {
-            found.folders.push(name);
-        } else {
-            match Kind::of(&text) {
-                Some(Kind::Image | Kind::Video) => found.samples.push(name),
-                Some(Kind::Shard) => found.shards.push(name),
-                None => {}
-            }
+/// What is in a folder at any depth.
+#[derive(Default)]
+struct Found {
+    samples: Vec<PathBuf>,
+    shards: Vec<PathBuf>,
+}
+
+/// A walk that reads everything once, whatever links to it.
+struct Walk {
+    root: PathBuf,
+    /// The root without links; what lies below it is found by its own name.
+    real_root: PathBuf,
+    /// Folders that were entered, and files that links led to: device and number.
+    seen: HashSet<(u64, u64)>,
+    skipped: Skipped,
+}
+
+impl Walk {
+    fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            real_root: root.canonicalize().unwrap_or_else(|_| root.to_owned()),
+            seen: fs::metadata(root).iter().map(identity).collect(),
+            skipped: Skipped::default(),
         }
     }
-    found.samples.sort();
-    found.shards.sort();
-    found.folders.sort();
-    Ok(found)
+
+    /// Adds all that is in the folder `below` the root, at any depth.
+    fn collect(&mut self, below: &Path, found: &mut Found) {
+        let Ok(metadata) = fs::metadata(self.root.join(below)) else {
+            return self.skipped.add("a folder that cannot be read", below.display());
+        };
+        if !self.seen.insert(identity(&metadata)) {
+            return self.skipped.add("a link to what is read already", below.display());
+        }
+        let Ok(here) = self.entries(below) else {
+            return self.skipped.add("a folder that cannot be read", below.display());
+        };
+        found.samples.extend(here.samples);
+        found.shards.extend(here.shards);
+        here.folders.iter().for_each(|folder| self.collect(folder, found));
+    }
+
+    fn entries(&mut self, below: &Path) -> std::io::Result<Entries> {
+        let mut names: Vec<_> = fs::read_dir(self.root.join(below))?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<std::io::Result<_>>()?;
+        names.sort();
+        let mut found = Entries::default();
+        for name in names {
+            let path = below.join(&name);
+            match self.kind(&path) {
+                Ok(None) => found.folders.push(path),
+                Ok(Some(Kind::Image | Kind::Video)) => found.samples.push(path),
+                Ok(Some(Kind::Shard)) => found.shards.push(path),
+                Err(reason) => self.skipped.add(reason, path.display()),
+            }
+        }
+        Ok(found)
+    }
+
+    /// What an entry is, `None` for a folder, or why it is not taken.
+    fn kind(&mut self, below: &Path) -> Result<Option<Kind>, &'static str> {
+        let name = below.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') {
+            return Err("hidden");
+        }
+        let path = self.root.join(below);
+        let is_link = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink());
+        // Follows links, so that a data set can be put together from links.
+        let Ok(metadata) = fs::metadata(&path) else {
+            return Err(if is_link {
+                "a link that leads nowhere"
+            } else {
+                "it cannot be read"
+            });
+        };
+        let kind = if metadata.is_dir() {
+            None
+        } else if metadata.is_file() {
+            Some(Kind::of(&name).ok_or("no picture, video or tar archive by the ending of its name")?)
+        } else {
+            return Err("neither a file nor a folder");
+        };
+        if is_link && (self.is_found_itself(&path) || kind.is_some() && !self.seen.insert(identity(&metadata))) {
+            return Err("a link to what is read already");
+        }
+        Ok(kind)
+    }
+
+    /// Whether a link leads to what this walk comes to by its own name, or to what holds the root.
+    fn is_found_itself(&self, link: &Path) -> bool {
+        let Ok(target) = link.canonicalize() else {
+            return false;
+        };
+        let hidden = |part: Component<'_>| part.as_os_str().as_encoded_bytes().starts_with(b".");
+        match target.strip_prefix(&self.real_root) {
+            Ok(below) => !below.components().any(hidden),
+            Err(_) => self.real_root.starts_with(&target),
+        }
+    }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::dataset::DataSet;
+use crate::skipped::Skipped;
 
 /// Which frames of a video are taken, if this is built to decode videos.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +52,18 @@ pub(crate) struct Input {
     pub(crate) content: Content,
 }
 
+#[cfg(feature = "object-store")]
+impl Input {
+    /// What else was there beside pictures.
+    pub(crate) fn skipped(skipped: Skipped) -> Self {
+        Self {
+            name: String::new(),
+            class: None,
+            content: Content::Skipped(skipped),
+        }
+    }
+}
+
 /// Where its bytes are.
 pub(crate) enum Content {
     /// A picture of a set.
@@ -63,6 +76,9 @@ pub(crate) enum Content {
     /// A downloaded video.
     #[cfg_attr(not(feature = "object-store"), allow(dead_code))]
     Temporary(tempfile::NamedTempFile),
+    /// No picture: what else was there.
+    #[cfg_attr(not(feature = "object-store"), allow(dead_code))]
+    Skipped(Skipped),
     /// It could not be fetched, and why.
     #[cfg_attr(not(feature = "object-store"), allow(dead_code))]
     Failed(String),

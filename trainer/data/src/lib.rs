@@ -15,13 +15,17 @@ pub mod decode;
 pub mod error;
 pub mod folder;
 mod input;
+pub mod labels;
+pub mod masks;
 pub mod order;
 pub mod pack;
 pub mod packing;
+pub mod picture;
 #[cfg(feature = "object-store")]
 mod remote;
 pub mod resample;
 pub mod shards;
+pub mod skipped;
 pub mod source;
 pub mod testing;
 #[cfg(feature = "video")]

@@ -16,6 +16,7 @@ use crate::folder::{Kind, Listing};
 use crate::input::{Content, Input};
 pub use crate::input::{FrameOptions, PackOptions};
 use crate::pack::Description;
+use crate::skipped::Skipped;
 use crate::source::Source;
 use crate::writer::PackWriter;
 
@@ -51,6 +52,8 @@ pub struct Packed {
     pub images: u64,
     /// Broken pictures and videos that were left out.
     pub broken: usize,
+    /// Entries of the source that are no pictures or videos.
+    pub skipped: Skipped,
 }
 
 /// What came of an input.
@@ -60,6 +63,7 @@ struct Output {
     class: Option<String>,
     pictures: Vec<(String, Pixels)>,
     broken: Option<String>,
+    skipped: Skipped,
     /// Of a video: frames that were looked at, and shots among them.
     video: Option<(usize, usize)>,
 }
@@ -88,7 +92,7 @@ pub fn pack(
         .build()
         .map_err(io_error("start the threads that pack", out))?;
     let (sender, mut inputs) = mpsc::channel::<Result<Input, DataError>>(threads);
-    produce(source, options, &runtime, sender)?;
+    let mut skipped = produce(source, options, &runtime, sender)?;
     let mut writer = PackWriter::create(out)?;
     let mut broken = 0;
     let mut finish = |output: Output, writer: &mut PackWriter| -> Result<(), DataError> {
@@ -104,6 +108,7 @@ pub fn pack(
             writer.add(name, output.class.as_deref().filter(|_| !options.unconditional), pixels)?;
         }
         report(Event::Packed(writer.images()));
+        skipped.extend(output.skipped);
         if let Some(reason) = &output.broken {
             broken += 1;
             report(Event::Broken {
@@ -163,7 +168,11 @@ pub fn pack(
         broken,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })?;
-    Ok(Packed { images, broken })
+    Ok(Packed {
+        images,
+        broken,
+        skipped,
+    })
 }
 
 /// Starts to send what is in the source.
@@ -172,7 +181,8 @@ fn produce(
     options: &PackOptions,
     runtime: &tokio::runtime::Runtime,
     sender: mpsc::Sender<Result<Input, DataError>>,
-) -> Result<(), DataError> {
+) -> Result<Skipped, DataError> {
+    let skipped;
     let inputs: Box<dyn Iterator<Item = Input> + Send> = match source {
         Source::Folder(_) | Source::Shards(..) | Source::Pack(_) => {
             let images = DataSet::of(source)?;
@@ -181,6 +191,7 @@ fn produce(
                 let reason = format!("is packed at {side} pixels; pack what it was made from to get {wanted}");
                 return Err(DataError::source(source, reason));
             }
+            skipped = images.skipped().clone();
             Box::new((0..images.len()).map(move |index| Input {
                 name: images.name(index),
                 class: images.class(index).map(|class| images.classes()[class].clone()),
@@ -189,6 +200,7 @@ fn produce(
         }
         Source::Videos(path) if path.is_file() => {
             let name = path.file_name().unwrap_or(path.as_os_str());
+            skipped = Skipped::default();
             Box::new(std::iter::once(Input {
                 name: name.to_string_lossy().into_owned(),
                 class: None,
@@ -196,7 +208,9 @@ fn produce(
             }))
         }
         Source::Videos(path) => {
-            let (Listing { classes, samples, .. }, root) = (Listing::of(path)?, path.clone());
+            let (listing, root) = (Listing::of(path)?, path.clone());
+            let (classes, samples) = (listing.classes, listing.samples);
+            skipped = listing.skipped;
             Box::new(samples.into_iter().map(move |sample| Input {
                 name: sample.path.display().to_string(),
                 class: sample.class.map(|class| classes[class].clone()),
@@ -206,7 +220,7 @@ fn produce(
         #[cfg(feature = "object-store")]
         Source::Remote(urls) => {
             crate::remote::produce(urls, options, runtime, sender);
-            return Ok(());
+            return Ok(Skipped::default());
         }
         #[cfg(not(feature = "object-store"))]
         Source::Remote(_) => {
@@ -224,7 +238,7 @@ fn produce(
             }
         }
     });
-    Ok(())
+    Ok(skipped)
 }
 
 fn work(input: Input, options: &PackOptions, stop: &AtomicBool) -> Output {
@@ -233,13 +247,17 @@ fn work(input: Input, options: &PackOptions, stop: &AtomicBool) -> Output {
         class: input.class,
         ..Output::default()
     };
-    let made = match &input.content {
-        Content::Indexed(images, index) => output.picture(images.read(*index, options.side), options),
-        Content::File(path) if Kind::of(&output.name) == Some(Kind::Video) => output.video(path, options, stop),
-        Content::File(path) => output.picture(read_image(path, options.side), options),
-        Content::Bytes(bytes) => output.picture(decode_image(bytes, options.side), options),
+    let made = match input.content {
+        Content::Indexed(images, index) => output.picture(images.read(index, options.side), options),
+        Content::File(path) if Kind::of(&output.name) == Some(Kind::Video) => output.video(&path, options, stop),
+        Content::File(path) => output.picture(read_image(&path, options.side), options),
+        Content::Bytes(bytes) => output.picture(decode_image(&bytes, options.side), options),
         Content::Temporary(file) => output.video(file.path(), options, stop),
-        Content::Failed(reason) => Err(reason.clone()),
+        Content::Skipped(skipped) => {
+            output.skipped = skipped;
+            Ok(())
+        }
+        Content::Failed(reason) => Err(reason),
     };
     output.broken = made.err();
     output

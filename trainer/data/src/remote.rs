@@ -20,7 +20,9 @@ use url::Url;
 use crate::error::DataError;
 use crate::folder::Kind;
 use crate::input::{Content, Input, PackOptions};
-use crate::shards::{MAXIMUM_PICTURE, walk};
+use crate::picture::LARGEST_FILE;
+use crate::shards::walk;
+use crate::skipped::Skipped;
 
 /// Bytes of an archive that are asked for at once.
 const RANGE: u64 = 8 << 20;
@@ -95,7 +97,8 @@ pub(crate) fn produce(urls: &[String], options: &PackOptions, runtime: &Runtime,
 }
 
 async fn send_all(url: &str, options: &PackOptions, sender: &Sender) -> Result<(), DataError> {
-    let objects = list(url, options).await?;
+    let (objects, skipped) = list(url, options).await?;
+    let _ = sender.send(Ok(Input::skipped(skipped))).await;
     let kind = |object: &Object| Kind::of(object.path.as_ref());
     for run in objects.chunk_by(|a, b| kind(a) == kind(b)) {
         match kind(&run[0]) {
@@ -127,30 +130,40 @@ async fn send_all(url: &str, options: &PackOptions, sender: &Sender) -> Result<(
 }
 
 /// The objects behind a URL, by name.
-async fn list(url: &str, options: &PackOptions) -> Result<Vec<Object>, DataError> {
+async fn list(url: &str, options: &PackOptions) -> Result<(Vec<Object>, Skipped), DataError> {
     let (store, path) = open(url, options)?;
     let file_name = path.filename().unwrap_or_default().to_owned();
     if file_name.to_lowercase().ends_with(".txt") {
-        return listed_in(url, &store, &path, options).await;
+        return Ok((listed_in(url, &store, &path, options).await?, Skipped::default()));
     }
     if Kind::of(&file_name).is_some() {
         let size = store.head(&path).await.map_err(store_error(url))?.size;
-        return Ok(vec![Object {
+        let object = Object {
             store,
             size,
             name: file_name,
             place: url.to_owned(),
             path,
-        }]);
+        };
+        return Ok((vec![object], Skipped::default()));
     }
     let found: Vec<_> = store.list(Some(&path)).try_collect().await.map_err(|error| {
         let instead = "A web server that does not list (WebDAV) takes the URL of a tar archive, or of a .txt file with a name \
                        on each line";
         refused(url, format!("cannot list: {error}. {instead}"))
     })?;
-    let mut objects: Vec<Object> = found
+    let mut skipped = Skipped::default();
+    let (known, other): (Vec<_>, Vec<_>) = found
         .into_iter()
-        .filter(|meta| Kind::of(meta.location.as_ref()).is_some())
+        .partition(|meta| Kind::of(meta.location.as_ref()).is_some());
+    other.iter().for_each(|meta| {
+        skipped.add(
+            "no picture, video or tar archive by the ending of its name",
+            &meta.location,
+        )
+    });
+    let mut objects: Vec<Object> = known
+        .into_iter()
         .map(|meta| Object {
             store: store.clone(),
             size: meta.size,
@@ -163,7 +176,7 @@ async fn list(url: &str, options: &PackOptions) -> Result<Vec<Object>, DataError
     if objects.is_empty() {
         return Err(DataError::Empty(url.to_owned()));
     }
-    Ok(objects)
+    Ok((objects, skipped))
 }
 
 fn below(prefix: &ObjectPath, path: &ObjectPath) -> String {
@@ -230,7 +243,7 @@ impl Object {
 
     async fn picture(&self) -> Result<Content, String> {
         let answer = self.store.get(&self.path).await.map_err(words)?;
-        if answer.meta.size > MAXIMUM_PICTURE {
+        if answer.meta.size > LARGEST_FILE {
             return Err(TOO_LARGE.to_owned());
         }
         Ok(Content::Bytes(answer.bytes().await.map_err(words)?.to_vec()))
@@ -269,10 +282,13 @@ async fn send_archive(mut object: Object, sender: Sender) -> Result<(), DataErro
     let walked = tokio::task::spawn_blocking(move || {
         let name = object.path.filename().unwrap_or_default().to_owned();
         let mut archive = tar::Archive::new(Ranges::new(object, handle));
-        walk(
+        archive.set_ignore_zeros(true);
+        let mut skipped = Skipped::default();
+        let sent = walk(
             archive.entries()?,
+            &mut skipped,
             |entry| {
-                if entry.size() > MAXIMUM_PICTURE {
+                if entry.size() > LARGEST_FILE {
                     return Ok(Err(TOO_LARGE.to_owned()));
                 }
                 let mut bytes = Vec::new();
@@ -293,7 +309,10 @@ async fn send_archive(mut object: Object, sender: Sender) -> Result<(), DataErro
                     Err(_) => ControlFlow::Break(()),
                 }
             },
-        )
+        );
+        // Nobody listens to it only where packing has ended.
+        let _ = sender.blocking_send(Ok(Input::skipped(skipped)));
+        sent
     });
     walked
         .await

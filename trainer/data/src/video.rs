@@ -214,12 +214,51 @@ impl Drop for Running {
 /// # Errors
 /// If there is no GStreamer that could decode anything.
 pub fn frames(path: &Path, shorter_side: usize, options: &FrameOptions, stop: &AtomicBool) -> Result<Frames, String> {
+    let interval = Duration::from_secs_f64(1.0 / options.per_second.clamp(1e-3, 240.0));
+    let mut next = Duration::ZERO;
+    let mut chooser = Chooser::new(*options);
+    let rate = options.per_second.ceil().clamp(1.0, 240.0) as u32;
+    let error = each_frame(path, Some(rate), stop, &mut |moment, image| {
+        // A little early is on time: time stamps are rounded.
+        if moment.time + Duration::from_millis(2) >= next {
+            next = moment.time + interval;
+            chooser.add(moment.time, prepare(image.into(), shorter_side));
+        }
+        Ok(())
+    })?;
+    Ok(chooser.finish(error))
+}
+
+/// Where in its video a frame is.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Its time.
+    pub time: Duration,
+    /// How long the video is, if that is known.
+    pub of: Option<Duration>,
+}
+
+/// Decodes a video from front to back and shows each frame (RGB, turned upright, square pixels), at most `rate` of a second if
+/// that is given. Returns why it ended before its end, if it did: it broke off, or `show` failed.
+///
+/// # Errors
+/// If there is no GStreamer that could decode anything.
+pub fn each_frame(
+    path: &Path,
+    rate: Option<u32>,
+    stop: &AtomicBool,
+    show: &mut dyn FnMut(Moment, RgbImage) -> Result<(), String>,
+) -> Result<Option<String>, String> {
     gstreamer::init().map_err(|error| format!("cannot start GStreamer: {error}"))?;
+    // One field of an interlaced frame, which needs no frame before it. `method=automatic` turns nothing in GStreamer 1.22.
     let description = format!(
-        "filesrc name=source ! decodebin ! videorate drop-only=true max-rate={} ! videoflip method=automatic \
+        "filesrc name=source ! decodebin {} ! videoconvert \
+         ! deinterlace mode=auto fields=top method=linear ! videoflip video-direction=auto \
          ! videoconvert ! videoscale ! video/x-raw,format=RGB,pixel-aspect-ratio=1/1 \
          ! appsink name=sink sync=false max-buffers=2",
-        options.per_second.ceil().clamp(1.0, 240.0)
+        rate.map_or(String::new(), |rate| format!(
+            "! videorate drop-only=true max-rate={rate}"
+        ))
     );
     let pipeline = gstreamer::parse::launch(&description)
         .map_err(|error| format!("cannot build the decoder (is gst-plugins-good installed?): {error}"))?
@@ -237,7 +276,6 @@ pub fn frames(path: &Path, shorter_side: usize, options: &FrameOptions, stop: &A
     let bus = pipeline.bus().ok_or("the decoder has no bus")?;
     let running = Running(pipeline);
     let started = running.0.set_state(gstreamer::State::Playing);
-    let mut chooser = Chooser::new(*options);
     let error = || {
         let message = bus.pop_filtered(&[gstreamer::MessageType::Error])?;
         match message.view() {
@@ -247,46 +285,47 @@ pub fn frames(path: &Path, shorter_side: usize, options: &FrameOptions, stop: &A
     };
     if started.is_err() {
         let reason = error().unwrap_or_else(|| "the decoder does not start".to_owned());
-        return Ok(chooser.finish(Some(reason)));
+        return Ok(Some(reason));
     }
-    let interval = Duration::from_secs_f64(1.0 / options.per_second.clamp(1e-3, 240.0));
-    let mut next = Duration::ZERO;
+    let (mut moment, mut seen) = (
+        Moment {
+            time: Duration::ZERO,
+            of: None,
+        },
+        false,
+    );
     let mut alive = Instant::now();
-    let failure = loop {
+    loop {
         if stop.load(Ordering::Relaxed) {
-            break None;
+            return Ok(None);
         }
         match sink.try_pull_sample(gstreamer::ClockTime::from_mseconds(200)) {
             Some(sample) => {
                 alive = Instant::now();
-                let time = sample
-                    .buffer()
-                    .and_then(|buffer| buffer.pts())
-                    .map_or(next, Duration::from);
-                // A little early is on time: time stamps are rounded.
-                if time + Duration::from_millis(2) < next {
-                    continue;
+                if !seen {
+                    moment.of = running.0.query_duration::<gstreamer::ClockTime>().map(Duration::from);
                 }
-                next = time + interval;
-                match picture(&sample) {
-                    Ok(image) => chooser.add(time, prepare(image.into(), shorter_side)),
-                    Err(reason) => break Some(reason),
+                seen = true;
+                if let Some(time) = sample.buffer().and_then(|buffer| buffer.pts()) {
+                    moment.time = time.into();
+                }
+                if let Err(reason) = picture(&sample).and_then(|image| show(moment, image)) {
+                    return Ok(Some(reason));
                 }
             }
             None => {
                 if let Some(reason) = error() {
-                    break Some(reason);
+                    return Ok(Some(reason));
                 }
                 if sink.is_eos() {
-                    break (chooser.seen == 0).then(|| "it has no picture".to_owned());
+                    return Ok((!seen).then(|| "it has no picture".to_owned()));
                 }
                 if alive.elapsed() > PATIENCE {
-                    break Some(format!("no frame for {} s", PATIENCE.as_secs()));
+                    return Ok(Some(format!("no frame for {} s", PATIENCE.as_secs())));
                 }
             }
         }
-    };
-    Ok(chooser.finish(failure))
+    }
 }
 
 fn picture(sample: &gstreamer::Sample) -> Result<RgbImage, String> {

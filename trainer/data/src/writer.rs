@@ -175,9 +175,11 @@ impl PackWriter {
         #[cfg(unix)]
         let _ = file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
         if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(&failed)?;
+            match File::open(folder).and_then(|folder| folder.sync_all()) {
+                // CIFS, sshfs and others do not flush folders. What is lost in a power cut is packed again.
+                Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {}
+                result => result.map_err(&failed)?,
+            }
         }
         Ok(())
     }

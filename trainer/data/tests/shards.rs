@@ -110,3 +110,135 @@ fn damaged_archives_are_named() {
     assert_eq!((packed.images, broken.len()), (1, 1));
     assert!(broken[0].starts_with("mixed.tar/b.png"), "{broken:?}");
 }
+
+/// An archive of members of any kind.
+fn odd_tar(members: &[(&str, tar::EntryType, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, kind, content) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(*kind);
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        if matches!(kind, tar::EntryType::Link | tar::EntryType::Symlink) {
+            builder.append_link(&mut header, name, "a.png").unwrap();
+        } else {
+            builder.append_data(&mut header, name, *content).unwrap();
+        }
+    }
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn every_member_is_a_picture_or_is_counted() {
+    use tar::EntryType::{Continuous, Directory, Fifo, Link, Regular, Symlink};
+    let picture = png(1);
+    let p = &picture[..];
+    let many: Vec<String> = (0..40).map(|i| format!("holiday.{i:03}.png")).collect();
+    for (members, pictures, skipped) in [
+        // Names with dots: pictures of their own.
+        (
+            vec![
+                ("a.b.png", Regular, p),
+                ("a.c.png", Regular, p),
+                ("a.d.PNG", Regular, p),
+            ],
+            3,
+            0,
+        ),
+        (many.iter().map(|name| (name.as_str(), Regular, p)).collect(), 40, 0),
+        (
+            vec![
+                ("2021.05.01/a.b.c.png", Regular, p),
+                ("2021.05.01/a.b.d.png", Regular, p),
+            ],
+            2,
+            0,
+        ),
+        // A sample has one picture.
+        (
+            vec![("1.png", Regular, p), ("1.seg.png", Regular, p), ("1.jpg", Regular, p)],
+            1,
+            2,
+        ),
+        (
+            vec![
+                ("1.image.png", Regular, p),
+                ("1.seg.png", Regular, p),
+                ("1.cls", Regular, b"3"),
+            ],
+            1,
+            2,
+        ),
+        (vec![("1.json", Regular, b"{}"), ("1.png", Regular, p)], 1, 1),
+        // What else is there.
+        (
+            vec![
+                ("d/", Directory, b""),
+                ("d/a.png", Continuous, p),
+                ("d/._a.png", Regular, b"junk"),
+                ("d/.DS_Store", Regular, b"junk"),
+                ("d/README", Regular, b"words"),
+                ("d/a.txt", Regular, b"words"),
+                ("d/clip.mp4", Regular, b"video"),
+                ("d/more.tar", Regular, b"archive"),
+                ("d/hard.png", Link, b""),
+                ("d/soft.png", Symlink, b""),
+                ("d/pipe.png", Fifo, b""),
+            ],
+            1,
+            9,
+        ),
+    ] {
+        let scratch = Scratch::new();
+        let archive = scratch.write("x.tar", odd_tar(&members));
+        let set = DataSet::open(&archive).unwrap();
+        let names: Vec<_> = members.iter().map(|(name, ..)| name).collect();
+        assert_eq!((set.len(), set.skipped().total()), (pictures, skipped), "{names:?}");
+        assert_eq!(set.skipped().lines().count() > 0, skipped > 0);
+        let out = scratch.path("x.pack");
+        let (packed, _) = pack_it(archive.to_str().unwrap(), &out, &options(8)).unwrap();
+        let all = packed.images as usize + packed.broken + packed.skipped.total();
+        assert_eq!(all, members.iter().filter(|(_, kind, _)| *kind != Directory).count());
+    }
+}
+
+#[test]
+fn archives_one_behind_the_other_are_read_whole() {
+    let scratch = Scratch::new();
+    let bytes = [tar(&[("a.png", &png(1))]), tar(&[("b.png", &png(2))])].concat();
+    assert_eq!(DataSet::open(&scratch.write("two.tar", bytes)).unwrap().len(), 2);
+}
+
+/// What GNU tar writes: long names in its own headers or in PAX's, and the oldest format.
+#[test]
+fn what_gnu_tar_writes_is_read() {
+    let scratch = Scratch::new();
+    let long = format!("deep.{}/{}.photo.png", "d".repeat(120), "n".repeat(120));
+    scratch.picture(&format!("in/{long}"), 1);
+    scratch.picture("in/b.c.png", 2);
+    scratch.picture("in/ü.png", 3);
+    for format in ["gnu", "pax", "oldgnu"] {
+        let out = scratch.path(&format!("{format}.tar"));
+        let written = std::process::Command::new("tar")
+            .args([
+                &format!("--format={format}"),
+                "-cf",
+                out.to_str().unwrap(),
+                "-C",
+                scratch.path("in").to_str().unwrap(),
+                ".",
+            ])
+            .status();
+        if !written.is_ok_and(|status| status.success()) {
+            eprintln!("not run: no GNU tar");
+            return;
+        }
+        let set = DataSet::open(&out).unwrap();
+        let mut names: Vec<String> = (0..set.len()).map(|index| set.name(index)).collect();
+        names.sort();
+        let mut expected = ["b.c.png", &long, "ü.png"].map(|name| format!("{format}.tar/{name}"));
+        expected.sort();
+        assert_eq!(names, expected);
+        assert!((0..3).all(|index| set.read(index, 8).is_ok()), "{format}");
+    }
+}

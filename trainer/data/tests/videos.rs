@@ -13,9 +13,13 @@ use gstreamer::prelude::*;
 
 /// A video of several scenes, each a second of a test pattern at 10 frames a second.
 fn video(path: &Path, patterns: &[&str]) {
+    video_in("avimux", path, patterns);
+}
+
+fn video_in(container: &str, path: &Path, patterns: &[&str]) {
     gstreamer::init().unwrap();
     let mut description = format!(
-        "concat name=all ! jpegenc ! avimux ! filesink location={} ",
+        "concat name=all ! jpegenc ! {container} ! filesink location={} ",
         path.display()
     );
     for pattern in patterns {
@@ -115,4 +119,74 @@ fn a_folder_of_pictures_and_videos_is_packed() {
     };
     let error = pack_it(data.to_str().unwrap(), &out, &strict).unwrap_err().to_string();
     assert!(error.contains("broken.mp4"), "{error}");
+}
+
+/// A phone held upright writes frames that lie, and a matrix that turns them.
+#[test]
+fn videos_are_turned_as_they_say() {
+    let scratch = Scratch::new();
+    let path = scratch.path("phone.mov");
+    video_in("qtmux", &path, &["smpte"]);
+    let stop = AtomicBool::new(false);
+    let upright = frames(&path, 32, &FrameOptions::default(), &stop).unwrap().frames;
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The matrix of the track's header, version 0: a quarter to the right.
+    let at = bytes.windows(4).position(|four| four == b"tkhd").unwrap() + 44;
+    for (place, value) in [0, 0x10000, 0, -0x10000, 0, 0, 64 << 16, 0, 0x4000_0000i32]
+        .iter()
+        .enumerate()
+    {
+        bytes[at + 4 * place..][..4].copy_from_slice(&value.to_be_bytes());
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let turned = frames(&path, 32, &FrameOptions::default(), &stop).unwrap();
+    assert_eq!(turned.error, None);
+    let (upright, turned) = (&upright[0].pixels, &turned.frames[0].pixels);
+    assert_eq!((turned.width, turned.height), (32, 48));
+    // The first pixel comes to the upper right corner.
+    let last = turned.width * 3 - 3;
+    for channel in 0..3 {
+        assert!(turned.data[last + channel].abs_diff(upright.data[channel]) < 12);
+    }
+}
+
+/// A moving edge of which the lines are taken in turns: a comb, unless one field is taken alone.
+#[test]
+fn interlaced_videos_have_no_combs() {
+    gstreamer::init().unwrap();
+    if gstreamer::ElementFactory::find("y4mdec").is_none() {
+        eprintln!("not run: no y4mdec (gst-plugins-bad)");
+        return;
+    }
+    let scratch = Scratch::new();
+    let (width, height) = (96usize, 64usize);
+    let mut bytes = format!("YUV4MPEG2 C420 W{width} H{height} It F10:1 A1:1\n").into_bytes();
+    for frame in 0..10 {
+        bytes.extend(b"FRAME\n");
+        for y in 0..height {
+            // The second field comes later, so the edge is further on.
+            let edge = 8 * frame + if y % 2 == 0 { 0 } else { 12 };
+            bytes.extend((0..width).map(|x| if x < edge { 220 } else { 30 }));
+        }
+        bytes.extend(vec![128; width * height / 2]);
+    }
+    let path = scratch.write("old.y4m", bytes);
+    let options = FrameOptions {
+        per_second: 10.0,
+        ..FrameOptions::default()
+    };
+    let found = frames(&path, height, &options, &AtomicBool::new(false)).unwrap();
+    assert_eq!(found.error, None);
+    assert!(found.frames.len() > 2);
+    for frame in &found.frames {
+        let row = |y: usize| &frame.pixels.data[y * frame.pixels.width * 3..][..frame.pixels.width * 3];
+        let combs = (1..height).map(|y| {
+            row(y)
+                .iter()
+                .zip(row(y - 1))
+                .filter(|(a, b)| a.abs_diff(**b) > 60)
+                .count()
+        });
+        assert_eq!(combs.sum::<usize>(), 0);
+    }
 }

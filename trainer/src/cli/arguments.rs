@@ -1,21 +1,57 @@
 //! Arguments that several commands take.
 
+use std::error::Error;
+use std::str::FromStr;
+
 use clap::Args;
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use factorseg_model::Precision;
 
 use crate::data::cache::ImageCache;
 use crate::data::dataset::DataSet;
 use crate::data::loader::LoaderOptions;
-use crate::recipe::Recipe;
+use crate::recipe::{MOST_IMAGES, Recipe};
+use crate::training::run::config::{MOST_CACHE_MIB, MOST_PREFETCH, MOST_THREADS};
+
+/// What `--preset` takes, smallest first.
+pub const PRESETS: &[&str] = &["tiny", "small", "paper-64", "paper-128"];
+/// What `--precision` takes.
+pub const PRECISIONS: &[&str] = &["auto", "f32", "bf16"];
+
+/// One of `words`, which the help lists and a shell completes.
+pub fn word<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: Error + Send + Sync> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<T>())
+}
+
+/// A number from `least` to `most`.
+pub fn count(least: usize, most: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least as u64..=most as u64)
+}
+
+/// A region, which users count from 1, as an index.
+pub fn region(text: &str) -> Result<usize, String> {
+    match text.trim().parse::<usize>() {
+        Ok(region) if region > 0 => Ok(region - 1),
+        _ => Err("expected a region; they count from 1".to_owned()),
+    }
+}
+
+/// Regions as users count them.
+pub fn from_1(regions: &[usize]) -> Vec<usize> {
+    regions.iter().map(|region| region + 1).collect()
+}
 
 /// Changes of a recipe's batches.
 #[derive(Debug, Args)]
 pub struct BatchArguments {
     /// Images per step, instead of the recipe's
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count(1, MOST_IMAGES))]
     batch_size: Option<usize>,
     /// Images per pass; a batch is accumulated from them
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count(1, MOST_IMAGES))]
     micro_batch: Option<usize>,
 }
 
@@ -33,11 +69,11 @@ impl BatchArguments {
 /// What training computes in and on, but for the device.
 #[derive(Debug, Args)]
 pub struct ComputeArguments {
-    /// f32, or bf16 on CUDA: bfloat16 passes with norms, softmax, loss and weights in 32 bits
-    #[arg(long, default_value = "f32")]
+    /// bf16 on CUDA alone: bfloat16 passes with norms, softmax, loss and weights in 32 bits
+    #[arg(long, default_value = "f32", value_parser = word::<Precision>(PRECISIONS))]
     pub precision: Precision,
     /// Threads of the CPU device; 0: one per core
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = count(0, MOST_THREADS))]
     pub threads: usize,
 }
 
@@ -45,13 +81,13 @@ pub struct ComputeArguments {
 #[derive(Debug, Args)]
 pub struct InputArguments {
     /// Threads that read, decode and noise images; 0: one per core
-    #[arg(long, default_value_t = 2, value_name = "N")]
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = count(0, MOST_THREADS))]
     input_threads: usize,
     /// Batches kept ready
-    #[arg(long, default_value_t = 4, value_name = "N")]
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = count(0, MOST_PREFETCH))]
     pub prefetch: usize,
     /// Memory for decoded images
-    #[arg(long, default_value_t = 2048, value_name = "MIB")]
+    #[arg(long, default_value_t = 2048, value_name = "MIB", value_parser = count(0, MOST_CACHE_MIB))]
     pub cache_mib: usize,
     /// Broken images that are skipped before it is an error
     #[arg(long, default_value_t = 100, value_name = "N")]

@@ -11,18 +11,21 @@ use clap::{Args, Subcommand};
 use factorseg_model::{DeviceSpec, ModelConfig, NoiseSchedule, Preset, ScheduleConfig};
 use serde_json::json;
 
-use super::arguments::{BatchArguments, ComputeArguments, InputArguments};
+use super::arguments::{BatchArguments, ComputeArguments, InputArguments, PRESETS, count, word};
 use super::set_threads;
 use crate::data::batch::BatchMaker;
 use crate::data::dataset::DataSet;
 use crate::data::loader::Loader;
 use crate::data::source::Source;
 use crate::data::testing::{SparsePack, anonymous_memory, peak_memory};
-use crate::recipe::Recipe;
+use crate::recipe::{DEFAULT_RECIPE, MOST_STEPS, Recipe};
 use crate::training::competition;
 use crate::training::learner::Learner;
 use crate::training::paper::initial_weights;
 use crate::training::watching::timing;
+
+/// Most black pictures.
+const MOST_PICTURES: usize = 100_000_000;
 
 /// Measure how fast a part of training is.
 #[derive(Debug, Args)]
@@ -63,13 +66,13 @@ struct LoaderBench {
     /// Folder of pictures, tar archive(s), or packed file; black pictures if left out
     source: Option<String>,
     /// Black pictures, where there is no SOURCE
-    #[arg(long, default_value_t = 1_281_167, value_name = "N", conflicts_with = "source")]
+    #[arg(long, default_value_t = 1_281_167, value_name = "N", conflicts_with = "source", value_parser = count(1, MOST_PICTURES))]
     images: usize,
     /// Schedule whose batches are made
-    #[arg(long, default_value = "two-phase", value_name = "NAME|FILE")]
+    #[arg(long, default_value = DEFAULT_RECIPE, value_name = "NAME|FILE")]
     recipe: String,
     /// Side of the training images in pixels
-    #[arg(long, default_value_t = 64, value_name = "PIXELS")]
+    #[arg(long, default_value_t = 64, value_name = "PIXELS", value_parser = count(1, 1024))]
     image_size: usize,
     #[command(flatten)]
     batch: BatchArguments,
@@ -164,11 +167,11 @@ Examples:
 struct TrainBench {
     /// Folder of pictures, tar archive(s), or packed file; black pictures if left out
     source: Option<String>,
-    /// Size of the network: tiny, small, paper-64, paper-128
-    #[arg(long, default_value = "small")]
+    /// Size of the network
+    #[arg(long, default_value = "small", value_parser = word::<Preset>(PRESETS))]
     preset: Preset,
     /// Schedule whose steps are measured
-    #[arg(long, default_value = "competition", value_name = "NAME|FILE")]
+    #[arg(long, default_value = DEFAULT_RECIPE, value_name = "NAME|FILE")]
     recipe: String,
     /// Phase of the recipe, counted from 0 [default: the last]
     #[arg(long, value_name = "N")]
@@ -176,10 +179,10 @@ struct TrainBench {
     #[command(flatten)]
     batch: BatchArguments,
     /// Steps that are measured
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_STEPS))]
     steps: u64,
     /// Steps before, which are not measured
-    #[arg(long, default_value_t = 2, value_name = "N")]
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u64).range(..=MOST_STEPS))]
     warmup: u64,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
@@ -207,7 +210,7 @@ impl TrainBench {
         );
         // That phase alone, as long as is measured.
         let mut phase = recipe.phases.swap_remove(number);
-        phase.steps = self.warmup + self.steps;
+        phase.steps = (self.warmup + self.steps).min(MOST_STEPS);
         recipe.phases = vec![phase.clone()];
         recipe.validate()?;
 

@@ -7,7 +7,9 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use factorseg_model::CheckpointSource;
 use factorseg_model::checkpoint::{Checkpoint, WeightType, save_tensors};
+use serde_json::json;
 
+use super::arguments::region;
 use crate::training::run::directory::BEST;
 
 /// Write a checkpoint for use: smaller, and with its foreground named.
@@ -16,8 +18,8 @@ use crate::training::run::directory::BEST;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  factorseg export runs/photos photos.safetensors --foreground 1 --segmentation-only --type bf16
-  factorseg export runs/photos photos.safetensors --best")]
+  factorseg export runs/photos --out photos.safetensors --foreground 2 --segmentation-only --type bf16
+  factorseg export runs/photos --out photos.safetensors --best")]
 pub struct Export {
     /// Checkpoint file or run folder
     checkpoint: PathBuf,
@@ -25,9 +27,10 @@ pub struct Export {
     #[arg(long)]
     best: bool,
     /// File to write
-    output: PathBuf,
-    /// Regions that are the object, counted from 0 as `factorseg evaluate` prints them
-    #[arg(long, value_name = "REGION,..", value_delimiter = ',')]
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Regions that are the object, counted from 1 as `factorseg evaluate` prints them
+    #[arg(long, value_name = "REGION,..", value_delimiter = ',', value_parser = region)]
     foreground: Option<Vec<usize>>,
     /// Leave out the decoder, which only generation needs
     #[arg(long)]
@@ -35,6 +38,9 @@ pub struct Export {
     /// Storage type of the weights
     #[arg(long = "type", value_enum, default_value_t = StoredType::F32)]
     stored_type: StoredType,
+    /// Print what was written as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -64,8 +70,9 @@ impl Export {
             for region in &foreground {
                 ensure!(
                     *region < config.regions,
-                    "--foreground {region}: the checkpoint has regions 0 to {}",
-                    config.regions - 1
+                    "--foreground {}: the checkpoint has regions 1 to {}",
+                    region + 1,
+                    config.regions
                 );
             }
             info.foreground_regions = foreground;
@@ -82,8 +89,15 @@ impl Export {
             StoredType::Bf16 => WeightType::Bf16,
             StoredType::F16 => WeightType::F16,
         };
-        save_tensors(&self.output, tensors, &config, &info, weight_type)?;
-        println!("{}", self.output.display());
+        let parameters: usize = tensors.iter().map(|(_, _, values)| values.len()).sum();
+        save_tensors(&self.out, tensors, &config, &info, weight_type)?;
+        if self.json {
+            let bytes = std::fs::metadata(&self.out).map(|file| file.len()).unwrap_or_default();
+            let line = json!({ "file": self.out, "bytes": bytes, "parameters": parameters, "info": info });
+            println!("{line}");
+        } else {
+            println!("{}", self.out.display());
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

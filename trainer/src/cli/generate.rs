@@ -3,16 +3,19 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use factorseg_kernels::{Learned, TrainingSize};
 use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::sampler::{SampleRequest, sample_ddpm};
 use factorseg_model::{CheckpointSource, DeviceSpec, NoiseSchedule, Precision, find_class};
 use indicatif::ProgressBar;
+use serde_json::json;
 
+use super::arguments::count;
 use super::set_threads;
-use crate::training::run::signals::{INTERRUPTED, Signals};
+use crate::training::run::config::MOST_THREADS;
+use crate::training::run::signals::{Answer, INTERRUPTED, Signals};
 use crate::training::watching::pictures::mask_grid;
 
 /// Images that go through the network at once.
@@ -37,7 +40,7 @@ pub struct Generate {
     #[arg(long, default_value = "none")]
     class: String,
     /// Number of images
-    #[arg(long, default_value_t = 8, value_name = "N")]
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = count(1, 4096))]
     count: usize,
     /// Seed of all noise
     #[arg(long, default_value_t = 0)]
@@ -46,17 +49,17 @@ pub struct Generate {
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
     /// Threads of the CPU device; 0: one per core
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = count(0, MOST_THREADS))]
     threads: usize,
+    /// Print what was generated as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Generate {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
         set_threads(self.threads)?;
-        if self.count == 0 {
-            bail!("--count is 0; give at least 1");
-        }
         let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path(self.model.unwrap_or_default()))?;
         let config = checkpoint.config().clone();
         let class = find_class(&checkpoint.info().classes, &self.class)?;
@@ -82,7 +85,7 @@ impl Generate {
             classes: (0..self.count).map(|_| class as i32).collect(),
             seed: self.seed,
         };
-        let signals = Signals::listen()?;
+        let signals = Signals::listen(Answer::Ask("interrupted: stopping; nothing is kept"))?;
         let bar = ProgressBar::new(config.schedule.timesteps as u64);
         let schedule = NoiseSchedule::new(&config.schedule);
         let sample = sample_ddpm(network.as_mut(), &schedule, &request, |_| {
@@ -102,6 +105,10 @@ impl Generate {
         );
         grid.save(&self.out)
             .with_context(|| format!("cannot write {}", self.out.display()))?;
+        if self.json {
+            let line = json!({ "file": self.out, "images": self.count, "image_size": side, "regions": config.regions });
+            println!("{line}");
+        }
         eprintln!("{} images in {}", self.count, self.out.display());
         Ok(ExitCode::SUCCESS)
     }

@@ -9,6 +9,9 @@ use factorseg_import::state_dict::StateDict;
 use factorseg_import::unet::{Heads, Hints, Layout, import};
 use factorseg_model::checkpoint::{CheckpointInfo, WeightType, save_tensors};
 use factorseg_model::{ModelConfig, NoiseSchedule, ScheduleConfig, WeightKind};
+use serde_json::json;
+
+use super::arguments::count;
 
 /// Noise steps that a network counts, unless it was trained on more and was told all of them.
 const TIMESTEPS: usize = 1000;
@@ -42,29 +45,32 @@ pub struct Import {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Side of the images that it was trained on, in pixels
-    #[arg(long, default_value_t = 64, value_name = "PIXELS")]
+    #[arg(long, default_value_t = 64, value_name = "PIXELS", value_parser = count(1, 1024))]
     image_size: usize,
     /// Attention heads (num_heads); 4 where it is left out, which networks with resblock_updown do not allow
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count(1, 4096))]
     heads: Option<usize>,
     /// Channels of each head (num_head_channels), instead of a number of heads
-    #[arg(long, value_name = "N", conflicts_with = "heads")]
+    #[arg(long, value_name = "N", conflicts_with = "heads", value_parser = count(1, 4096))]
     head_channels: Option<usize>,
     /// Trained with use_new_attention_order
     #[arg(long)]
     new_attention_order: bool,
     /// Number of regions K; 1 is the U-Net itself
-    #[arg(long, default_value_t = 3, value_name = "K")]
+    #[arg(long, default_value_t = 3, value_name = "K", value_parser = count(1, 64))]
     regions: usize,
     /// Noise schedule that it was trained on
     #[arg(long, value_enum, default_value_t = Schedule::Linear)]
     noise_schedule: Schedule,
     /// Steps of a cosine schedule (diffusion_steps); 4000 where it is left out
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count(1, 100_000))]
     diffusion_steps: Option<usize>,
-    /// Whether the network was told its step as one of 1000 (rescale_timesteps); no difference for 1000 steps
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
-    rescale_timesteps: bool,
+    /// The network was told its step as it is, not as one of 1000 (rescale_timesteps off); no difference for 1000 steps
+    #[arg(long)]
+    no_rescale_timesteps: bool,
+    /// Print what was imported as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -78,9 +84,6 @@ enum Schedule {
 impl Import {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
-        if self.regions == 0 {
-            bail!("--regions is 0; give at least 1");
-        }
         let schedule = self.schedule()?;
         let hints = Hints {
             heads: match (self.head_channels, self.heads) {
@@ -100,6 +103,13 @@ impl Import {
         };
         let parameters: usize = tensors.iter().map(|(_, _, values)| values.len()).sum();
         save_tensors(&self.out, tensors, &config, &info, WeightType::F32)?;
+        if self.json {
+            println!(
+                "{}",
+                json!({ "file": self.out, "parameters": parameters, "config": config })
+            );
+            return Ok(ExitCode::SUCCESS);
+        }
         println!(
             "{}: {:.2} M parameters, {} x {:?} channels, {} blocks per level{}, heads of {} channels, {} classes, \
              {} regions",
@@ -137,13 +147,13 @@ impl Import {
             }
             (Schedule::Cosine, steps) => {
                 let steps = steps.unwrap_or(COSINE_STEPS);
-                if steps == 0 || self.rescale_timesteps && steps % TIMESTEPS != 0 {
+                if !self.no_rescale_timesteps && steps % TIMESTEPS != 0 {
                     bail!(
                         "--diffusion-steps is {steps}; a network can be imported whose steps are a multiple of {TIMESTEPS}"
                     );
                 }
                 Ok(ScheduleConfig {
-                    timesteps: if self.rescale_timesteps { TIMESTEPS } else { steps },
+                    timesteps: if self.no_rescale_timesteps { steps } else { TIMESTEPS },
                     cosine_steps: Some(steps),
                     ..plain
                 })

@@ -9,6 +9,8 @@ use factorseg_model::CheckpointSource;
 use factorseg_model::checkpoint::Checkpoint;
 use serde_json::json;
 
+use super::arguments::from_1;
+
 /// Show what a checkpoint holds: network, classes, training step, sizes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -100,6 +102,6 @@ fn foreground(regions: &[usize]) -> String {
     if regions.is_empty() {
         String::new()
     } else {
-        format!(", foreground {regions:?}")
+        format!(", foreground {:?} (counted from 1)", from_1(regions))
     }
 }

@@ -2,16 +2,19 @@
 
 mod arguments;
 mod bench;
+mod completions;
 mod evaluate;
 mod export;
 mod generate;
 mod import;
 mod inspect;
+mod masks;
 mod pack;
 mod packing;
 mod recipes;
 mod resume;
 mod segment;
+mod segment_video;
 mod segmenter;
 mod serve;
 mod train;
@@ -20,7 +23,7 @@ mod worker;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::data::DataError;
 use crate::training::run::Ending;
@@ -51,6 +54,7 @@ enum Command {
     Serve(serve::Serve),
     Import(import::Import),
     Worker(worker::Worker),
+    Completions(completions::Completions),
 }
 
 impl Command {
@@ -94,15 +98,29 @@ pub fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Import(command) => command.run(),
         Command::Worker(command) => command.run(),
+        Command::Completions(command) => command.run(&mut Program::command()),
     };
     match result {
         Ok(code) => code,
         Err(error) if matches!(error.downcast_ref(), Some(DataError::Interrupted)) => ExitCode::from(INTERRUPTED),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", explain(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes, each said once: some say their cause themselves.
+fn explain(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !said.contains(&cause) {
+            said += ": ";
+            said += &cause;
+        }
+    }
+    said
 }
 
 fn exit_code(ending: Ending) -> ExitCode {
@@ -118,4 +136,37 @@ fn set_threads(threads: usize) -> Result<()> {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot flush run: {source}; free some space")]
+    struct Flush {
+        source: std::io::Error,
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let source = std::io::Error::from_raw_os_error(22);
+        let error = Err::<(), _>(Flush { source }).context("step 5 failed").unwrap_err();
+        assert_eq!(
+            explain(&error),
+            "step 5 failed: cannot flush run: Invalid argument (os error 22); free some space"
+        );
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed_and_lists_its_words() {
+        let mut program = Program::command();
+        program.clone().debug_assert();
+        for (command, option, word) in [("train", "preset", "paper-64"), ("resume", "precision", "bf16")] {
+            let command = program.find_subcommand_mut(command).unwrap();
+            let option = command.get_arguments().find(|one| one.get_id() == option).unwrap();
+            assert!(option.get_possible_values().iter().any(|one| one.get_name() == word));
+        }
+    }
 }

@@ -8,10 +8,12 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
-use super::arguments::threads;
-use super::packing::{FrameArguments, pack_with_progress};
+use super::arguments::{count, threads};
+use super::packing::{FrameArguments, STOPPING, pack_with_progress};
 use crate::data::packing::PackOptions;
 use crate::data::source::Source;
+use crate::training::run::config::MOST_THREADS;
+use crate::training::run::signals::Signals;
 
 /// Turn any source of pictures into one file that training maps into memory.
 ///
@@ -47,7 +49,7 @@ pub struct Pack {
     #[command(flatten)]
     frames: FrameArguments,
     /// Threads that read and decode; 0: one per core
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = count(0, MOST_THREADS))]
     threads: usize,
     /// Broken pictures and videos that are skipped before packing stops
     #[arg(long, default_value_t = 100, value_name = "N")]
@@ -60,6 +62,7 @@ pub struct Pack {
 impl Pack {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
+        let signals = Signals::listen(STOPPING)?;
         let source = Source::parse(&self.source)?;
         let options = PackOptions {
             side: usize::from(self.size),
@@ -71,7 +74,7 @@ impl Pack {
             store: Vec::new(),
         };
         let start = Instant::now();
-        let packed = pack_with_progress(&source, &self.out, &options)?;
+        let packed = pack_with_progress(&source, &self.out, &options, &signals)?;
         let seconds = start.elapsed().as_secs_f64();
         let bytes = std::fs::metadata(&self.out)
             .with_context(|| format!("cannot read {}", self.out.display()))?
@@ -79,7 +82,7 @@ impl Pack {
         let rate = packed.images as f64 / seconds.max(1e-9);
         if self.json {
             let line = json!({
-                "file": self.out, "images": packed.images, "broken": packed.broken, "bytes": bytes, "seconds": seconds,
+                "file": self.out, "images": packed.images, "broken": packed.broken, "skipped": packed.skipped.total(), "bytes": bytes, "seconds": seconds,
                 "images_per_second": rate, "peak_memory_bytes": crate::data::testing::peak_memory(),
             });
             println!("{line}");

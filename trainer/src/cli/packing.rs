@@ -10,10 +10,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::data::DataError;
 use crate::data::packing::{Event, FrameOptions, PackOptions, Packed, pack};
 use crate::data::source::Source;
-use crate::training::run::signals::Signals;
+use crate::training::run::signals::{Answer, Signals};
 
 /// Time between two lines of progress where there is no terminal.
 const QUIET: Duration = Duration::from_secs(30);
+
+/// What a signal is answered with while something is packed.
+pub const STOPPING: Answer = Answer::Ask("interrupted: stopping; nothing is kept");
 
 /// Which frames of videos are taken.
 #[derive(Debug, Clone, Copy, Args)]
@@ -44,12 +47,17 @@ impl FrameArguments {
     }
 }
 
-/// Packs `source` into `out` and says on the terminal how it goes. Ctrl-C ends it without a file.
+/// Packs `source` into `out` and says on the terminal how it goes. Ctrl-C ends it without a file; `signals` answers with
+/// [`Answer::Ask`].
 ///
 /// # Errors
 /// As [`pack`].
-pub fn pack_with_progress(source: &Source, out: &Path, options: &PackOptions) -> anyhow::Result<Packed> {
-    let signals = Signals::listen_saying("interrupted: stopping; nothing is kept")?;
+pub fn pack_with_progress(
+    source: &Source,
+    out: &Path,
+    options: &PackOptions,
+    signals: &Signals,
+) -> anyhow::Result<Packed> {
     let bar = std::io::stderr().is_terminal().then(|| {
         let bar = ProgressBar::no_length();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} pictures packed  {per_sec}  {elapsed}") {
@@ -85,5 +93,7 @@ pub fn pack_with_progress(source: &Source, out: &Path, options: &PackOptions) ->
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
-    packed.map_err(|error: DataError| error.into())
+    let packed = packed.map_err(|error: DataError| anyhow::Error::from(error))?;
+    packed.skipped.lines().for_each(|line| eprintln!("{line}"));
+    Ok(packed)
 }

@@ -13,6 +13,9 @@ use crate::recipe::{BUILT_IN, Recipe};
 pub struct Recipes {
     /// Recipe to print
     name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Recipes {
@@ -21,6 +24,10 @@ impl Recipes {
         let Some(wanted) = self.name else {
             for (name, _) in BUILT_IN {
                 let recipe = Recipe::load(name)?;
+                if self.json {
+                    println!("{}", serde_json::to_string(&recipe)?);
+                    continue;
+                }
                 println!(
                     "{name:16} {} steps, batch {}: {}",
                     recipe.total_steps(),
@@ -33,7 +40,11 @@ impl Recipes {
         let Some((_, text)) = BUILT_IN.iter().find(|(name, _)| *name == wanted) else {
             bail!("no built-in recipe {wanted}; `factorseg recipes` lists them");
         };
-        print!("{text}");
+        if self.json {
+            println!("{}", serde_json::to_string(&Recipe::load(&wanted)?)?);
+        } else {
+            print!("{text}");
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{ArgAction, Args};
-use factorseg_model::{CheckpointSource, DeviceSpec, Engine, LoadOptions, Segmenter, SegmenterOptions, find_class};
+use clap::Args;
+use factorseg_model::{
+    CheckpointSource, DeviceSpec, Engine, LoadOptions, Precision, Segmenter, SegmenterOptions, find_class,
+};
 
+use super::arguments::{PRECISIONS, count, word};
 use super::set_threads;
 use crate::evaluate::segment::Passes;
+use crate::training::run::config::MOST_THREADS;
 
 #[derive(Debug, Args)]
 pub struct SegmenterArguments {
@@ -26,14 +30,17 @@ pub struct SegmenterArguments {
     /// Seed of the noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Judge pixels again by the colours of the picture's own regions
-    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
-    color_model: bool,
+    /// The network alone: do not judge pixels again by the colours of the picture's own regions
+    #[arg(long)]
+    no_color_model: bool,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
+    /// What passes compute in; bf16 on CUDA, and on processors with AVX512-BF16
+    #[arg(long, default_value = "auto", value_parser = word::<Precision>(PRECISIONS))]
+    precision: Precision,
     /// Threads of the CPU device; 0: one per core
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = count(0, MOST_THREADS))]
     threads: usize,
 }
 
@@ -46,13 +53,13 @@ impl SegmenterArguments {
             timestep: self.timestep,
             seed: self.seed,
             samples: self.samples,
-            color_model: self.color_model,
+            color_model: !self.no_color_model,
         };
         let source = CheckpointSource::from_path(self.model.clone().unwrap_or_default());
         let how = LoadOptions {
             device: self.device,
             threads: self.threads,
-            ..LoadOptions::default()
+            precision: self.precision,
         };
         let mut segmenter = Segmenter::load(&source, how, &options)?;
         // Only the checkpoint knows its classes.

@@ -8,16 +8,18 @@ use clap::Args;
 use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::{CheckpointSource, ModelConfig, Preset};
 
-use super::arguments::{BatchArguments, ComputeArguments, InputArguments};
-use super::packing::{FrameArguments, pack_with_progress};
+use super::arguments::{BatchArguments, ComputeArguments, InputArguments, PRESETS, word};
+use super::packing::{FrameArguments, STOPPING, pack_with_progress};
 use super::{exit_code, set_threads};
 use crate::data::batch::BatchMaker;
 use crate::data::dataset::DataSet;
 use crate::data::packing::PackOptions;
 use crate::data::source::Source;
-use crate::recipe::Recipe;
+use crate::recipe::{DEFAULT_RECIPE, MOST_STEPS, Recipe};
 use crate::training::parallel::DeviceList;
-use crate::training::run::directory::{DataDescription, RunConfig, RunDirectory, RunOptions, StoredPrecision};
+use crate::training::run::config::{DataDescription, OWN_DATA, RunConfig, RunOptions, StoredPrecision};
+use crate::training::run::directory::RunDirectory;
+use crate::training::run::signals::{Answer, Signals};
 use crate::training::{competition, run};
 
 /// Train a model on pictures or videos, without labels.
@@ -44,11 +46,11 @@ pub struct Train {
     /// Folder of the run: configuration, metrics, pictures, checkpoints
     #[arg(long, value_name = "FOLDER")]
     run: PathBuf,
-    /// Size of the network: tiny, small, paper-64, paper-128 [default: the network of --init-from, else small]
-    #[arg(long)]
+    /// Size of the network [default: the network of --init-from, else small]
+    #[arg(long, value_parser = word::<Preset>(PRESETS))]
     preset: Option<Preset>,
     /// Schedule: a built-in name (see `factorseg recipes`) or a TOML or JSON file
-    #[arg(long, default_value = "competition", value_name = "NAME|FILE")]
+    #[arg(long, default_value = DEFAULT_RECIPE, value_name = "NAME|FILE")]
     recipe: String,
     /// Start from the weights of a checkpoint
     #[arg(long, value_name = "CHECKPOINT")]
@@ -80,7 +82,7 @@ pub struct Train {
     #[command(flatten)]
     batch: BatchArguments,
     /// Steps of the whole run; the recipe's phases are scaled alike
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_STEPS))]
     steps: Option<u64>,
     /// Seed of all random numbers
     #[arg(long, default_value_t = 0)]
@@ -96,6 +98,9 @@ pub struct Train {
     #[arg(long)]
     json: bool,
 }
+
+/// What a signal is answered with until there is a run.
+const STARTING: Answer = Answer::End("interrupted; no run was begun");
 
 /// Options that do not change what is computed.
 #[derive(Debug, Args)]
@@ -124,10 +129,12 @@ struct Options {
 impl Train {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
+        let signals = Signals::listen(STARTING)?;
         set_threads(self.options.compute.threads)?;
+        RunDirectory::refuse_existing(&self.run)?;
         let source = Source::parse(&self.data)?;
         let recipe = self.recipe()?;
-        let mut images = self.images(&source, &recipe)?;
+        let mut images = self.images(&source, &recipe, &signals)?;
         if self.unconditional {
             images = images.without_classes();
         }
@@ -139,18 +146,6 @@ impl Train {
         }
         let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
         let model = self.model(images.classes().len(), competes)?;
-        recipe.validate_for(model.schedule.timesteps)?;
-        if competes && model.regions < competition::REGIONS {
-            bail!(
-                "recipe {} lets a background and a foreground compete; use --regions {} or more instead of {}",
-                recipe.name,
-                competition::REGIONS,
-                model.regions
-            );
-        }
-        if model.regions == 1 && recipe.phases.iter().any(|phase| phase.masks != Default::default()) {
-            bail!("one region has nothing to mask; use --regions 2 or more, or a recipe without masks settings");
-        }
         let needed = BatchMaker::cached_side(model.image_size, &recipe.augmentation);
         match images.side() {
             Some(side) if side < model.image_size => bail!(
@@ -165,19 +160,6 @@ impl Train {
             _ => {}
         }
         let data = DataDescription::of(&images, self.unconditional, self.held_out);
-        eprintln!(
-            "{} images{} in {}, recipe {}, {} steps of {} images",
-            data.images,
-            if data.classes.is_empty() {
-                String::new()
-            } else {
-                format!(" of {} classes", data.classes.len())
-            },
-            data.path.display(),
-            recipe.name,
-            recipe.total_steps(),
-            recipe.batch_size
-        );
         let options = self.options;
         let config = RunConfig {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -203,17 +185,33 @@ impl Train {
                 keep: options.keep,
             },
         };
-        run::start(&self.run, config, images, self.json).map(exit_code)
+        config.validate()?;
+        let (data, recipe) = (&config.data, &config.recipe);
+        eprintln!(
+            "{} images{} in {}, recipe {}, {} steps of {} images",
+            data.images,
+            if data.classes.is_empty() {
+                String::new()
+            } else {
+                format!(" of {} classes", data.classes.len())
+            },
+            data.path.display(),
+            recipe.name,
+            recipe.total_steps(),
+            recipe.batch_size
+        );
+        run::start(&self.run, config, images, &signals, self.json).map(exit_code)
     }
 
     /// The images; those of videos and object stores are packed into the run's folder first.
-    fn images(&self, source: &Source, recipe: &Recipe) -> Result<DataSet> {
+    fn images(&self, source: &Source, recipe: &Recipe, signals: &Signals) -> Result<DataSet> {
         if !source.needs_packing() {
-            return Ok(DataSet::of(source)?);
+            let images = DataSet::of(source)?;
+            images.skipped().lines().for_each(|line| eprintln!("{line}"));
+            return Ok(images);
         }
         let side = self.model(0, false)?.image_size;
-        let pack = self.run.join("data.pack");
-        RunDirectory::refuse_existing(&self.run)?;
+        let pack = self.run.join(OWN_DATA);
         eprintln!("packing {source} into {}", pack.display());
         let options = PackOptions {
             side: BatchMaker::cached_side(side, &recipe.augmentation),
@@ -224,7 +222,9 @@ impl Train {
             frames: self.frames.options(),
             store: Vec::new(),
         };
-        pack_with_progress(source, &pack, &options)?;
+        signals.answer(STOPPING);
+        pack_with_progress(source, &pack, &options, signals)?;
+        signals.answer(STARTING);
         Ok(DataSet::open(&pack)?)
     }
 

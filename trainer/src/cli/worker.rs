@@ -9,8 +9,10 @@ use clap::Args;
 use factorseg_model::DeviceSpec;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::arguments::count;
 use super::set_threads;
 use crate::training::parallel::{WorkerOptions, listen};
+use crate::training::run::config::MOST_THREADS;
 
 /// Compute gradients for a trainer on another machine, until Ctrl-C.
 ///
@@ -30,7 +32,7 @@ pub struct Worker {
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
     /// Threads of the CPU device; 0: one per core
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = count(0, MOST_THREADS))]
     threads: usize,
     /// Memory that a run may need by estimate; a larger one is refused
     #[arg(long, default_value_t = 16384, value_name = "MIB")]

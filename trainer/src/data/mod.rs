@@ -10,4 +10,8 @@ pub mod jitter;
 pub mod loader;
 pub mod teacher;
 
-pub use factorseg_data::{DataError, cache, dataset, decode, folder, order, pack, packing, source, testing};
+#[cfg(feature = "video")]
+pub use factorseg_data::video;
+pub use factorseg_data::{
+    DataError, cache, dataset, decode, folder, labels, masks, order, pack, packing, picture, skipped, source, testing,
+};

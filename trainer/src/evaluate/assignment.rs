@@ -57,7 +57,7 @@ pub enum Foreground {
     Fit,
     /// As the checkpoint says.
     Checkpoint,
-    /// These.
+    /// These, as indices; their words count from 1.
     Regions(Vec<usize>),
 }
 
@@ -70,10 +70,10 @@ impl FromStr for Foreground {
             "checkpoint" => Ok(Self::Checkpoint),
             list => list
                 .split(',')
-                .map(|region| region.trim().parse())
-                .collect::<Result<_, _>>()
+                .map(|region| region.trim().parse::<usize>().ok()?.checked_sub(1))
+                .collect::<Option<_>>()
                 .map(Self::Regions)
-                .map_err(|_| "expected `fit`, `checkpoint`, or regions from 0 such as `0,2`".to_owned()),
+                .ok_or_else(|| "expected `fit`, `checkpoint`, or regions from 1 such as `1,3`".to_owned()),
         }
     }
 }
@@ -110,7 +110,10 @@ impl Foreground {
             Self::Regions(named) => named,
         };
         if let Some(region) = named.iter().find(|region| **region >= regions) {
-            bail!("there is no region {region}; the model has {regions}, counted from 0");
+            bail!(
+                "there is no region {}; the model has {regions}, counted from 1",
+                region + 1
+            );
         }
         Ok(Assignment(named.iter().fold(0, |set, region| set | 1 << region)))
     }
@@ -160,8 +163,9 @@ mod tests {
         };
         assert_eq!(assign("fit").unwrap(), Assignment(4));
         assert_eq!(assign("checkpoint").unwrap(), Assignment(0b110));
-        assert_eq!(assign("0, 2").unwrap(), Assignment(0b101));
-        assert!(assign("3").unwrap_err().to_string().contains("no region 3"));
+        assert_eq!(assign("1, 3").unwrap(), Assignment(0b101));
+        assert!(assign("4").unwrap_err().to_string().contains("no region 4"));
+        assert!("0".parse::<Foreground>().is_err());
         assert!("left".parse::<Foreground>().is_err());
         let silent = EngineInfo {
             regions: 2,

@@ -19,41 +19,131 @@ pub fn cells(width: usize, height: usize) -> impl Iterator<Item = usize> {
     middles(GRID, height).flat_map(move |y| columns.clone().map(move |x| y * width + x))
 }
 
+/// Sums over the masks of images, from which their figures follow: memory does not grow with their number.
 pub struct CommonGrid {
     regions: usize,
-    masks: Vec<f32>,
     images: usize,
+    /// Of each region and cell: the sum, the running mean, and the sum of squares about it (Welford).
+    sums: Vec<f32>,
+    means: Vec<f64>,
+    squares: Vec<f64>,
+    largest: f64,
+    entropy: f64,
 }
 
 impl CommonGrid {
     pub fn new(regions: usize) -> Self {
+        let values = regions * GRID * GRID;
         Self {
             regions,
-            masks: Vec::new(),
             images: 0,
+            sums: vec![0.0; values],
+            means: vec![0.0; values],
+            squares: vec![0.0; values],
+            largest: 0.0,
+            entropy: 0.0,
         }
     }
 
     /// Adds the masks of an image.
     pub fn add(&mut self, map: &RegionMap) {
-        for plane in map.probabilities.chunks_exact(map.width * map.height) {
-            self.masks.extend(cells(map.width, map.height).map(|at| plane[at]));
-        }
+        let planes = map.probabilities.chunks_exact(map.width * map.height);
+        let mask: Vec<f32> = planes
+            .flat_map(|plane| cells(map.width, map.height).map(|at| plane[at]))
+            .collect();
         self.images += 1;
+        for (((value, sum), mean), squares) in mask
+            .iter()
+            .zip(&mut self.sums)
+            .zip(&mut self.means)
+            .zip(&mut self.squares)
+        {
+            *sum += value;
+            let value = f64::from(*value);
+            let from_mean = value - *mean;
+            *mean += from_mean / self.images as f64;
+            *squares += from_mean * (value - *mean);
+            if value > 0.0 {
+                self.entropy -= value * value.ln();
+            }
+        }
+        for cell in 0..GRID * GRID {
+            let values = mask.iter().skip(cell).step_by(GRID * GRID);
+            self.largest += f64::from(values.copied().fold(0.0, f32::max));
+        }
     }
 
     /// The winners of the mean mask, `[GRID, GRID]`.
     pub fn labels(&self) -> Vec<u8> {
-        let mut mean = vec![0.0f32; self.regions * GRID * GRID];
-        for mask in self.masks.chunks_exact(mean.len()) {
-            for (sum, value) in mean.iter_mut().zip(mask) {
-                *sum += value;
-            }
-        }
-        labels(&mean, self.regions)
+        labels(&self.sums, self.regions)
     }
 
+    /// What [`MaskFigures::of`] says of all masks together.
     pub fn figures(&self) -> MaskFigures {
-        MaskFigures::of(&self.masks, self.images, self.regions)
+        let (images, cells) = (self.images as f64, (GRID * GRID) as f64);
+        let total = (images * cells).max(1.0);
+        let shares: Vec<f64> = self
+            .means
+            .chunks_exact(GRID * GRID)
+            .map(|means| means.iter().sum::<f64>() / cells)
+            .collect();
+        let (mut by_position, mut by_image) = (0.0, 0.0);
+        for (at, (mean, squares)) in self.means.iter().zip(&self.squares).enumerate() {
+            let variance = squares / (images - 1.0);
+            by_image += variance;
+            by_position += (mean - shares[at / (GRID * GRID)]).powi(2) - variance / images;
+        }
+        let by_position = by_position.max(0.0);
+        let all = by_position + by_image;
+        let varies = self.images > 1 && all / self.means.len() as f64 > 1e-12;
+        MaskFigures {
+            max_probability: self.largest / total,
+            entropy: self.entropy
+                / total
+                / if self.regions > 1 {
+                    (self.regions as f64).ln()
+                } else {
+                    1.0
+                },
+            positional: varies.then(|| by_position / all),
+            shares,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_those_of_all_masks_at_once() {
+        let mut common = CommonGrid::new(3);
+        let mut all = Vec::new();
+        for image in 0..7usize {
+            let raw = |region: usize, at: usize| ((at * (region + 2) + image * 977 + at / 64 * image) % 101) as f32;
+            let sum = |at: usize| (0..3).map(|region| raw(region, at)).sum::<f32>().max(1.0);
+            let value = |region: usize, at: usize| raw(region, at) / sum(at);
+            let probabilities: Vec<f32> = (0..3)
+                .flat_map(|region| (0..GRID * GRID).map(move |at| value(region, at)))
+                .collect();
+            all.extend_from_slice(&probabilities);
+            common.add(&RegionMap {
+                regions: 3,
+                width: GRID,
+                height: GRID,
+                probabilities,
+            });
+            let (found, expected) = (common.figures(), MaskFigures::of(&all, image + 1, 3));
+            let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} for {b}");
+            found
+                .shares
+                .iter()
+                .zip(&expected.shares)
+                .for_each(|(a, b)| near(*a, *b));
+            near(found.max_probability, expected.max_probability);
+            near(found.entropy, expected.entropy);
+            assert_eq!(found.positional.is_some(), expected.positional.is_some());
+            near(found.positional.unwrap_or(0.0), expected.positional.unwrap_or(0.0));
+        }
     }
 }

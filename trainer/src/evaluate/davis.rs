@@ -1,6 +1,6 @@
 //! Foreground scores of a model on video, by the protocol of DAVIS-2016.
 //!
-//! The first frame of each sequence is used to fit: which regions are the object, and the baselines. All scores are of
+//! The first annotated frame of each sequence is used to fit: which regions are the object, and the baselines. All scores are of
 //! the frames after it, at their own resolution. Means are over the frames of a sequence, then over sequences.
 
 mod fit;
@@ -23,7 +23,7 @@ use super::files::open;
 use super::segment::{Passes, network_input, segment};
 
 pub use fit::{Fitted, fit};
-pub use layout::{Frame, FrameFiles, Sequence, read_layout};
+pub use layout::{Frame, FrameFiles, Layout, Sequence, read_layout};
 pub use report::{DavisReport, SequenceReport, VideoScores};
 use tally::{FixedMasks, Tally};
 
@@ -88,7 +88,7 @@ impl Successive<'_> {
 pub fn score(
     engine: &mut dyn Engine,
     passes: &Passes,
-    sequences: &[Sequence],
+    layout: &Layout,
     fitted: &Fitted,
     over_time: OverTime,
     mut progress: impl FnMut(&SequenceReport),
@@ -105,10 +105,10 @@ pub fn score(
         previous: None,
     };
     let mut common = CommonGrid::new(regions);
-    let mut reports = Vec::with_capacity(sequences.len());
+    let mut reports = Vec::with_capacity(layout.sequences.len());
     let (mut seconds, mut frames, mut scored_frames) = (0.0, 0, 0);
     let (mut fixed, mut middle_frames) = (FixedMasks::default(), Vec::new());
-    for sequence in sequences {
+    for sequence in &layout.sequences {
         let mut tally = Tally::new(fitted, regions);
         successive.begin();
         let needed: Vec<&FrameFiles> = sequence
@@ -121,7 +121,7 @@ pub fn score(
         for batch in needed.chunks(BATCH) {
             let pictures = batch
                 .iter()
-                .map(|files| Ok(open(&files.picture)?.into_rgb8()))
+                .map(|files| open(&files.picture))
                 .collect::<Result<Vec<RgbImage>>>()?;
             let start = Instant::now();
             let maps = successive.segment(&pictures)?;
@@ -129,7 +129,7 @@ pub fn score(
             frames += maps.len();
             let made = batch.iter().zip(pictures).zip(&maps);
             for ((files, picture), map) in made.filter(|((files, _), _)| files.scored) {
-                let frame = Frame::annotated(picture, files)?;
+                let frame = Frame::annotated(picture, files, &layout.masks)?;
                 common.add(map);
                 fixed.fit(frame.size(), fitted);
                 let labels = labels(&map.probabilities, regions);
@@ -165,6 +165,8 @@ pub fn score(
         passes: passes.count(),
         milliseconds: 1e3 * seconds / frames.max(1) as f64,
         masks: common.figures(),
+        masks_taken_for: layout.masks.to_string(),
+        left_out: layout.left_out.clone(),
         sequences: reports,
         middle_frames,
     })
@@ -184,10 +186,10 @@ mod tests {
 
     fn evaluate_over_time(root: &Path, every: usize, foreground: &str, over_time: OverTime) -> DavisReport {
         let (mut engine, passes) = (ByColour::new(), Passes::single());
-        let sequences = read_layout(root, every).unwrap();
-        let fitted = fit(&mut engine, &passes, &sequences, &foreground.parse().unwrap()).unwrap();
+        let layout = read_layout(root, every).unwrap();
+        let fitted = fit(&mut engine, &passes, &layout, &foreground.parse().unwrap()).unwrap();
         assert_eq!(fitted.first_frames.len(), 2);
-        score(&mut engine, &passes, &sequences, &fitted, over_time, |_| {}).unwrap()
+        score(&mut engine, &passes, &layout, &fitted, over_time, |_| {}).unwrap()
     }
 
     #[test]
@@ -240,5 +242,39 @@ mod tests {
         );
         assert_eq!((report.model.j.mean, report.oracle.j.mean), (0.5, 1.0));
         assert_eq!((report.flicker, report.annotation_flicker), (0.0, 0.0));
+    }
+
+    /// Annotations of objects by number, with pixels that nobody judged: they count neither for nor against a mask.
+    #[test]
+    fn void_pixels_count_for_nothing() {
+        let root = davis_layout(4);
+        for path in ["green", "red"]
+            .iter()
+            .flat_map(|name| (0..5).map(move |i| format!("{name}/{i:05}.png")))
+        {
+            let path = root.path().join("Annotations/480p").join(path);
+            let white = image::open(&path).unwrap().into_luma8();
+            // The left quarter of each object is void, and so is a corner.
+            let first = white.enumerate_pixels().find(|(_, _, pixel)| pixel.0[0] > 0).unwrap().0;
+            let label = |x: u32, y: u32| match white.get_pixel(x, y).0[0] {
+                0 if x < 4 && y < 4 => 255,
+                0 => 0,
+                _ if x < first + 2 => 255,
+                _ => 3,
+            };
+            image::GrayImage::from_fn(48, 32, |x, y| image::Luma([label(x, y)]))
+                .save(path)
+                .unwrap();
+        }
+        let report = evaluate(root.path(), 1, "fit");
+        assert!(
+            report.masks_taken_for.contains("255 void"),
+            "{}",
+            report.masks_taken_for
+        );
+        assert_eq!((report.model.j.mean, report.model.f.mean), (1.0, 1.0));
+        // Everything but the object and void is wrong in a mask of everything.
+        let everything = report.baselines[0].scores.j.mean;
+        assert!((everything - 48.0 / (1536.0 - 32.0)).abs() < 1e-12, "{everything}");
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::masks::Mark;
+
 /// What is known of a pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Truth {
@@ -11,6 +13,16 @@ pub enum Truth {
     Foreground,
     /// Left out of all scores (drawn borders).
     Ignored,
+}
+
+impl From<Mark> for Truth {
+    fn from(mark: Mark) -> Self {
+        match mark {
+            Mark::Background => Self::Background,
+            Mark::Object => Self::Foreground,
+            Mark::Void => Self::Ignored,
+        }
+    }
 }
 
 impl From<bool> for Truth {
@@ -35,16 +47,10 @@ pub struct Scores {
 impl Scores {
     /// Scores of a predicted foreground against the truth.
     pub fn of(predicted: impl IntoIterator<Item = bool>, truth: &[Truth]) -> Self {
-        let (mut both, mut predicted_only, mut truth_only, mut neither) = (0u64, 0u64, 0u64, 0u64);
-        for (predicted, truth) in predicted.into_iter().zip(truth) {
-            match (predicted, truth) {
-                (_, Truth::Ignored) => {}
-                (true, Truth::Foreground) => both += 1,
-                (true, Truth::Background) => predicted_only += 1,
-                (false, Truth::Foreground) => truth_only += 1,
-                (false, Truth::Background) => neither += 1,
-            }
-        }
+        RegionCounts::of(predicted.into_iter().map(u8::from), truth, 2).scores(|region| region == 1)
+    }
+
+    fn of_counts([both, predicted_only, truth_only, neither]: [u64; 4]) -> Self {
         let ratio = |part: u64, whole: u64| if whole == 0 { 1.0 } else { part as f64 / whole as f64 };
         let wrong = predicted_only + truth_only;
         let iou = ratio(both, both + wrong);
@@ -79,6 +85,36 @@ impl Scores {
             dice: with(self.dice, other.dice),
             mean_iou: with(self.mean_iou, other.mean_iou),
         }
+    }
+}
+
+/// How many pixels of an image each region has on the object and beside it: the scores of every set of regions follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegionCounts(Vec<[u64; 2]>);
+
+impl RegionCounts {
+    /// Counts the pixels of regions below `count`.
+    pub fn of(regions: impl IntoIterator<Item = u8>, truth: &[Truth], count: usize) -> Self {
+        let mut counts = vec![[0; 2]; count];
+        for (region, truth) in regions.into_iter().zip(truth) {
+            match truth {
+                Truth::Foreground => counts[usize::from(region)][0] += 1,
+                Truth::Background => counts[usize::from(region)][1] += 1,
+                Truth::Ignored => {}
+            }
+        }
+        Self(counts)
+    }
+
+    /// Scores of the regions that `holds` says are foreground.
+    pub fn scores(&self, holds: impl Fn(u8) -> bool) -> Scores {
+        let mut counts = [0; 4];
+        for (region, [object, beside]) in self.0.iter().enumerate() {
+            let at = if holds(region as u8) { 0 } else { 2 };
+            counts[at] += object;
+            counts[at + 1] += beside;
+        }
+        Scores::of_counts(counts)
     }
 }
 

@@ -4,18 +4,21 @@
 //! gathered into classes, the first of which (background) has all that no other names. Every region stands for one class,
 //! fitted on every fifth image; all scores are of the other images.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use factorseg_model::Engine;
 use image::RgbImage;
 use serde::Serialize;
 
-use super::pairs::{Pair, read_pairs};
-use super::predictions::Predictions;
+use super::files::open_labels;
+use super::pairs::Pairs;
+use super::predictions::{is_fitted_on, predict};
 use super::segment::Passes;
+use crate::data::labels::Stored;
 use crate::training::watching::monitor::MaskFigures;
 
 /// A class of parts: a name and the map values that it gathers, as in `hair=13` or `skin=1-12,17`.
@@ -23,7 +26,7 @@ use crate::training::watching::monitor::MaskFigures;
 pub struct PartClass {
     /// Its name.
     pub name: String,
-    values: Vec<RangeInclusive<u8>>,
+    values: Vec<RangeInclusive<u16>>,
 }
 
 impl FromStr for PartClass {
@@ -36,7 +39,7 @@ impl FromStr for PartClass {
             .split(',')
             .map(|part| {
                 let (first, last) = part.split_once('-').unwrap_or((part, part));
-                let (first, last): (u8, u8) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+                let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
                 (first <= last).then_some(first..=last)
             })
             .collect::<Option<Vec<_>>>()
@@ -51,35 +54,79 @@ impl FromStr for PartClass {
     }
 }
 
-/// A picture and the class of each of its pixels, 0 for background.
-#[derive(Debug, Clone)]
-pub struct PartedImage {
-    /// The picture.
-    pub picture: RgbImage,
-    /// `[height, width]` of the picture.
-    pub classes: Vec<u8>,
+/// Pictures with maps of parts in two folders; they are read when they are needed.
+#[derive(Debug)]
+pub struct PartedImages {
+    /// Their files.
+    pub pairs: Pairs,
+    parts: Vec<PartClass>,
+    /// Values but 0 that no class names, of all maps; they are background.
+    pub unnamed: BTreeSet<u16>,
 }
 
-/// Reads a folder with `images/` and the maps in its sub-folder `maps`.
-///
-/// # Errors
-/// If a folder is missing or empty, an image has no map, or the sizes differ.
-pub fn read_data_set(folder: &Path, maps: &str, parts: &[PartClass], limit: Option<usize>) -> Result<Vec<PartedImage>> {
-    read_pairs(folder, maps, limit)?
-        .map(|pair| {
-            let Pair { picture, map } = pair?;
-            Ok(PartedImage {
-                classes: map.as_raw().iter().map(|value| class_of(*value, parts)).collect(),
-                picture,
-            })
+impl PartedImages {
+    /// Opens a folder with `images/` and the maps in its sub-folder `maps`, and looks at all maps.
+    ///
+    /// # Errors
+    /// As [`Pairs::list`], and if a map cannot be read, does not say its values (greys in a palette, colours), or has
+    /// none that a class names in the whole set.
+    pub fn open(folder: &Path, maps: &str, parts: &[PartClass], limit: Option<usize>) -> Result<Self> {
+        let pairs = Pairs::list(folder, maps, limit)?;
+        let mut values = BTreeSet::new();
+        for (_, path) in &pairs.files {
+            let map = open_labels(path)?;
+            let unclear = match map.stored {
+                Stored::Grey { .. } | Stored::Palette(_) => None,
+                Stored::GreyPalette => Some("greys in a palette: the values may be the greys or the indices"),
+                Stored::Colours(_) => Some("colours, which have no values"),
+            };
+            if let Some(what) = unclear {
+                bail!(
+                    "{} holds {what}; save it as grey, or with a palette of colours",
+                    path.display()
+                );
+            }
+            values.extend(map.values);
+        }
+        ensure!(
+            values.iter().any(|value| class_of(*value, parts) > 0),
+            "no map in {} has a value that a class names; the values are {}",
+            folder.join(maps).display(),
+            values
+                .iter()
+                .take(20)
+                .map(u16::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
+        values.retain(|value| *value > 0 && class_of(*value, parts) == 0);
+        Ok(Self {
+            pairs,
+            parts: parts.to_vec(),
+            unnamed: values,
         })
-        .collect()
+    }
+
+    /// A picture and the class of each of its pixels, 0 for background.
+    fn read(&self, index: usize) -> Result<(RgbImage, Vec<u8>)> {
+        let (picture, map) = self.pairs.read(index)?;
+        let classes = map.values.iter().map(|value| class_of(*value, &self.parts)).collect();
+        Ok((picture, classes))
+    }
+}
+
+impl PartClass {
+    fn holds(&self, value: u16) -> bool {
+        self.values.iter().any(|range| range.contains(&value))
+    }
 }
 
 /// Index of the class of a map value, 0 for background.
-fn class_of(value: u8, parts: &[PartClass]) -> u8 {
-    let holds = |part: &PartClass| part.values.iter().any(|range| range.contains(&value));
-    parts.iter().position(holds).map_or(0, |class| class as u8 + 1)
+fn class_of(value: u16, parts: &[PartClass]) -> u8 {
+    parts
+        .iter()
+        .position(|part| part.holds(value))
+        .map_or(0, |class| class as u8 + 1)
 }
 
 /// Scores of several classes.
@@ -106,9 +153,10 @@ impl Confusion {
         }
     }
 
-    fn add(&mut self, truth: &[u8], predicted: impl IntoIterator<Item = u8>) {
-        for (truth, predicted) in truth.iter().zip(predicted) {
-            self.counts[usize::from(*truth)][usize::from(predicted)] += 1;
+    /// Adds pixels that are predicted alike, counted by their true class.
+    fn add(&mut self, truths: &[u64], predicted: u8) {
+        for (counts, count) in self.counts.iter_mut().zip(truths) {
+            counts[usize::from(predicted)] += count;
         }
     }
 
@@ -153,65 +201,78 @@ pub struct PartReport {
     pub masks: MaskFigures,
 }
 
+/// Pixels by class, in each region and at each place.
+struct Tally {
+    in_region: Vec<Vec<u64>>,
+    at_place: Vec<Vec<u64>>,
+}
+
+impl Tally {
+    fn add(&mut self, classes: &[u8], regions: &[u8]) {
+        for (place, (class, region)) in classes.iter().zip(regions).enumerate() {
+            self.in_region[usize::from(*region)][usize::from(*class)] += 1;
+            self.at_place[place][usize::from(*class)] += 1;
+        }
+    }
+}
+
 /// Measures `engine` on `images`.
 ///
 /// # Errors
 /// If there are fewer than two images, they differ in size, or the engine fails.
-pub fn evaluate(
-    engine: &mut dyn Engine,
-    passes: &Passes,
-    images: &[PartedImage],
-    parts: &[PartClass],
-) -> Result<PartReport> {
-    if images.len() < 2 {
-        bail!("{} images; at least two are needed, one to fit on", images.len());
+pub fn evaluate(engine: &mut dyn Engine, passes: &Passes, images: &PartedImages) -> Result<PartReport> {
+    let (count, parts) = (images.pairs.len(), &images.parts);
+    if count < 2 {
+        bail!("{count} images; at least two are needed, one to fit on");
     }
-    let size = images[0].picture.dimensions();
-    if let Some(other) = images.iter().find(|image| image.picture.dimensions() != size) {
-        bail!(
-            "pictures of {size:?} and {:?}; all must have the same size",
-            other.picture.dimensions()
+    let size = images.read(0)?.0.dimensions();
+    let pixels = size.0 as usize * size.1 as usize;
+    let (regions, classes) = (engine.info().regions, parts.len() + 1);
+    let [mut fit, mut test] = [(); 2].map(|()| Tally {
+        in_region: vec![vec![0; classes]; regions],
+        at_place: vec![vec![0; classes]; pixels],
+    });
+    let read = |index| {
+        let (picture, classes) = images.read(index)?;
+        let other = picture.dimensions();
+        ensure!(
+            other == size,
+            "pictures of {size:?} and {other:?}; all must have the same size"
         );
-    }
-    let (regions, classes, pixels) = (engine.info().regions, parts.len() + 1, images[0].classes.len());
-    let pictures: Vec<&RgbImage> = images.iter().map(|image| &image.picture).collect();
-    let found = Predictions::of(engine, passes, &pictures, |_| {})?;
-    // Pixels of each class in each region, and at each place.
-    let mut in_region = vec![vec![0u64; classes]; regions];
-    let mut at_place = vec![vec![0u64; classes]; pixels];
-    for index in &found.fit {
-        for (place, (class, region)) in images[*index].classes.iter().zip(&found.regions[*index]).enumerate() {
-            in_region[usize::from(*region)][usize::from(*class)] += 1;
-            at_place[place][usize::from(*class)] += 1;
-        }
-    }
+        Ok((picture, classes))
+    };
+    let mut index = 0;
+    let common = predict(engine, passes, (0..count).map(read), |_, classes, found| {
+        let tally = if is_fitted_on(index) { &mut fit } else { &mut test };
+        tally.add(&classes, &found);
+        index += 1;
+    })?;
     let most = |counts: &Vec<u64>| (0..classes).max_by_key(|class| counts[*class]).unwrap_or(0) as u8;
-    let assignment: Vec<u8> = in_region.iter().map(most).collect();
-    let map: Vec<u8> = at_place.iter().map(most).collect();
-    let total: Vec<u64> = (0..classes)
-        .map(|class| at_place.iter().map(|counts| counts[class]).sum())
+    let assignment: Vec<u8> = fit.in_region.iter().map(most).collect();
+    let everywhere = (0..classes)
+        .map(|class| fit.at_place.iter().map(|counts| counts[class]).sum())
         .collect();
-    let everywhere = most(&total);
+    let everywhere = most(&everywhere);
     let mut confusions = [(); 3].map(|()| Confusion::new(classes));
-    for index in &found.test {
-        let truth = &images[*index].classes;
-        let regions = found.regions[*index].iter();
-        let model = regions.map(|region| assignment[usize::from(*region)]);
-        confusions[0].add(truth, model);
-        confusions[1].add(truth, map.iter().copied());
-        confusions[2].add(truth, truth.iter().map(|_| everywhere));
+    for (counts, class) in test.in_region.iter().zip(&assignment) {
+        confusions[0].add(counts, *class);
+        confusions[2].add(counts, everywhere);
+    }
+    for (counts, fitted) in test.at_place.iter().zip(&fit.at_place) {
+        confusions[1].add(counts, most(fitted));
     }
     let [model, same_map, one_class] = confusions.map(|confusion| confusion.scores());
     let names = parts.iter().map(|part| part.name.clone());
+    let fitted_images = (0..count).filter(|index| is_fitted_on(*index)).count();
     Ok(PartReport {
-        fitted_images: found.fit.len(),
-        scored_images: found.test.len(),
+        fitted_images,
+        scored_images: count - fitted_images,
         classes: std::iter::once("background".to_owned()).chain(names).collect(),
         assignment: assignment.into_iter().map(usize::from).collect(),
         model,
         same_map,
         one_class,
-        masks: found.common.figures(),
+        masks: common.figures(),
     })
 }
 
@@ -229,7 +290,7 @@ mod tests {
         for (value, class) in [(0, 0), (1, 1), (3, 1), (7, 1), (4, 2), (5, 0)] {
             assert_eq!(class_of(value, &parts()), class);
         }
-        for wrong in ["skin", "=1", "skin=", "skin=3-1", "skin=1-300", "skin=a"] {
+        for wrong in ["skin", "=1", "skin=", "skin=3-1", "skin=1-70000", "skin=a"] {
             assert!(
                 wrong.parse::<PartClass>().unwrap_err().contains("skin=1-12,17"),
                 "{wrong}"
@@ -251,23 +312,55 @@ mod tests {
     #[test]
     fn a_perfect_segmenter_scores_one_and_a_fixed_map_less() {
         let data = pairs("maps", 10, (16, 8), wandering);
-        let images = read_data_set(data.path(), "maps", &parts(), None).unwrap();
-        let report = evaluate(&mut ByColour::new(), &Passes::single(), &images, &parts()).unwrap();
+        let open = |maps, limit| PartedImages::open(data.path(), maps, &parts(), limit);
+        let report = evaluate(&mut ByColour::new(), &Passes::single(), &open("maps", None).unwrap()).unwrap();
         assert_eq!((report.fitted_images, report.scored_images), (2, 8));
         assert_eq!(report.assignment, [1, 2, 0]);
         assert_eq!((report.model.accuracy, report.model.mean_iou), (1.0, 1.0));
         assert!(report.same_map.accuracy < 0.9 && report.same_map.accuracy > report.one_class.accuracy);
         // Hair is always at the same place.
         assert_eq!(report.same_map.iou[2], 1.0);
-        assert!(read_data_set(data.path(), "masks", &parts(), None).is_err());
-        assert!(evaluate(&mut ByColour::new(), &Passes::single(), &images[..1], &parts()).is_err());
+        assert!(open("masks", None).is_err());
+        assert!(evaluate(&mut ByColour::new(), &Passes::single(), &open("maps", Some(1)).unwrap()).is_err());
     }
 
     #[test]
     fn scores_are_those_of_the_confusion() {
         let mut confusion = Confusion::new(2);
-        confusion.add(&[0, 0, 0, 1, 1], [0, 0, 1, 1, 0]);
+        // True classes 0, 0, 0, 1, 1 predicted as 0, 0, 1, 1, 0.
+        confusion.add(&[2, 1], 0);
+        confusion.add(&[1, 1], 1);
         let scores = confusion.scores();
         assert_eq!((scores.accuracy, scores.iou), (0.6, vec![0.5, 1.0 / 3.0]));
+    }
+
+    #[test]
+    fn maps_that_do_not_say_their_values_are_refused() {
+        let data = pairs("maps", 6, (16, 8), wandering);
+        let map = |i: u32| data.path().join(format!("maps/{i:02}.png"));
+        let deep = |i, (x, y): (u32, u32)| u16::from(wandering(i, x, y).1) * 1000;
+        for i in 0..6 {
+            let picture = image::ImageBuffer::from_fn(16, 8, |x, y| image::Luma([deep(i, (x, y))]));
+            picture.save(map(i)).unwrap();
+        }
+        let open = |parts: &[&str]| {
+            let parts: Vec<PartClass> = parts.iter().map(|part| part.parse().unwrap()).collect();
+            PartedImages::open(data.path(), "maps", &parts, None)
+        };
+        // Values of 16 bits, of which 8 would say the wrong ones.
+        let images = open(&["skin=2000", "hair=4000"]).unwrap();
+        let report = evaluate(&mut ByColour::new(), &Passes::single(), &images).unwrap();
+        assert_eq!((report.model.accuracy, report.assignment), (1.0, vec![1, 2, 0]));
+        assert_eq!(
+            open(&["skin=2000"]).unwrap().unnamed.into_iter().collect::<Vec<_>>(),
+            [4000]
+        );
+        let message = |found: Result<PartedImages>| format!("{:#}", found.unwrap_err());
+        let nothing = message(open(&["skin=1-12", "hair=13"]));
+        assert!(nothing.contains("0, 2000, 4000"), "{nothing}");
+        RgbImage::from_fn(16, 8, |x, _| image::Rgb([x as u8 * 10, 0, 90]))
+            .save(map(3))
+            .unwrap();
+        assert!(message(open(&["skin=2000"])).contains("colours"));
     }
 }

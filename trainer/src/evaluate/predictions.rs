@@ -1,4 +1,4 @@
-//! The model's regions of all images of a data set, of which some are fitted on and the others scored.
+//! The model's regions of the images of a data set, one after the other: what is kept of them does not grow with the set.
 
 use anyhow::Result;
 use factorseg_model::Engine;
@@ -6,7 +6,7 @@ use image::RgbImage;
 
 use super::assignment::labels;
 use super::common_grid::CommonGrid;
-use super::segment::{Passes, segment};
+use super::segment::{Passes, batches, segment};
 
 /// One in so many images is fitted on.
 const FIT_EVERY: usize = 5;
@@ -14,44 +14,30 @@ const FIT_EVERY: usize = 5;
 /// Images that are segmented at once.
 const BATCH: usize = 8;
 
-/// What a model made of the images of a data set.
-pub struct Predictions {
-    /// The regions of each image, `[height, width]`.
-    pub regions: Vec<Vec<u8>>,
-    /// All masks on one grid.
-    pub common: CommonGrid,
-    /// Indices of the images that are fitted on.
-    pub fit: Vec<usize>,
-    /// Indices of the others.
-    pub test: Vec<usize>,
+/// Whether image `index` of a set is fitted on; the others are scored.
+pub fn is_fitted_on(index: usize) -> bool {
+    index.is_multiple_of(FIT_EVERY)
 }
 
-impl Predictions {
-    /// Segments `pictures`; `progress` hears how many are done.
-    ///
-    /// # Errors
-    /// If the engine fails.
-    pub fn of(
-        engine: &mut dyn Engine,
-        passes: &Passes,
-        pictures: &[&RgbImage],
-        mut progress: impl FnMut(usize),
-    ) -> Result<Self> {
-        let count = engine.info().regions;
-        let (mut regions, mut common) = (Vec::with_capacity(pictures.len()), CommonGrid::new(count));
-        for batch in pictures.chunks(BATCH) {
-            for map in segment(engine, batch, passes)? {
-                common.add(&map);
-                regions.push(labels(&map.probabilities, count));
-            }
-            progress(regions.len());
+/// Segments pictures as they come, each with its truth; `each` gets them with their regions, `[height, width]`.
+///
+/// # Errors
+/// If a picture cannot be read or the engine fails.
+pub fn predict<T>(
+    engine: &mut dyn Engine,
+    passes: &Passes,
+    images: impl Iterator<Item = Result<(RgbImage, T)>>,
+    mut each: impl FnMut(RgbImage, T, Vec<u8>),
+) -> Result<CommonGrid> {
+    let count = engine.info().regions;
+    let mut common = CommonGrid::new(count);
+    for batch in batches(images, BATCH) {
+        let (pictures, truths): (Vec<_>, Vec<_>) = batch?.into_iter().unzip();
+        let maps = segment(engine, &pictures, passes)?;
+        for ((picture, truth), map) in pictures.into_iter().zip(truths).zip(maps) {
+            common.add(&map);
+            each(picture, truth, labels(&map.probabilities, count));
         }
-        let (fit, test) = (0..pictures.len()).partition(|index| index % FIT_EVERY == 0);
-        Ok(Self {
-            regions,
-            common,
-            fit,
-            test,
-        })
     }
+    Ok(common)
 }

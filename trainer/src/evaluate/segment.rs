@@ -79,6 +79,30 @@ pub fn network_input(picture: &RgbImage, (width, height): (usize, usize)) -> Inp
     InputImage { width, height, data }
 }
 
+/// Pixels of pictures that are segmented at once: their maps take four bytes for each pixel and region.
+const BATCH_PIXELS: usize = 4 << 20;
+
+/// Groups pictures, as they are read, into batches of at most `most`, of fewer where they are large.
+pub fn batches<T>(
+    mut pictures: impl Iterator<Item = Result<(RgbImage, T)>>,
+    most: usize,
+) -> impl Iterator<Item = Result<Vec<(RgbImage, T)>>> {
+    std::iter::from_fn(move || {
+        let (mut batch, mut pixels) = (Vec::new(), 0);
+        while batch.len() < most && pixels < BATCH_PIXELS {
+            match pictures.next() {
+                Some(Ok(next)) => {
+                    pixels += next.0.width() as usize * next.0.height() as usize;
+                    batch.push(next);
+                }
+                Some(Err(error)) => return Some(Err(error)),
+                None => break,
+            }
+        }
+        (!batch.is_empty()).then_some(Ok(batch))
+    })
+}
+
 /// Region probabilities of pictures, each at its picture's size: `[K, height, width]`, the mean over all passes.
 ///
 /// Pictures of the same network size run as one batch.

@@ -4,53 +4,54 @@
 //! fifth image (in the order of names) is used to fit: which regions are the object, and the
 //! baselines. All scores are of the other images.
 
-use std::borrow::Cow;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use factorseg_model::Engine;
 use image::RgbImage;
 use serde::Serialize;
 
 use super::assignment::{Assignment, Foreground};
 use super::baselines::{FixedMask, Line, TruthMask};
-use super::metrics::{Scores, Truth, highest};
-use super::pairs::{Pair, read_pairs};
+use super::files::survey;
+use super::metrics::{RegionCounts, Scores, Truth, highest};
+use super::pairs::Pairs;
 use super::picture_baselines::{K_MEANS, Ranks, UNLIKE_THE_FRAME};
-use super::predictions::Predictions;
+use super::predictions::{is_fitted_on, predict};
 use super::segment::Passes;
+use crate::data::masks::Masks;
 use crate::training::watching::monitor::MaskFigures;
 
-/// An image with its truth.
-#[derive(Debug, Clone)]
-pub struct LabelledImage {
-    /// The picture.
-    pub picture: RgbImage,
-    /// `[height, width]` of the picture.
-    pub truth: Vec<Truth>,
+/// Images with masks in two folders; they are read when they are needed.
+#[derive(Debug)]
+pub struct LabelledImages {
+    /// Their files.
+    pub pairs: Pairs,
+    /// What the masks are taken for.
+    pub masks: Masks,
 }
 
-/// Reads a folder with `images/` and `masks/`. In a mask, 192 and more is foreground, less than 64
-/// is background, and what lies between (drawn borders) is ignored.
-///
-/// # Errors
-/// If a folder is missing or empty, an image has no mask, or the sizes differ.
-pub fn read_data_set(folder: &Path, limit: Option<usize>) -> Result<Vec<LabelledImage>> {
-    read_pairs(folder, "masks", limit)?
-        .map(|pair| {
-            let Pair { picture, map } = pair?;
-            let truth = map
-                .into_raw()
-                .into_iter()
-                .map(|value| match value {
-                    192.. => Truth::Foreground,
-                    0..64 => Truth::Background,
-                    _ => Truth::Ignored,
-                })
-                .collect();
-            Ok(LabelledImage { picture, truth })
-        })
-        .collect()
+impl LabelledImages {
+    /// Opens a folder with `images/` and `masks/`, and looks at all masks.
+    ///
+    /// # Errors
+    /// As [`Pairs::list`], and if the masks cannot be read or are ambiguous.
+    pub fn open(folder: &Path, limit: Option<usize>) -> Result<Self> {
+        let pairs = Pairs::list(folder, "masks", limit)?;
+        let masks = survey(pairs.files.iter().map(|(_, mask)| mask)).with_context(|| folder.display().to_string())?;
+        Ok(Self { pairs, masks })
+    }
+
+    fn read(&self, index: usize) -> Result<(RgbImage, TruthMask<'static>)> {
+        let (picture, map) = self.pairs.read(index)?;
+        let pixels: Vec<Truth> = self.masks.marks(&map).into_iter().map(Truth::from).collect();
+        let truth = TruthMask {
+            width: map.width,
+            height: map.height,
+            pixels: pixels.into(),
+        };
+        Ok((picture, truth))
+    }
 }
 
 /// Scores of a model on one data set.
@@ -58,6 +59,8 @@ pub fn read_data_set(folder: &Path, limit: Option<usize>) -> Result<Vec<Labelled
 pub struct StillReport {
     /// Name of the data set.
     pub data_set: String,
+    /// What the masks were taken for.
+    pub masks_taken_for: String,
     /// Images that were fitted on.
     pub fitted_images: usize,
     /// Images that were scored.
@@ -83,64 +86,77 @@ pub struct StillReport {
 /// Measures `engine` on `images`; `progress` hears how many are done.
 ///
 /// # Errors
-/// If there are fewer than two images or the engine fails.
+/// If there are fewer than two images, one cannot be read, or the engine fails.
 pub fn evaluate(
     engine: &mut dyn Engine,
     passes: &Passes,
     data_set: &str,
-    images: &[LabelledImage],
+    images: &LabelledImages,
     foreground: &Foreground,
-    progress: impl FnMut(usize),
+    mut progress: impl FnMut(usize),
 ) -> Result<StillReport> {
-    if images.len() < 2 {
-        bail!(
-            "{data_set} has {} images; at least two are needed, one to fit on",
-            images.len()
-        );
+    let count = images.pairs.len();
+    if count < 2 {
+        bail!("{data_set} has {count} images; at least two are needed, one to fit on");
     }
     let regions = engine.info().regions;
-    let pictures: Vec<&RgbImage> = images.iter().map(|image| &image.picture).collect();
-    let found = Predictions::of(engine, passes, &pictures, progress)?;
-    let scores =
-        |assignment: Assignment, index: usize| Scores::of(assignment.mask(&found.regions[index]), &images[index].truth);
+    let (fit, test): (Vec<usize>, Vec<usize>) = (0..count).partition(|index| is_fitted_on(*index));
+    let (mut counts, mut fit_truths, mut fit_ranks) = (Vec::with_capacity(count), Vec::new(), Vec::new());
+    let all_images = (0..count).map(|index| images.read(index));
+    let common = predict(engine, passes, all_images, |picture, truth, found| {
+        let index = counts.len();
+        counts.push(RegionCounts::of(found, &truth.pixels, regions));
+        if is_fitted_on(index) {
+            fit_ranks.push(Ranks::unlike_the_frame(&picture));
+            fit_truths.push(truth);
+        }
+        progress(index + 1);
+    })?;
+    let scores = |assignment: Assignment, index: usize| counts[index].scores(|region| assignment.holds(region));
     let all = Assignment::all(regions);
     let chosen = foreground.assign(engine.info(), |assignment| {
-        Scores::mean(found.fit.iter().map(|index| scores(assignment, *index))).mean_iou
+        Scores::mean(fit.iter().map(|index| scores(assignment, *index))).mean_iou
     })?;
-    let truths = |which: &[usize]| -> Vec<TruthMask<'_>> {
-        let truth = |index: &usize| TruthMask {
-            width: images[*index].picture.width() as usize,
-            height: images[*index].picture.height() as usize,
-            pixels: Cow::from(&images[*index].truth),
-        };
-        which.iter().map(truth).collect()
-    };
-    let (fit_truths, test_truths) = (truths(&found.fit), truths(&found.test));
     let goal = |scores: &Scores| scores.mean_iou;
-    let mean_regions = found.common.labels();
+    let mean_regions = common.labels();
     let mean_masks = all
         .iter()
         .map(|assignment| FixedMask::Grid(assignment.mask(&mean_regions).collect()));
     let mean_mask = highest(mean_masks, |mask| goal(&mask.scores(&fit_truths))).unwrap_or(FixedMask::Everything);
-    let fixed = FixedMask::fitted(&fit_truths, goal).map(|(what, mask)| (what, mask.scores(&test_truths)));
-    let ranked = |which: &[usize], rank: fn(&RgbImage) -> Ranks| -> Vec<Ranks> {
-        which.iter().map(|index| rank(pictures[*index])).collect()
-    };
-    let share = Ranks::best_share(&ranked(&found.fit, Ranks::unlike_the_frame), &fit_truths, goal);
-    let of_ranks = |what: &'static str, share: f64, rank: fn(&RgbImage) -> Ranks| {
-        (what, Ranks::scores(&ranked(&found.test, rank), share, &test_truths))
-    };
-    let looking = [
-        of_ranks(K_MEANS, 0.5, Ranks::k_means),
-        of_ranks(UNLIKE_THE_FRAME, share, Ranks::unlike_the_frame),
-        of_ranks("blob in the middle, with the color model", 0.5, Ranks::blob),
+    let fixed = FixedMask::fitted(&fit_truths, goal);
+    let share = Ranks::best_share(&fit_ranks, &fit_truths, goal);
+    type Look = (&'static str, f64, fn(&RgbImage) -> Ranks);
+    let looking: [Look; 3] = [
+        (K_MEANS, 0.5, Ranks::k_means),
+        (UNLIKE_THE_FRAME, share, Ranks::unlike_the_frame),
+        ("blob in the middle, with the color model", 0.5, Ranks::blob),
     ];
-    let mean = |of: &dyn Fn(usize) -> Scores| Scores::mean(found.test.iter().map(|index| of(*index)));
+    // What only the fit tells how to make is scored in a second look at the images.
+    let mut of_mean_mask = Vec::with_capacity(test.len());
+    let mut of_baselines = vec![Vec::with_capacity(test.len()); fixed.len() + looking.len()];
+    for index in &test {
+        let (picture, truth) = images.read(*index)?;
+        let truth = std::slice::from_ref(&truth);
+        of_mean_mask.push(mean_mask.scores(truth));
+        let of_fixed = fixed.iter().map(|(_, mask)| mask.scores(truth));
+        let of_looking = looking
+            .iter()
+            .map(|(_, share, rank)| Ranks::scores(&[rank(&picture)], *share, truth));
+        for (all, scores) in of_baselines.iter_mut().zip(of_fixed.chain(of_looking)) {
+            all.push(scores);
+        }
+    }
+    let names = fixed
+        .iter()
+        .map(|(what, _)| *what)
+        .chain(looking.iter().map(|(what, ..)| *what));
+    let mean = |of: &dyn Fn(usize) -> Scores| Scores::mean(test.iter().map(|index| of(*index)));
     let other = chosen.complement(regions);
     Ok(StillReport {
         data_set: data_set.to_owned(),
-        fitted_images: found.fit.len(),
-        scored_images: found.test.len(),
+        masks_taken_for: images.masks.to_string(),
+        fitted_images: fit.len(),
+        scored_images: test.len(),
         assignment: foreground.to_string(),
         foreground_regions: chosen.regions(),
         model: mean(&|index| scores(chosen, index)),
@@ -149,9 +165,12 @@ pub fn evaluate(
             let each = all.iter().map(|assignment| scores(*assignment, index));
             each.reduce(Scores::best).unwrap_or_default()
         }),
-        model_mean_mask: mean_mask.scores(&test_truths),
-        baselines: fixed.into_iter().chain(looking).map(Line::from).collect(),
-        masks: found.common.figures(),
+        model_mean_mask: Scores::mean(of_mean_mask),
+        baselines: names
+            .zip(of_baselines)
+            .map(|(what, all)| Line::from((what, Scores::mean(all))))
+            .collect(),
+        masks: common.figures(),
     })
 }
 
@@ -172,7 +191,7 @@ mod tests {
     #[test]
     fn a_perfect_segmenter_scores_one_with_one_assignment() {
         let data = pairs("masks", 10, (16, 16), moving);
-        let images = read_data_set(data.path(), None).unwrap();
+        let images = LabelledImages::open(data.path(), None).unwrap();
         let report = evaluate(
             &mut ByColour::new(),
             &Passes::single(),
@@ -203,5 +222,56 @@ mod tests {
         assert!(report.baselines[4].scores.iou > 0.4, "{:?}", report.baselines[4]);
         assert!(report.model_mean_mask.mean_iou < 0.8);
         assert!(report.masks.positional.unwrap() < 0.8);
+    }
+
+    #[test]
+    fn masks_score_alike_however_they_are_stored() {
+        let data = pairs("masks", 10, (16, 16), moving);
+        let report = |data: &Path| {
+            let images = LabelledImages::open(data, None)?;
+            let (mut engine, passes) = (ByColour::new(), Passes::single());
+            evaluate(&mut engine, &passes, "moving", &images, &Foreground::Fit, |_| {})
+        };
+        let expected = report(data.path()).unwrap();
+        let mask = |i: usize| data.path().join(format!("masks/{i:02}.png"));
+        let white: Vec<image::GrayImage> = (0..10).map(|i| image::open(mask(i)).unwrap().into_luma8()).collect();
+        type Store = fn(&image::GrayImage) -> image::DynamicImage;
+        let stores: [(Store, &str); 4] = [
+            (
+                |white| image::GrayImage::from_fn(16, 16, |x, y| image::Luma([white[(x, y)].0[0] / 255])).into(),
+                "1 to 1",
+            ),
+            (
+                |white| image::DynamicImage::from(white.clone()).into_luma16().into(),
+                "16 bits, white (65535)",
+            ),
+            (
+                |white| RgbImage::from_fn(16, 16, |x, y| image::Rgb([white[(x, y)].0[0] / 2, 0, 0])).into(),
+                "black is the background",
+            ),
+            (
+                |white| image::DynamicImage::from(white.clone()).into_rgb8().into(),
+                "white (255)",
+            ),
+        ];
+        for (store, words) in stores {
+            for (i, white) in white.iter().enumerate() {
+                store(white).save(mask(i)).unwrap();
+            }
+            let found = report(data.path()).unwrap();
+            assert!(found.masks_taken_for.contains(words), "{}", found.masks_taken_for);
+            assert_eq!(
+                (found.model, found.baselines),
+                (expected.model, expected.baselines.clone())
+            );
+        }
+        // A trimap says no background, and a broken mask is named.
+        image::GrayImage::from_fn(16, 16, |x, _| image::Luma([1 + (x / 6) as u8]))
+            .save(mask(0))
+            .unwrap();
+        (1..10).for_each(|i| std::fs::copy(mask(0), mask(i)).map(drop).unwrap());
+        assert!(format!("{:#}", report(data.path()).unwrap_err()).contains("have no 0"));
+        std::fs::write(mask(3), b"\x89PNG\r\n\x1a\n").unwrap();
+        assert!(format!("{:#}", report(data.path()).unwrap_err()).contains("03.png"));
     }
 }

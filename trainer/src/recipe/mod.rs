@@ -28,6 +28,15 @@ pub const BUILT_IN: [(&str, &str); 6] = [
     ("two-phase", include_str!("../../recipes/two-phase.toml")),
 ];
 
+/// The recipe of commands that are not told one.
+pub const DEFAULT_RECIPE: &str = "competition";
+/// Most images of a step.
+pub const MOST_IMAGES: usize = 65_536;
+/// Most steps of a phase, and of a run that is told their number.
+pub const MOST_STEPS: u64 = 1_000_000_000;
+/// Most phases.
+const MOST_PHASES: usize = 1000;
+
 /// Why a recipe cannot be used.
 #[derive(Debug, Error)]
 pub enum RecipeError {
@@ -210,7 +219,12 @@ impl Recipe {
     /// Names the first field that is out of range.
     pub fn validate(&self) -> Result<(), RecipeError> {
         let unit = "a number from 0 to 1";
-        self.check("batch_size", self.batch_size, self.batch_size > 0, "at least 1")?;
+        self.check(
+            "batch_size",
+            self.batch_size,
+            (1..=MOST_IMAGES).contains(&self.batch_size),
+            "1 to 65536",
+        )?;
         if let Some(size) = self.micro_batch {
             self.check(
                 "micro_batch",
@@ -232,7 +246,7 @@ impl Recipe {
             unit,
         )?;
         if let Some(clip) = self.gradient_clip {
-            self.check("gradient_clip", clip, clip.is_finite() && clip > 0.0, "more than 0")?;
+            self.check("gradient_clip", clip, (1e-9..=1e9).contains(&clip), "1e-9 to 1e9")?;
         }
         let adam = &self.adam;
         for (field, value) in [("adam.beta_1", adam.beta_1), ("adam.beta_2", adam.beta_2)] {
@@ -241,8 +255,8 @@ impl Recipe {
         self.check(
             "adam.epsilon",
             adam.epsilon,
-            adam.epsilon.is_finite() && adam.epsilon > 0.0,
-            "more than 0",
+            (1e-30..=1.0).contains(&adam.epsilon),
+            "1e-30 to 1",
         )?;
         self.check(
             "adam.weight_decay",
@@ -266,8 +280,8 @@ impl Recipe {
         self.check(
             "phases",
             self.phases.len(),
-            !self.phases.is_empty(),
-            "at least one phase",
+            (1..=MOST_PHASES).contains(&self.phases.len()),
+            "1 to 1000 phases",
         )?;
         for (index, phase) in self.phases.iter().enumerate() {
             let check = |field: &str, value: String, ok: bool, expected| {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Competition, RecipeError};
+use super::{Competition, MOST_STEPS, RecipeError};
 
 /// What the masks are in a phase.
 ///
@@ -125,6 +125,12 @@ impl Phase {
             first >= 1 && first <= last,
             "[first, last] with 1 <= first <= last",
         )?;
+        check(
+            "steps",
+            self.steps.to_string(),
+            self.steps <= MOST_STEPS,
+            "at most 1000000000",
+        )?;
         let rate = |value: f64| value.is_finite() && (0.0..1.0).contains(&value);
         check(
             "learning_rate",
@@ -161,8 +167,8 @@ impl Phase {
             check(
                 "mask_head.released.std",
                 std.to_string(),
-                std.is_finite() && std > 0.0,
-                "more than 0 (a zero head never leaves uniform masks)",
+                (1e-6..=1e3).contains(&std),
+                "1e-6 to 1000 (a zero head never leaves uniform masks)",
             )?;
         }
         if let Some(competition) = &self.competition {
@@ -180,8 +186,8 @@ impl Phase {
             format!("{} to {}", temperature.from, temperature.to),
             [temperature.from, temperature.to]
                 .iter()
-                .all(|t| t.is_finite() && *t > 0.0),
-            "numbers above 0",
+                .all(|t| (1e-6..=1e6).contains(t)),
+            "numbers from 1e-6 to 1e6",
         )
     }
 

@@ -12,6 +12,7 @@
 
 pub mod competition;
 pub mod learner;
+mod memory;
 pub mod paper;
 pub mod parallel;
 pub mod run;

@@ -10,16 +10,17 @@ use factorseg_model::softmax::softmax;
 use factorseg_model::{CheckpointSource, ModelConfig};
 
 use super::learner::Learner;
-use super::run::directory::{RunConfig, RunDirectory};
+use super::run::config::RunConfig;
+use super::run::directory::RunDirectory;
 use super::watching::timing::{self, Part};
 use crate::data::batch::MicroBatch;
 use crate::data::teacher::Teacher;
 
-/// The bytes of a new run's teacher, once it is known to be one; `None` for a run without self-training.
+/// A new run's teacher and the bytes of its checkpoint; `None` for a run without self-training.
 ///
 /// # Errors
 /// If the teacher cannot be used or does not fit the model.
-pub fn checked(config: &RunConfig) -> Result<Option<Vec<u8>>> {
+pub fn checked(config: &RunConfig) -> Result<Option<(Arc<Teacher>, Vec<u8>)>> {
     if config.recipe.self_training.is_none() {
         return Ok(None);
     }
@@ -34,8 +35,8 @@ pub fn checked(config: &RunConfig) -> Result<Option<Vec<u8>>> {
         false => path.clone(),
     };
     let checkpoint = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    load(&path, &config.model).with_context(|| format!("{} is no teacher", path.display()))?;
-    Ok(Some(checkpoint))
+    let teacher = load(&path, &config.model).with_context(|| format!("{} is no teacher", path.display()))?;
+    Ok(Some((teacher, checkpoint)))
 }
 
 /// Puts the teacher into the run's folder, so that the run can go on whatever becomes of the original.

@@ -13,7 +13,9 @@ use factorseg_model::{
 };
 use serde_json::json;
 
+use crate::cli::arguments::{PRECISIONS, PRESETS, count, word};
 use crate::training::paper::initial_weights;
+use crate::training::run::config::MOST_THREADS;
 
 /// Time of a segmentation pass, as the element calls it: noise, the network, probabilities back in memory.
 ///
@@ -27,23 +29,23 @@ pub struct SegmentBench {
     /// Checkpoint to measure
     #[arg(long, value_name = "CHECKPOINT", conflicts_with = "preset")]
     model: Option<PathBuf>,
-    /// Size of a network with random weights: tiny, small, paper-64, paper-128
-    #[arg(long, default_value = "tiny")]
+    /// Size of a network with random weights
+    #[arg(long, default_value = "tiny", value_parser = word::<Preset>(PRESETS))]
     preset: Preset,
     /// Images per pass
-    #[arg(long, default_value = "1", value_name = "N,..", value_delimiter = ',')]
+    #[arg(long, default_value = "1", value_name = "N,..", value_delimiter = ',', value_parser = count(1, 4096))]
     batch: Vec<usize>,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
-    /// auto, f32 or bf16
-    #[arg(long, default_value = "auto")]
+    /// What passes compute in
+    #[arg(long, default_value = "auto", value_parser = word::<Precision>(PRECISIONS))]
     precision: Precision,
     /// Threads of the CPU device; 0: one per core
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = count(0, MOST_THREADS))]
     threads: usize,
     /// Time to measure each batch size
-    #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = seconds)]
     seconds: f64,
     /// Only runs each batch size once, so that the device's kernels are tuned and cached
     #[arg(long)]
@@ -59,13 +61,16 @@ pub struct SegmentBench {
     json: bool,
 }
 
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a number from 0 to 86400".to_owned()),
+    }
+}
+
 impl SegmentBench {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
-        ensure!(
-            self.batch.iter().all(|batch| *batch > 0),
-            "--batch counts images; use numbers from 1"
-        );
         let scratch = tempfile::tempdir()?;
         let (source, name) = match &self.model {
             Some(path) => (CheckpointSource::from_path(path.clone()), path.display().to_string()),
@@ -128,7 +133,7 @@ impl SegmentBench {
             segmenter.segment(&images)?;
             let first = first.elapsed().as_secs_f64() * 1e3;
             let mut times = Vec::new();
-            let end = Instant::now() + Duration::from_secs_f64(self.seconds.clamp(0.0, 3600.0));
+            let end = Instant::now() + Duration::from_secs_f64(self.seconds);
             while !self.warm && (times.len() < 3 || Instant::now() < end) {
                 let start = Instant::now();
                 segmenter.segment(&images)?;

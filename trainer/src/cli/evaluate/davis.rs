@@ -4,16 +4,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{ArgAction, Args};
+use clap::Args;
 
 use super::{Common, positional, print_masks};
+use crate::cli::arguments::from_1;
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
 use crate::evaluate::davis::{self, DavisReport, OverTime, VideoScores};
 use crate::evaluate::sheet::{SheetStyle, contact_sheet};
 
 /// Foreground scores on video: J and F of DAVIS.
 ///
-/// ROOT holds JPEGImages/480p/NAME/00000.jpg and Annotations/480p/NAME/00000.png. One assignment of regions to the
+/// ROOT holds JPEGImages/480p/NAME/00000.jpg and Annotations/480p/NAME/00000.png; instead of 480p there may be 1080p,
+/// Full-Resolution, or no folder. Every label but 0 is the object, 255 beside other labels is void. One assignment of regions to the
 /// foreground is fitted on the first frames of the sequences and scored on the frames after them, at their own
 /// resolution (bilinear), beside baselines that need no model.
 #[derive(Debug, Args)]
@@ -31,9 +33,9 @@ pub struct Davis {
     passes: PassArguments,
     #[command(flatten)]
     common: Common,
-    /// Judge masks again by what moves on its own, as the element's `motion-model`
-    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
-    motion_model: bool,
+    /// Do not judge masks again by what moves on its own, as without the element's `motion-model`
+    #[arg(long)]
+    no_motion_model: bool,
     /// Score only one frame in so many
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     every: u16,
@@ -51,15 +53,20 @@ pub struct Davis {
 impl Davis {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
-        let sequences = davis::read_layout(&self.root, self.every.into())?;
+        let layout = davis::read_layout(&self.root, self.every.into())?;
+        let (frames, masks) = (layout.frames.display(), &layout.masks);
+        eprintln!("frames of {frames}; annotations are taken for {masks}");
+        for reason in &layout.left_out {
+            eprintln!("left out: {reason}");
+        }
         let mut engine = self.segmenter.load()?;
         let passes = self.passes.passes(&engine)?;
-        let fitted = davis::fit(&mut engine, &passes, &sequences, &self.common.foreground)?;
+        let fitted = davis::fit(&mut engine, &passes, &layout, &self.common.foreground)?;
         let over_time = OverTime {
-            motion: self.motion_model,
+            motion: !self.no_motion_model,
             smoothing: self.smoothing,
         };
-        let report = davis::score(&mut engine, &passes, &sequences, &fitted, over_time, |sequence| {
+        let report = davis::score(&mut engine, &passes, &layout, &fitted, over_time, |sequence| {
             eprintln!("{}: J {:.3}", sequence.name, sequence.model.j.mean);
         })
         .with_context(|| format!("cannot evaluate {}", self.root.display()))?;
@@ -98,7 +105,7 @@ fn print(report: &DavisReport, every: u16) {
         "{} sequences, {} frames (one in {every}), foreground = regions {:?}, {}; fitted on {} first frames",
         report.sequences.len(),
         report.scored_frames,
-        report.foreground_regions,
+        from_1(&report.foreground_regions),
         report.assignment,
         report.fitted_frames
     );

@@ -4,6 +4,7 @@ mod davis;
 mod parts;
 mod still;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -41,8 +42,8 @@ impl Evaluate {
 /// What all data sets are measured with.
 #[derive(Debug, Args)]
 struct Common {
-    /// Regions that are the object: fit (on the part that is not scored), checkpoint (as it says), or regions from 0
-    #[arg(long, default_value = "fit", value_name = "fit|checkpoint|0,2")]
+    /// Regions that are the object: fit (on the part that is not scored), checkpoint (as it says), or regions, counted from 1
+    #[arg(long, default_value = "fit", value_name = "fit|checkpoint|1,3")]
     foreground: Foreground,
     /// Print JSON
     #[arg(long)]
@@ -61,6 +62,17 @@ fn print_masks(masks: &MaskFigures) {
         masks.entropy,
         positional(masks)
     );
+}
+
+/// Says which files of a data set are no pictures.
+fn say_skipped(files: &[PathBuf]) {
+    if let Some(first) = files.first() {
+        eprintln!(
+            "{} files are no pictures and left out, such as {}",
+            files.len(),
+            first.display()
+        );
+    }
 }
 
 fn positional(masks: &MaskFigures) -> String {

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::print_masks;
+use super::{print_masks, say_skipped};
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
-use crate::evaluate::parts::{self, PartClass, PartScores};
+use crate::evaluate::parts::{self, PartClass, PartScores, PartedImages};
 
 /// Accuracy on pictures with maps of parts, such as faces.
 ///
-/// DATA is a folder with images/ and maps of the same names, whose grey values are the parts. The class that each region
+/// DATA is a folder with images/ and maps of the same names, whose grey values, or indices into a palette, are the parts. The class that each region
 /// stands for is fitted on every fifth image; the others are scored.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -44,8 +44,13 @@ impl Parts {
     pub fn run(self) -> Result<ExitCode> {
         let mut engine = self.segmenter.load()?;
         let passes = self.passes.passes(&engine)?;
-        let images = parts::read_data_set(&self.data, &self.maps, &self.classes, self.limit)?;
-        let report = parts::evaluate(&mut engine, &passes, &images, &self.classes)
+        let images = PartedImages::open(&self.data, &self.maps, &self.classes, self.limit)?;
+        say_skipped(&images.pairs.skipped);
+        if !images.unnamed.is_empty() {
+            let values: Vec<String> = images.unnamed.iter().map(u16::to_string).collect();
+            eprintln!("values that no class names are background: {}", values.join(", "));
+        }
+        let report = parts::evaluate(&mut engine, &passes, &images)
             .with_context(|| format!("cannot evaluate {}", self.data.display()))?;
         if self.json {
             println!("{}", serde_json::to_string(&report)?);
@@ -55,7 +60,7 @@ impl Parts {
             .assignment
             .iter()
             .enumerate()
-            .map(|(region, class)| format!("{region} {}", report.classes[*class]))
+            .map(|(region, class)| format!("{} {}", region + 1, report.classes[*class]))
             .collect();
         println!(
             "{}: {} images, regions {}; fitted on {} others",

@@ -6,15 +6,16 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::{Common, positional, print_masks};
+use super::{Common, positional, print_masks, say_skipped};
+use crate::cli::arguments::from_1;
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
 use crate::evaluate::metrics::Scores;
-use crate::evaluate::still::{self, StillReport};
+use crate::evaluate::still::{self, LabelledImages, StillReport};
 
 /// Foreground scores on still images with masks.
 ///
 /// DATA is a folder with images/ and masks/ that hold files of the same names; masks are white on
-/// black. One assignment of regions to the foreground is fitted on every fifth image and scored on
+/// black, or labels of which 0 is the background. One assignment of regions to the foreground is fitted on every fifth image and scored on
 /// the others, beside baselines that need no model.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -43,14 +44,16 @@ impl Still {
         let mut engine = self.segmenter.load()?;
         let passes = self.passes.passes(&engine)?;
         for (index, folder) in self.data.iter().enumerate() {
-            let images = still::read_data_set(folder, self.limit)?;
+            let images = LabelledImages::open(folder, self.limit)?;
             let name = folder.file_name().map_or_else(
                 || folder.display().to_string(),
                 |name| name.to_string_lossy().into_owned(),
             );
+            eprintln!("{name}: masks are taken for {}", images.masks);
+            say_skipped(&images.pairs.skipped);
             let report = still::evaluate(&mut engine, &passes, &name, &images, &self.common.foreground, |done| {
                 if done % 200 == 0 {
-                    eprintln!("{name}: {done} of {} images", images.len());
+                    eprintln!("{name}: {done} of {} images", images.pairs.len());
                 }
             })
             .with_context(|| format!("cannot evaluate {}", folder.display()))?;
@@ -69,7 +72,11 @@ impl Still {
 fn print(report: &StillReport) {
     println!(
         "{}: {} images, foreground = regions {:?}, {}; fitted on {} others",
-        report.data_set, report.scored_images, report.foreground_regions, report.assignment, report.fitted_images
+        report.data_set,
+        report.scored_images,
+        from_1(&report.foreground_regions),
+        report.assignment,
+        report.fitted_images
     );
     println!("  {:44} {:>6} {:>6} {:>6} {:>6}", "", "Acc", "IoU", "DICE", "mIoU");
     let line = |what: &str, s: &Scores| {

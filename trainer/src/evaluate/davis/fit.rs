@@ -4,7 +4,7 @@ use anyhow::Result;
 use factorseg_model::Engine;
 use image::RgbImage;
 
-use super::layout::{Frame, Sequence};
+use super::layout::{Frame, Layout, Sequence};
 use crate::evaluate::assignment::{Assignment, Foreground, labels};
 use crate::evaluate::baselines::FixedMask;
 use crate::evaluate::files::open;
@@ -26,20 +26,15 @@ pub struct Fitted {
     pub(super) share: f64,
 }
 
-/// Segments the first frame of each sequence and fits, by mean J, what `foreground` leaves open and the baselines.
+/// Segments the first annotated frame of each sequence and fits, by mean J, what `foreground` leaves open and the baselines.
 ///
 /// # Errors
 /// If a file cannot be read, the engine fails, or `foreground` does not fit the model.
-pub fn fit(
-    engine: &mut dyn Engine,
-    passes: &Passes,
-    sequences: &[Sequence],
-    foreground: &Foreground,
-) -> Result<Fitted> {
+pub fn fit(engine: &mut dyn Engine, passes: &Passes, layout: &Layout, foreground: &Foreground) -> Result<Fitted> {
     let regions = engine.info().regions;
     let (mut first_frames, mut truths, mut small, mut ranks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for files in sequences.iter().filter_map(|sequence| sequence.frames.first()) {
-        let frame = Frame::annotated(open(&files.picture)?.into_rgb8(), files)?;
+    for files in layout.sequences.iter().filter_map(Sequence::fitted) {
+        let frame = Frame::annotated(open(&files.picture)?, files, &layout.masks)?;
         let map = segment(engine, std::slice::from_ref(&frame.picture), passes)?.remove(0);
         truths.push(frame.truth());
         small.push(frame.small_truth());

@@ -1,24 +1,33 @@
 //! The files of DAVIS: sequences of frames with their annotations.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use image::RgbImage;
 
+use crate::data::folder::Kind;
+use crate::data::masks::{Mark, Masks};
 use crate::evaluate::baselines::TruthMask;
-use crate::evaluate::files::{entries, file_name, open};
+use crate::evaluate::files::{entries, file_name, open_labels, survey};
 use crate::evaluate::metrics::Truth;
 
 /// The fixed masks are fitted on every so many pixels of a row, and rows.
 const FIT_STEP: usize = 4;
+
+/// Folders between `JPEGImages` and the sequences, in the order in which they are looked for.
+const LEVELS: [&str; 4] = ["480p", "1080p", "Full-Resolution", ""];
+
+/// Folders of annotations.
+const ANNOTATIONS: [&str; 2] = ["Annotations", "Annotations_unsupervised"];
 
 /// A frame and its annotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameFiles {
     /// The picture.
     pub picture: PathBuf,
-    /// Its mask; read where the frame is scored or fitted on.
-    pub annotation: PathBuf,
+    /// Its mask, if it has one; read where the frame is scored or fitted on.
+    pub annotation: Option<PathBuf>,
     /// Whether it is scored, or only what a scored frame follows.
     pub scored: bool,
 }
@@ -28,55 +37,136 @@ pub struct FrameFiles {
 pub struct Sequence {
     /// Name of its folder.
     pub name: String,
-    /// In the order of their names.
+    /// In the order of their names; at least one is scored.
     pub frames: Vec<FrameFiles>,
 }
 
-/// Finds the sequences below a folder with `JPEGImages/480p/NAME/00000.jpg` and `Annotations/480p/NAME/00000.png`, or
-/// with a folder `DAVIS` that holds them. Of the frames after the first, every `every`th is scored.
+impl Sequence {
+    /// The first annotated frame, which is fitted on.
+    pub(super) fn fitted(&self) -> Option<&FrameFiles> {
+        self.frames.iter().find(|frame| frame.annotation.is_some())
+    }
+}
+
+/// What is read of a data set.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// Where the frames are.
+    pub frames: PathBuf,
+    /// Sequences with something to score.
+    pub sequences: Vec<Sequence>,
+    /// What is not read, each with the reason.
+    pub left_out: Vec<String>,
+    /// What the annotations are taken for.
+    pub masks: Masks,
+}
+
+/// Finds the sequences below a folder with `JPEGImages/480p/NAME/00000.jpg` and `Annotations/480p/NAME/00000.png`, or with
+/// a folder `DAVIS` that holds them; `1080p` and `Full-Resolution` serve as well, and so does no folder between (YouTube-VOS,
+/// MOSE). Of the annotated frames after the first one, every `every`th is scored.
 ///
 /// # Errors
-/// If there is no sequence, one has no frame to score, or a frame whose annotation is needed has none.
-pub fn read_layout(root: &Path, every: usize) -> Result<Vec<Sequence>> {
-    let base = [root.to_owned(), root.join("DAVIS")]
-        .into_iter()
-        .find(|base| base.join("JPEGImages/480p").is_dir())
+/// If there is no sequence with a frame to score, or annotations cannot be read or are ambiguous.
+pub fn read_layout(root: &Path, every: usize) -> Result<Layout> {
+    let bases = [root.to_owned(), root.join("DAVIS")];
+    let places = bases.iter().flat_map(|base| LEVELS.map(|level| (base, level)));
+    let (base, level) = places
+        .filter(|(base, level)| base.join("JPEGImages").join(level).is_dir())
+        .find(|(base, level)| ANNOTATIONS.iter().any(|folder| base.join(folder).join(level).is_dir()))
         .with_context(|| {
             format!(
-                "no JPEGImages/480p in {}; expected JPEGImages/480p/NAME/00000.jpg and Annotations/480p/NAME/00000.png",
+                "no JPEGImages/480p beside Annotations/480p in {}; expected JPEGImages/480p/NAME/00000.jpg and \
+                 Annotations/480p/NAME/00000.png, where 480p may be 1080p, Full-Resolution or left out",
                 root.display()
             )
         })?;
-    let mut sequences = Vec::new();
-    for folder in entries(&base.join("JPEGImages/480p"))?
-        .into_iter()
-        .filter(|path| path.is_dir())
-    {
+    let frames = base.join("JPEGImages").join(level);
+    let annotations: Vec<PathBuf> = ANNOTATIONS.iter().map(|folder| base.join(folder).join(level)).collect();
+    let (mut sequences, mut left_out) = (Vec::new(), Vec::new());
+    for folder in entries(&frames)?.into_iter().filter(|path| path.is_dir()) {
         let name = file_name(&folder);
-        let annotations = base.join("Annotations/480p").join(&name);
-        let mut frames = Vec::new();
-        for (index, picture) in entries(&folder)?.into_iter().filter(|path| path.is_file()).enumerate() {
-            let annotation = annotations.join(file_name(&picture)).with_extension("png");
-            let scored = index > 0 && index % every.max(1) == 0;
-            // The first frame is fitted on.
-            if (scored || index == 0) && !annotation.is_file() {
-                bail!("no annotation {} for {}", annotation.display(), picture.display());
-            }
-            frames.push(FrameFiles {
-                picture,
-                annotation,
-                scored,
-            });
+        let annotated = annotations.iter().map(|all| all.join(&name)).find(|path| path.is_dir());
+        let annotated = annotated.map_or(Ok(Vec::new()), |path| pictures(&path))?;
+        match sequence(&name, &pictures(&folder)?, annotated, every, &mut left_out) {
+            Ok(sequence) => sequences.push(sequence),
+            Err(reason) => left_out.push(format!("{name}: {reason}")),
         }
-        if !frames.iter().any(|frame| frame.scored) {
-            bail!("{} has no frame after its first to score", folder.display());
-        }
-        sequences.push(Sequence { name, frames });
     }
     if sequences.is_empty() {
-        bail!("no sequences in {}", base.join("JPEGImages/480p").display());
+        bail!("no sequence to score in {}: {}", frames.display(), left_out.join("; "));
     }
-    Ok(sequences)
+    let read = sequences.iter().flat_map(|sequence| {
+        let scored = sequence.frames.iter().filter(|frame| frame.scored);
+        sequence.fitted().into_iter().chain(scored)
+    });
+    let masks = survey(read.filter_map(|frame| frame.annotation.as_ref()))?;
+    Ok(Layout {
+        frames,
+        sequences,
+        left_out,
+        masks,
+    })
+}
+
+/// The pictures in a folder, in the order of names.
+fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = entries(folder)?;
+    found.retain(|path| path.is_file() && Kind::of(&file_name(path)) == Some(Kind::Image));
+    Ok(found)
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A sequence of these frames and annotations; an error says why it is left out.
+fn sequence(
+    name: &str,
+    pictures: &[PathBuf],
+    annotations: Vec<PathBuf>,
+    every: usize,
+    left_out: &mut Vec<String>,
+) -> Result<Sequence, String> {
+    let mut by_name: BTreeMap<String, PathBuf> = annotations.into_iter().map(|path| (stem(&path), path)).collect();
+    let mut annotated = 0;
+    let frames: Vec<FrameFiles> = pictures
+        .iter()
+        .map(|picture| {
+            let annotation = by_name.remove(&stem(picture));
+            // The first is fitted on.
+            let scored = annotation.is_some() && annotated > 0 && annotated % every.max(1) == 0;
+            annotated += usize::from(annotation.is_some());
+            FrameFiles {
+                picture: picture.clone(),
+                annotation,
+                scored,
+            }
+        })
+        .collect();
+    if annotated == 0 {
+        return Err(format!("none of its {} frames has an annotation", frames.len()));
+    }
+    if !frames.iter().any(|frame| frame.scored) {
+        return Err(format!(
+            "{annotated} of its {} frames are annotated, and there is no frame after its first to score",
+            frames.len()
+        ));
+    }
+    if let Some(first) = frames.iter().find(|frame| frame.annotation.is_none()) {
+        let (count, all) = (frames.len() - annotated, frames.len());
+        let first = file_name(&first.picture);
+        left_out.push(format!(
+            "{name}: {count} of {all} frames have no annotation, such as {first}; they are not scored"
+        ));
+    }
+    if let Some(first) = by_name.values().next() {
+        let (count, first) = (by_name.len(), file_name(first));
+        left_out.push(format!("{name}: {count} annotations have no frame, such as {first}"));
+    }
+    Ok(Sequence {
+        name: name.to_owned(),
+        frames,
+    })
 }
 
 /// A decoded frame.
@@ -86,25 +176,45 @@ pub struct Frame {
     pub picture: RgbImage,
     /// `[height, width]`: whether the annotation has any object there.
     pub object: Vec<bool>,
+    /// `[height, width]`: what nobody judged, which counts for no mask; empty if all is judged.
+    pub void: Vec<bool>,
 }
 
 impl Frame {
-    /// Decodes the annotation of a frame whose picture is there. Every colour but black is the object.
+    /// Decodes the annotation of a frame whose picture is there. Every label but 0 (black) is the object.
     ///
     /// # Errors
-    /// If the annotation is no image or the sizes differ.
-    pub fn annotated(picture: RgbImage, files: &FrameFiles) -> Result<Self> {
-        let annotation = open(&files.annotation)?.into_rgb8();
-        if picture.dimensions() != annotation.dimensions() {
+    /// If the annotation is missing or no map of labels, or the sizes differ.
+    pub fn annotated(picture: RgbImage, files: &FrameFiles, masks: &Masks) -> Result<Self> {
+        let path = files.annotation.as_deref();
+        let path = path.with_context(|| format!("no annotation for {}", files.picture.display()))?;
+        let annotation = open_labels(path)?;
+        let size = (annotation.width as u32, annotation.height as u32);
+        if picture.dimensions() != size {
             bail!(
-                "{} is {:?} and its annotation is {:?}; they must have the same size",
+                "{} is {:?} and its annotation is {size:?}; they must have the same size",
                 files.picture.display(),
                 picture.dimensions(),
-                annotation.dimensions()
             );
         }
-        let object = annotation.pixels().map(|pixel| pixel.0 != [0; 3]).collect();
-        Ok(Self { picture, object })
+        let marks = masks.marks(&annotation);
+        let mut void: Vec<bool> = marks.iter().map(|mark| *mark == Mark::Void).collect();
+        if !void.contains(&true) {
+            void.clear();
+        }
+        Ok(Self {
+            picture,
+            object: marks.into_iter().map(|mark| mark == Mark::Object).collect(),
+            void,
+        })
+    }
+
+    /// A mask without what nobody judged.
+    pub(super) fn judged(&self, mut mask: Vec<bool>) -> Vec<bool> {
+        mask.iter_mut()
+            .zip(&self.void)
+            .for_each(|(inside, void)| *inside &= !void);
+        mask
     }
 
     pub(super) fn size(&self) -> (usize, usize) {
@@ -112,7 +222,15 @@ impl Frame {
     }
 
     pub(super) fn truth(&self) -> Vec<Truth> {
-        self.object.iter().map(|inside| Truth::from(*inside)).collect()
+        (0..self.object.len()).map(|at| self.truth_at(at)).collect()
+    }
+
+    fn truth_at(&self, at: usize) -> Truth {
+        if self.void.get(at) == Some(&true) {
+            Truth::Ignored
+        } else {
+            Truth::from(self.object[at])
+        }
     }
 
     /// The truth at a quarter of the size.
@@ -123,7 +241,7 @@ impl Frame {
         TruthMask {
             width: width.div_ceil(FIT_STEP),
             height: height.div_ceil(FIT_STEP),
-            pixels: places.map(|at| Truth::from(self.object[at])).collect(),
+            pixels: places.map(|at| self.truth_at(at)).collect(),
         }
     }
 }
@@ -139,9 +257,69 @@ mod tests {
         let message = |path: &Path, every| format!("{:#}", read_layout(path, every).unwrap_err());
         assert!(message(&root.path().join("JPEGImages"), 1).contains("JPEGImages/480p/NAME/00000.jpg"));
         assert!(message(root.path(), 5).contains("no frame after its first"));
+        let layout = |every| read_layout(root.path(), every).unwrap();
+        assert_eq!((scored(&layout(2)), layout(2).left_out.len()), (vec![2, 2], 0));
+        // What has no annotation is named, and the rest is read.
         std::fs::remove_file(root.path().join("Annotations/480p/red/00003.png")).unwrap();
-        assert!(message(root.path(), 1).contains("00003.png"));
-        let scored = |frames: &[FrameFiles]| frames.iter().filter(|frame| frame.scored).count();
-        assert_eq!(scored(&read_layout(root.path(), 2).unwrap()[1].frames), 2);
+        let found = layout(1);
+        assert_eq!(scored(&found), [4, 3]);
+        assert!(found.left_out[0].starts_with("red: 1 of 5 frames") && found.left_out[0].contains("00003"));
+    }
+
+    fn scored(layout: &Layout) -> Vec<usize> {
+        let of = |sequence: &Sequence| sequence.frames.iter().filter(|frame| frame.scored).count();
+        layout.sequences.iter().map(of).collect()
+    }
+
+    #[test]
+    fn other_layouts_than_that_of_davis_2016_are_read() {
+        let root = davis_layout(1);
+        let path = |name: &str| root.path().join(name);
+        let rename = |from: &str, to: &str| std::fs::rename(path(from), path(to)).unwrap();
+        let layout = || read_layout(root.path(), 1).unwrap();
+        let expected = layout().sequences.len();
+        for folder in ["JPEGImages", "Annotations"] {
+            rename(&format!("{folder}/480p"), &format!("{folder}/Full-Resolution"));
+        }
+        assert_eq!(scored(&layout()), [4, 4]);
+        // Without a folder between, as in YouTube-VOS and MOSE.
+        for folder in ["JPEGImages", "Annotations"] {
+            rename(&format!("{folder}/Full-Resolution"), "moved");
+            std::fs::remove_dir(path(folder)).unwrap();
+            rename("moved", folder);
+        }
+        assert_eq!(
+            (layout().sequences.len(), layout().frames),
+            (expected, path("JPEGImages"))
+        );
+        std::fs::create_dir(path("DAVIS")).unwrap();
+        for folder in ["JPEGImages", "Annotations"] {
+            rename(folder, &format!("DAVIS/{folder}"));
+        }
+        assert_eq!(scored(&layout()), [4, 4]);
+        // Frames between those that are annotated; one frame; none that is annotated; what Windows leaves.
+        let (frames, maps) = ("DAVIS/JPEGImages/green", "DAVIS/Annotations/green");
+        for i in [0, 1, 3] {
+            std::fs::remove_file(path(&format!("{maps}/0000{i}.png"))).unwrap();
+        }
+        std::fs::write(path(&format!("{frames}/Thumbs.db")), "x").unwrap();
+        for folder in ["JPEGImages", "Annotations"] {
+            std::fs::create_dir(path(&format!("DAVIS/{folder}/one"))).unwrap();
+            let from = format!("DAVIS/{folder}/red/00000.png");
+            std::fs::copy(path(&from), path(&format!("DAVIS/{folder}/one/00000.png"))).unwrap();
+        }
+        std::fs::create_dir(path("DAVIS/JPEGImages/bare")).unwrap();
+        std::fs::copy(
+            path("DAVIS/JPEGImages/red/00000.png"),
+            path("DAVIS/JPEGImages/bare/0.png"),
+        )
+        .unwrap();
+        let found = layout();
+        assert_eq!(scored(&found), [1, 4]);
+        assert!(found.sequences[0].fitted().unwrap().picture.ends_with("00002.png"));
+        let left_out = found.left_out.join("\n");
+        for words in ["bare: none of its 1", "green: 3 of 5 frames", "one: 1 of its 1"] {
+            assert!(left_out.contains(words), "{left_out}");
+        }
     }
 }

@@ -51,6 +51,10 @@ pub struct DavisReport {
     pub fitted_frames: usize,
     /// Frames that were scored.
     pub scored_frames: usize,
+    /// What the annotations were taken for.
+    pub masks_taken_for: String,
+    /// What was not read, each with the reason.
+    pub left_out: Vec<String>,
     /// Where the assignment comes from: fitted, or named.
     pub assignment: String,
     /// Regions that are the object.

@@ -89,7 +89,10 @@ impl Tally {
             let j = Scores::of(mask.iter().copied(), &truth).iou;
             (j, f_measure(boundary, &truth_outline))
         };
-        let measure = |mask: &[bool]| against_truth(mask, &outline(mask));
+        let measure = |mask: &[bool]| {
+            let mask = frame.judged(mask.to_vec());
+            against_truth(&mask, &outline(&mask))
+        };
         let of = |assignment: Assignment| -> Vec<bool> { assignment.mask(regions).collect() };
 
         let mask = of(fitted.assignment);
@@ -107,7 +110,14 @@ impl Tally {
             Ranks::k_means(&frame.picture).mask(0.5, width, height),
             Ranks::unlike_the_frame(&frame.picture).mask(fitted.share, width, height),
         ];
-        let of_fixed = fixed.masks.iter().map(|(mask, boundary)| against_truth(mask, boundary));
+        let of_fixed = fixed.masks.iter().map(|(mask, boundary)| {
+            // The outlines at hand are those of whole masks.
+            if frame.void.is_empty() {
+                against_truth(mask, boundary)
+            } else {
+                measure(mask)
+            }
+        });
         let scores = of_fixed.chain(looking.iter().map(|mask| measure(mask)));
         for ((_, baseline), scores) in self.baselines.iter_mut().zip(scores) {
             baseline.add(scores);

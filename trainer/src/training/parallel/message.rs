@@ -11,7 +11,7 @@ use super::replica::{Job, Share};
 use super::wire::{MAXIMUM_JSON, VERSION, WireError};
 use crate::data::batch::MicroBatch;
 use crate::recipe::Recipe;
-use crate::training::run::directory::StoredPrecision;
+use crate::training::run::config::StoredPrecision;
 use crate::training::watching::monitor::MaskFigures;
 
 /// How a trainer introduces itself: everything of a run that a gradient depends on, but for weights and images.

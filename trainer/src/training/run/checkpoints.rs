@@ -7,7 +7,8 @@ use super::{PICTURED, Run};
 use crate::recipe::Phase;
 use crate::training::competition;
 use crate::training::paper::export::export;
-use crate::training::run::directory::{Metric, data_name};
+use crate::training::run::config::data_name;
+use crate::training::run::directory::Metric;
 use crate::training::run::state::{self, Content, RunningLoss};
 use crate::training::watching::best::{self, Score};
 use crate::training::watching::monitor::MaskFigures;
@@ -120,6 +121,25 @@ impl Run {
         score: Option<Score>,
     ) -> Result<()> {
         let exported = self.exported(phase, phase.masks.temperature.at(phase_step, phase.steps))?;
+        self.write(phase, step, &exported, running, score)?;
+        self.publish(step)?;
+        self.directory.draw_curves()
+    }
+
+    /// The checkpoint of step 0: what the run begins with, whatever becomes of where it came from.
+    pub(super) fn save_start(&self) -> Result<()> {
+        let weights = self.learner.snapshot().average;
+        self.write(&self.config.recipe.phases[0], 0, &weights, RunningLoss::default(), None)
+    }
+
+    fn write(
+        &self,
+        phase: &Phase,
+        step: u64,
+        exported: &[f32],
+        running: RunningLoss,
+        score: Option<Score>,
+    ) -> Result<()> {
         let config = &self.config;
         let info = CheckpointInfo {
             classes: if config.model.classes > 0 {
@@ -139,7 +159,7 @@ impl Run {
         };
         let content = Content {
             step,
-            exported: &exported,
+            exported,
             model: &config.model,
             info: &info,
             running,
@@ -147,8 +167,7 @@ impl Run {
         };
         let checkpoints = self.directory.checkpoints();
         state::save(&checkpoints, &self.learner, &content, config.options.keep)?;
-        self.publish(step)?;
-        self.directory.draw_curves()
+        Ok(())
     }
 
     /// Puts the newest and the best weights under fixed names, for everything that only segments.

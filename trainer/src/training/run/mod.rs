@@ -1,6 +1,7 @@
 //! A training run from its first step, or from its newest checkpoint, to its end.
 
 mod checkpoints;
+pub mod config;
 pub mod directory;
 mod progress;
 pub mod signals;
@@ -10,11 +11,12 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::{CheckpointSource, Device, ModelConfig, NoiseSchedule};
 
 use super::learner::{DECODER, Learner, MaskBatch};
+use super::memory;
 use super::paper::initial_weights;
 use super::parallel::{Common, DataParallel, DeviceList, ReplicaError};
 use super::self_training;
@@ -24,9 +26,12 @@ use crate::data::batch::BatchMaker;
 use crate::data::cache::ImageCache;
 use crate::data::dataset::DataSet;
 use crate::data::loader::{Loader, LoaderOptions};
-use directory::{DataDescription, RunConfig, RunDirectory};
+use crate::data::source::Source;
+use crate::data::teacher::Teacher;
+use config::{DataDescription, RunConfig};
+use directory::RunDirectory;
 use progress::{Clock, count, describe};
-use signals::Signals;
+use signals::{Answer, Signals};
 use state::RunningLoss;
 
 /// Noise level at which held-out images are segmented; the paper's for real images.
@@ -44,30 +49,57 @@ pub enum Ending {
     Interrupted,
 }
 
-/// Starts a run in the new folder `path`.
+/// Starts a run in the new folder `path`, which is written once everything that a run needs is there.
 ///
 /// # Errors
 /// If the data, the device, or the folder cannot be used, the loss is no longer finite, or
 /// something cannot be written.
-pub fn start(path: &Path, config: RunConfig, images: DataSet, json: bool) -> Result<Ending> {
+pub fn start(path: &Path, config: RunConfig, images: DataSet, signals: &Signals, json: bool) -> Result<Ending> {
     RunDirectory::refuse_existing(path)?;
-    let weights = starting_weights(&config)?;
-    let teacher = self_training::checked(&config)?;
-    let directory = RunDirectory::create(path, &config)?;
-    if let Some(teacher) = teacher {
-        self_training::store(&directory, &teacher)?;
+    if device(&config)? == Device::Cpu {
+        memory::check(&config)?;
     }
-    Run::new(directory, config, images, &weights)?.train(RunningLoss::default(), 0, json)
+    let weights = starting_weights(&config)?;
+    let (teacher, checkpoint) = self_training::checked(&config)?.unzip();
+    let run = Run::new(config, images, &weights, teacher, || {
+        signals.answer(Answer::SAVE);
+        let directory = RunDirectory::create(path)?;
+        if let Some(checkpoint) = checkpoint {
+            self_training::store(&directory, &checkpoint)?;
+        }
+        Ok(directory)
+    })?;
+    run.save_start()?;
+    run.directory.store_config(&run.config)?;
+    run.train(RunningLoss::default(), 0, signals, json)
 }
 
-/// Goes on with the run in `path`. `change` may alter options (not what is computed).
+/// Goes on with the run in an opened folder, on `data` if it has moved.
 ///
 /// # Errors
 /// As [`start`], and if the newest checkpoint is damaged or the data has changed.
-pub fn resume(path: &Path, json: bool, change: impl FnOnce(&mut RunConfig)) -> Result<Ending> {
-    let (directory, mut config) = RunDirectory::open(path)?;
-    change(&mut config);
-    let mut images = DataSet::open(&config.data.path)?;
+pub fn resume(
+    directory: RunDirectory,
+    mut config: RunConfig,
+    data: Option<&str>,
+    signals: &Signals,
+    json: bool,
+) -> Result<Ending> {
+    config.validate()?;
+    if device(&config)? == Device::Cpu {
+        memory::check(&config)?;
+    }
+    let path = directory.path.clone();
+    let opened = match data {
+        Some(data) => Source::parse(data).and_then(|source| DataSet::of(&source)),
+        None => DataSet::open(&config.data.path),
+    };
+    let mut images = opened.with_context(|| {
+        format!(
+            "the run's data cannot be opened; if it has moved, say where to: `factorseg resume {} --data DATA`",
+            path.display()
+        )
+    })?;
     if config.data.unconditional {
         images = images.without_classes();
     }
@@ -76,22 +108,30 @@ pub fn resume(path: &Path, json: bool, change: impl FnOnce(&mut RunConfig)) -> R
         bail!(
             "the images in {} are not those that the run began with ({} then, {} now); restore them, or start a new run with \
              --init-from {}",
-            config.data.path.display(),
+            found.path.display(),
             config.data.images,
             found.images,
             path.join("model.safetensors").display()
         );
     }
+    config.data.path = found.path;
     let newest = state::newest(&directory.checkpoints())?;
-    directory.store_config(&config)?;
     let weights = initial_weights(&config.model, config.seed);
-    let mut run = Run::new(directory, config, images, &weights)?;
+    let teacher = match config.recipe.self_training {
+        Some(_) => Some(self_training::load(&directory.teacher(), &config.model)?),
+        None => None,
+    };
+    let mut run = Run::new(config, images, &weights, teacher, || Ok(directory))?;
     let restored = state::restore(&newest, &mut run.learner)?;
+    signals.answer(Answer::SAVE);
+    run.directory.store_config(&run.config)?;
     run.directory.rewind(restored.step)?;
     // A run that was killed may have a checkpoint that is not out yet.
-    run.publish(restored.step)?;
+    if restored.step > 0 {
+        run.publish(restored.step)?;
+    }
     eprintln!("resuming {} at step {}", path.display(), restored.step);
-    run.train(restored.running, restored.step, json)
+    run.train(restored.running, restored.step, signals, json)
 }
 
 /// The device that holds weights and optimizer.
@@ -170,16 +210,19 @@ struct Run {
 }
 
 impl Run {
-    fn new(directory: RunDirectory, config: RunConfig, images: DataSet, weights: &[f32]) -> Result<Self> {
+    /// Makes everything that a run needs; its folder last.
+    fn new(
+        config: RunConfig,
+        images: DataSet,
+        weights: &[f32],
+        teacher: Option<Arc<Teacher>>,
+        directory: impl FnOnce() -> Result<RunDirectory>,
+    ) -> Result<Self> {
         let device = device(&config)?;
         let model = &config.model;
         let side = model.image_size;
         let schedule = NoiseSchedule::new(&model.schedule);
         let (training, held_out) = images.hold_out(config.data.held_out);
-        let teacher = match config.recipe.self_training {
-            Some(_) => Some(self_training::load(&directory.teacher(), model)?),
-            None => None,
-        };
         let budget = config.options.cache_mib << 20;
         let shorter_side = BatchMaker::cached_side(side, &config.recipe.augmentation);
         let images = Arc::new(ImageCache::new(
@@ -188,7 +231,7 @@ impl Run {
             budget,
             config.options.max_broken,
         ));
-        let held_out = ImageCache::new(held_out, side, budget, config.options.max_broken);
+        let held_out = ImageCache::new(held_out, shorter_side, budget, config.options.max_broken);
         let timestep = SEGMENTATION_TIMESTEP.min(schedule.timesteps());
         let held_out = HeldOut::new(
             &held_out,
@@ -219,7 +262,7 @@ impl Run {
         };
         let parallel = DataParallel::start(&devices, common, threads)?;
         Ok(Self {
-            directory,
+            directory: directory()?,
             learner,
             parallel,
             images,
@@ -230,11 +273,10 @@ impl Run {
         })
     }
 
-    fn train(mut self, mut running: RunningLoss, done: u64, json: bool) -> Result<Ending> {
+    fn train(mut self, mut running: RunningLoss, done: u64, signals: &Signals, json: bool) -> Result<Ending> {
         let recipe = self.config.recipe.clone();
         let options = self.config.options.clone();
         let total = recipe.total_steps();
-        let signals = Signals::listen()?;
         let mut reporter = Reporter::new(json, done, total);
         let loader_options = LoaderOptions {
             threads: options.input_threads,
@@ -247,6 +289,9 @@ impl Run {
         // The last step with a checkpoint.
         let mut saved = done;
         while step < total {
+            if signals.asked() && step == saved {
+                return Ok(self.interrupted(&reporter, step));
+            }
             let (phase_index, phase_step) = recipe.phase_at(step);
             let phase = &recipe.phases[phase_index];
             if phase_step == 0 {
@@ -309,6 +354,13 @@ impl Run {
             let interrupted = signals.asked();
             let planned = step % options.save_every.max(1) == 0 || last;
             if planned || interrupted {
+                // Before it is scored: nothing can be said of such a network.
+                state::finite(
+                    self.learner.parameter_list(),
+                    &self.learner.parameters(),
+                    "the weights",
+                    step,
+                )?;
                 // Where a run was interrupted must not decide which checkpoint is best.
                 let score = if planned {
                     self.score(phase_index, phase, step, total, &mut reporter)?
@@ -319,12 +371,7 @@ impl Run {
                 saved = step;
             }
             if interrupted && !last {
-                reporter.finish();
-                eprintln!(
-                    "saved at step {step}; go on with `factorseg resume {}`",
-                    self.directory.path.display()
-                );
-                return Ok(Ending::Interrupted);
+                return Ok(self.interrupted(&reporter, step));
             }
         }
         reporter.finish();
@@ -333,5 +380,14 @@ impl Run {
             eprintln!("best: {} of step {best}", self.directory.best_model().display());
         }
         Ok(Ending::Done)
+    }
+
+    fn interrupted(&self, reporter: &Reporter, step: u64) -> Ending {
+        reporter.finish();
+        eprintln!(
+            "saved at step {step}; go on with `factorseg resume {}`",
+            self.directory.path.display()
+        );
+        Ending::Interrupted
     }
 }

@@ -1,7 +1,8 @@
-//! Ctrl-C and SIGTERM: the first asks for a save after the step, the second ends at once.
+//! Ctrl-C and SIGTERM: the first asks for a save after the step, or ends at once where there is nothing to save; the second
+//! ends at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
@@ -10,27 +11,34 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Exit code of an interrupted run.
 pub const INTERRUPTED: u8 = 130;
 
+/// How the first signal is answered.
+#[derive(Debug, Clone, Copy)]
+pub enum Answer {
+    /// These words, and the end: nothing is lost by it.
+    End(&'static str),
+    /// These words; whoever works looks at [`Signals::asked`] and comes to an end.
+    Ask(&'static str),
+}
+
+impl Answer {
+    /// That of a run that saves its state.
+    pub const SAVE: Self = Self::Ask("interrupted: finishing the step and saving; once more ends at once");
+}
+
 /// Listens for signals for as long as it lives.
 #[derive(Debug)]
 pub struct Signals {
     asked: Arc<AtomicBool>,
+    answer: Arc<Mutex<Answer>>,
     _runtime: Runtime,
 }
 
 impl Signals {
-    /// Starts to listen, for a run that saves its state.
+    /// Starts to listen; `answer` is what the first signal gets, until [`Self::answer`] says otherwise.
     ///
     /// # Errors
     /// If the handlers cannot be installed.
-    pub fn listen() -> Result<Self> {
-        Self::listen_saying("interrupted: finishing the step and saving; once more ends at once")
-    }
-
-    /// Starts to listen; `words` are what the first signal is answered with.
-    ///
-    /// # Errors
-    /// If the handlers cannot be installed.
-    pub fn listen_saying(words: &'static str) -> Result<Self> {
+    pub fn listen(answer: Answer) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("factorseg-signals")
@@ -43,7 +51,8 @@ impl Signals {
             let listen = |kind| signal(kind).context("cannot listen for signals");
             (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?)
         };
-        let flag = asked.clone();
+        let answer = Arc::new(Mutex::new(answer));
+        let (flag, first) = (asked.clone(), answer.clone());
         runtime.spawn(async move {
             loop {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
@@ -51,13 +60,27 @@ impl Signals {
                     eprintln!("interrupted again: ending without saving");
                     std::process::exit(i32::from(INTERRUPTED));
                 }
-                eprintln!("{words}");
+                // Held until the end, so that no work begins that should be saved.
+                let answer = first.lock().unwrap_or_else(PoisonError::into_inner);
+                match *answer {
+                    Answer::Ask(words) => eprintln!("{words}"),
+                    Answer::End(words) => {
+                        eprintln!("{words}");
+                        std::process::exit(i32::from(INTERRUPTED));
+                    }
+                }
             }
         });
         Ok(Self {
             asked,
+            answer,
             _runtime: runtime,
         })
+    }
+
+    /// From now on the first signal is answered so.
+    pub fn answer(&self, answer: Answer) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
     }
 
     /// What is set when someone asks to stop.

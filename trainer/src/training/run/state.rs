@@ -56,8 +56,21 @@ pub enum StateError {
         reason: String,
     },
     /// There is nothing to resume from.
-    #[error("no checkpoint in {0}; start the run again with `factorseg train`")]
+    #[error("no checkpoint in {0}; delete the run's folder and start again with `factorseg train`")]
     None(PathBuf),
+    /// The state is of no use any more.
+    #[error(
+        "{what} of {parameter} are no longer finite at step {step}; lower the learning rate or set gradient_clip in the recipe. \
+         The checkpoint before is intact"
+    )]
+    NotFinite {
+        /// Which numbers.
+        what: &'static str,
+        /// The parameter that they belong to.
+        parameter: String,
+        /// Finished steps.
+        step: u64,
+    },
 }
 
 fn hint(error: &std::io::Error) -> &'static str {
@@ -128,11 +141,30 @@ pub struct Content<'a> {
     pub score: Option<Score>,
 }
 
-/// Writes a checkpoint below `folder` and removes all but the newest `keep` and the best one. Returns the checkpoint's
-/// folder.
+/// Checks that numbers, which have the places of `parameters`, are finite.
 ///
 /// # Errors
-/// If anything cannot be written; the partial folder is removed and older checkpoints stay.
+/// Names the first parameter whose are not.
+pub fn finite(parameters: &[Parameter], values: &[f32], what: &'static str, step: u64) -> Result<(), StateError> {
+    let wild = parameters
+        .iter()
+        .find(|parameter| !values[parameter.range()].iter().all(|value| value.is_finite()));
+    match wild {
+        None => Ok(()),
+        Some(parameter) => Err(StateError::NotFinite {
+            what,
+            parameter: parameter.name.clone(),
+            step,
+        }),
+    }
+}
+
+/// Writes a checkpoint below `folder` and removes all but the newest `keep` and the best one; that of step 0 goes with the
+/// next. Returns the checkpoint's folder.
+///
+/// # Errors
+/// If a number of the state is not finite, or anything cannot be written; the partial folder is removed and older
+/// checkpoints stay.
 pub fn save(folder: &Path, learner: &Learner, content: &Content<'_>, keep: usize) -> Result<PathBuf, StateError> {
     let name = format!("{PREFIX}{:09}", content.step);
     let partial = folder.join(format!("{PARTIAL}{name}"));
@@ -149,8 +181,9 @@ pub fn save(folder: &Path, learner: &Learner, content: &Content<'_>, keep: usize
         return Err(error);
     }
     let best = best(folder)?.map(|(step, _)| step);
-    for (step, old) in list(folder)?.into_iter().rev().skip(keep.max(1)) {
-        if Some(step) != best {
+    for (place, (step, old)) in list(folder)?.into_iter().rev().enumerate() {
+        let kept = place < keep.max(1) && (step > 0 || content.step == 0);
+        if !kept && Some(step) != best {
             fs::remove_dir_all(&old).map_err(io("remove", &old))?;
         }
     }
@@ -184,6 +217,25 @@ pub fn publish(folder: &Path, step: u64, path: &Path) -> Result<(), StateError> 
 }
 
 fn write(partial: &Path, learner: &Learner, content: &Content<'_>) -> Result<(), StateError> {
+    let snapshot = learner.snapshot();
+    let parameters = learner.parameter_list();
+    for (what, values) in [
+        ("the weights", &*snapshot.raw),
+        ("the averaged weights", &*snapshot.average),
+        ("the exported weights", content.exported),
+    ] {
+        finite(parameters, values, what, content.step)?;
+    }
+    for (parameter, moments) in parameters.iter().zip(&snapshot.moments) {
+        let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        if !moments.as_ref().is_none_or(|m| finite(&m.first) && finite(&m.second)) {
+            return Err(StateError::NotFinite {
+                what: "Adam's moments",
+                parameter: parameter.name.clone(),
+                step: content.step,
+            });
+        }
+    }
     if partial.exists() {
         fs::remove_dir_all(partial).map_err(io("remove", partial))?;
     }
@@ -197,7 +249,7 @@ fn write(partial: &Path, learner: &Learner, content: &Content<'_>) -> Result<(),
         WeightType::F32,
     )?;
     let state_path = partial.join(STATE);
-    let state = encode(content.step, learner, content.running).map_err(|reason| StateError::Damaged {
+    let state = encode(content.step, parameters, &snapshot, content.running).map_err(|reason| StateError::Damaged {
         path: partial.to_owned(),
         reason,
     })?;
@@ -225,19 +277,18 @@ fn entry(name: &str, bytes: &[u8]) -> FileEntry {
     }
 }
 
-fn encode(step: u64, learner: &Learner, running: RunningLoss) -> Result<Vec<u8>, String> {
+fn encode(step: u64, parameters: &[Parameter], snapshot: &Snapshot, running: RunningLoss) -> Result<Vec<u8>, String> {
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     let mut add = |kind: &str, name: &str, shape: &[usize], values: &[f32]| {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         tensors.push((format!("{kind}/{name}"), shape.to_vec(), bytes));
     };
-    let snapshot = learner.snapshot();
     for (kind, values) in [("raw", &snapshot.raw), ("average", &snapshot.average)] {
-        for parameter in learner.parameter_list() {
+        for parameter in parameters {
             add(kind, &parameter.name, &parameter.shape, &values[parameter.range()]);
         }
     }
-    for (parameter, moments) in learner.parameter_list().iter().zip(&snapshot.moments) {
+    for (parameter, moments) in parameters.iter().zip(&snapshot.moments) {
         if let Some(moments) = moments {
             for (kind, values) in [("first", &moments.first), ("second", &moments.second)] {
                 add(kind, &parameter.name, &[values.len()], values);
@@ -277,6 +328,14 @@ pub fn newest(folder: &Path) -> Result<PathBuf, StateError> {
         Some((_, path)) => Ok(path),
         None => Err(StateError::None(folder.to_owned())),
     }
+}
+
+/// The step of the newest whole checkpoint below `folder`, if there is one.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn newest_step(folder: &Path) -> Result<Option<u64>, StateError> {
+    Ok(list(folder)?.pop().map(|(step, _)| step))
 }
 
 /// Whole checkpoints below `folder` with their steps, oldest first.
@@ -416,9 +475,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
 }
 
 fn sync_folder(path: &Path) -> Result<(), StateError> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(io("flush", path))
+    checkpoint::sync_folder(path).map(drop).map_err(io("flush", path))
 }
 
 fn io(action: &'static str, path: &Path) -> impl Fn(std::io::Error) -> StateError {
@@ -427,5 +484,79 @@ fn io(action: &'static str, path: &Path) -> impl Fn(std::io::Error) -> StateErro
         action,
         path: path.clone(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::training::testing::{config, learner, scrambled};
+
+    #[test]
+    fn what_is_not_finite_is_never_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = config();
+        let mut learner = learner(&model, &scrambled(&model, false));
+        let weights = learner.parameters();
+        let save = |learner: &Learner, step: u64, exported: &[f32]| {
+            let content = Content {
+                step,
+                exported,
+                model: &model,
+                info: &CheckpointInfo::default(),
+                running: RunningLoss::default(),
+                score: None,
+            };
+            super::save(folder.path(), learner, &content, 2)
+        };
+        save(&learner, 1, &weights).unwrap();
+        let whole = learner.snapshot();
+        for (wild, what) in [
+            (f32::NAN, "weights"),
+            (f32::INFINITY, "averaged weights"),
+            (f32::NAN, "moments"),
+            (f32::NEG_INFINITY, "exported weights"),
+        ] {
+            let (mut state, mut exported) = (whole.clone(), weights.clone());
+            match what {
+                "weights" => state.raw[3] = wild,
+                "averaged weights" => state.average[3] = wild,
+                "exported weights" => exported[3] = wild,
+                _ => {
+                    let count = learner.parameter_list()[0].range().len();
+                    state.moments[0] = Some(Moments {
+                        first: vec![0.0; count],
+                        second: vec![wild; count],
+                        updates: 1,
+                    });
+                }
+            }
+            learner.restore(&state);
+            let error = save(&learner, 2, &exported).unwrap_err().to_string();
+            assert!(error.contains(what) && error.contains("step 2"), "{error}");
+            let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+            assert_eq!(left.len(), 1, "{left:?}");
+        }
+        assert_eq!(newest_step(folder.path()).unwrap(), Some(1));
+    }
+
+    #[test]
+    fn the_first_checkpoint_goes_with_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = config();
+        let learner = learner(&model, &scrambled(&model, false));
+        let weights = learner.parameters();
+        for (step, left) in [(0, 1), (5, 1), (6, 2)] {
+            let content = Content {
+                step,
+                exported: &weights,
+                model: &model,
+                info: &CheckpointInfo::default(),
+                running: RunningLoss::default(),
+                score: None,
+            };
+            super::save(folder.path(), &learner, &content, 2).unwrap();
+            assert_eq!(list(folder.path()).unwrap().len(), left, "after step {step}");
+        }
     }
 }

@@ -1,11 +1,15 @@
 //! Images that are never trained on, noised once and for all: progress is watched on them.
 
-use anyhow::Result;
+use std::borrow::Cow;
+
+use anyhow::{Context, Result};
 use factorseg_model::NoiseSchedule;
 use factorseg_model::softmax::softmax;
+use image::RgbImage;
 
 use crate::data::batch::{centre_square, normal};
 use crate::data::cache::ImageCache;
+use crate::data::decode::{Pixels, prepare};
 use crate::data::order::{Stream, random};
 use crate::data::teacher::Teacher;
 use crate::training::competition::regions;
@@ -29,7 +33,7 @@ pub struct HeldOut {
 }
 
 impl HeldOut {
-    /// Reads the images (broken ones are left out), noises them at `timestep`, and asks the teacher for their masks.
+    /// Reads the images (broken ones are left out), brings them to `side` from the size that the cache has them in, noises them at `timestep`, and asks the teacher for their masks.
     ///
     /// # Errors
     /// If too many of them are broken, or the teacher fails.
@@ -54,6 +58,7 @@ impl HeldOut {
         let (image_part, noise_part) = schedule.mix(timestep);
         for index in 0..cache.len() {
             let Some(pixels) = cache.get(index)? else { continue };
+            let pixels = smaller(&pixels, side)?;
             let image = centre_square(&pixels, side);
             let mut noise = Vec::with_capacity(image.len());
             normal(
@@ -113,4 +118,16 @@ impl HeldOut {
         let logits = self.logits(learner, weights)?;
         Ok(Some(regions::head_statistics(&logits, self.side * self.side, shares)))
     }
+}
+
+/// The picture with a shorter side of `side`, as a packed file of the training size would give it.
+fn smaller(pixels: &Pixels, side: usize) -> Result<Cow<'_, Pixels>> {
+    if pixels.width.min(pixels.height) <= side {
+        return Ok(Cow::Borrowed(pixels));
+    }
+    let image = RgbImage::from_raw(pixels.width as u32, pixels.height as u32, pixels.data.to_vec());
+    Ok(Cow::Owned(prepare(
+        image.context("a picture without its pixels")?.into(),
+        side,
+    )))
 }

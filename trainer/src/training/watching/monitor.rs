@@ -155,14 +155,16 @@ impl std::fmt::Display for Collapse {
         match self {
             Self::OneRegion { region, share } => write!(
                 f,
-                "region {region} takes {:.0} % of all pixels: the model works as a plain denoiser. Lower mask_generator_factor, \
+                "region {} takes {:.0} % of all pixels: the model works as a plain denoiser. Lower mask_generator_factor, \
                  raise masks.temperature, or let regions compete (recipe competition)",
+                region + 1,
                 share * 100.0
             ),
             Self::DeadRegion { region, share } => write!(
                 f,
-                "region {region} is dead ({:.1} % of all pixels). Restart the phase that released the masks with another --seed, \
+                "region {} is dead ({:.1} % of all pixels). Restart the phase that released the masks with another --seed, \
                  with fewer regions, or let regions compete (recipe competition)",
+                region + 1,
                 share * 100.0
             ),
             Self::Bands { positional } => write!(

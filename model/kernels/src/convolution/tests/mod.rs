@@ -1,6 +1,7 @@
 //! Convolutions against their definition.
 
 use super::*;
+use crate::normalisation::{ChannelSums, moments};
 use crate::simd::padded;
 use crate::source::{Affine, Part, Source};
 use crate::testing::Random;
@@ -358,6 +359,90 @@ fn images_are_read_as_planes() {
                     "{}: {found} for {expected}",
                     set.name()
                 );
+            }
+        }
+    }
+}
+
+/// Sums of squares far from zero lose what the variance is made of. The mean is 300 deviations from zero here; the
+/// normalisation that follows from the kernels' sums is that of the outputs.
+#[test]
+fn sums_far_from_zero_still_normalise() {
+    const CHANNELS: usize = 32;
+    const SIDE: usize = 64;
+    let mut random = Random::new(9);
+    let input: Vec<f32> = random.values(SIDE * SIDE * CHANNELS);
+    let deviation = (input.iter().map(|value| f64::from(value * value)).sum::<f64>() / input.len() as f64).sqrt();
+    let mean = (300.0 * deviation) as f32;
+    let pointwise = Method::Patches {
+        kernel: 1,
+        stride: 1,
+        padding: 0,
+    };
+    let pool = Threads::new(1).unwrap();
+    for set in InstructionSet::available() {
+        for (method, target) in [(Method::Winograd(4), 32), (Method::Winograd(2), 32), (pointwise, 96)] {
+            let middle = if matches!(method, Method::Winograd(_)) { 1 } else { 0 };
+            let kernel = Kernel {
+                inputs: CHANNELS,
+                outputs: CHANNELS,
+                value: &|output, input, y, x| {
+                    if output == input && (y, x) == (middle, middle) {
+                        1.0
+                    } else {
+                        0.0
+                    }
+                },
+                bias: &|_| mean,
+            };
+            let convolution = Convolution::pack(set, Arithmetic::F32, method, &kernel);
+            let tiling = Tiling::new(1, SIDE, SIDE, method.side(), target);
+            let rectangles = tiling.rectangles(1);
+            let mut workspaces = Workspaces::new(1, convolution.needs(&tiling));
+            let (mut out, mut sums) = (
+                vec![0.0; SIDE * SIDE * CHANNELS],
+                vec![0.0; rectangles.len() * 2 * CHANNELS],
+            );
+            let source = Source {
+                first: Part {
+                    data: &input,
+                    channels: CHANNELS,
+                },
+                second: None,
+                height: SIDE,
+                width: SIDE,
+                upsample: false,
+                affine: None,
+            };
+            let output = Output {
+                data: &mut out,
+                residual: Residual::None,
+                sums: Some(&mut sums),
+            };
+            let input = Input::Activations(source);
+            pool.install(|| convolve(set, &mut workspaces, &convolution, &tiling, 1, input, output));
+            let mut channels = ChannelSums::new(1, CHANNELS);
+            channels.gather(rectangles, &sums);
+            // A group of 4 channels at a time.
+            for first in (0..CHANNELS).step_by(4) {
+                let group = || {
+                    out.chunks_exact(CHANNELS)
+                        .flat_map(|pixel| &pixel[first..first + 4])
+                        .map(|value| f64::from(*value))
+                };
+                let count = (4 * SIDE * SIDE) as f64;
+                let mean = group().sum::<f64>() / count;
+                let variance = group().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+                let (found, inverse) = moments([Some(&channels), None], 0, CHANNELS, first..first + 4, SIDE * SIDE);
+                let (offset, scale) = ((found - mean) / variance.sqrt(), inverse * (variance + 1e-5).sqrt());
+                let what = format!(
+                    "{} {method:?}: mean off by {offset:.1e} deviations, scale {scale:.5}",
+                    set.name()
+                );
+                assert!(offset.abs() < 1e-3 && (scale - 1.0).abs() < 1e-2, "{what}");
+                if first == 0 {
+                    println!("{what}");
+                }
             }
         }
     }
