@@ -7,7 +7,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use factorseg_kernels::{
     Architecture, Arithmetic, CpuTraining, KernelError, PlanOptions, SegmentationPass, SegmentationPlan, Threads,
-    TrainingPass, TrainingSize, WeightLookup,
+    TrainingPass, TrainingSize,
 };
 
 use crate::checkpoint::Weights;
@@ -181,7 +181,7 @@ mod cuda {
     pub fn segmentation(
         _: usize,
         _: &Architecture,
-        _: &WeightLookup<'_>,
+        _: &factorseg_kernels::WeightLookup<'_>,
         _: bool,
     ) -> Result<Box<dyn SegmentationPass>, KernelError> {
         Err(KernelError::Device(MISSING.to_owned()))
