@@ -1,0 +1,121 @@
+
+use super::*;
+
+/// Blobs of brightness on a frame with masks of 64x48, whose reddish square of 16 of their pixels has moved to the right
+/// by `moved`.
+fn frame(moved: usize) -> InputImage {
+    let (width, height) = (128, 96);
+    let plane = |red: f32| {
+        (0..width * height).map(move |at| {
+            let (x, y) = (at % width / 2, at / width / 2);
+            let square = (12 + moved..28 + moved).contains(&x) && (16..32).contains(&y);
+            let place = if square { (x - moved + 1000, y) } else { (x, y) };
+            let mixed = (place.0 / 3 * 7919 + place.1 / 3 * 104_729) % 97;
+            mixed as f32 / 97.0 - 0.5 + if square { red } else { 0.0 }
+        })
+    };
+    InputImage {
+        width,
+        height,
+        data: plane(0.4).chain(plane(-0.2)).chain(plane(-0.2)).collect(),
+    }
+}
+
+/// Three regions: background, and two that share what is left as 3 to 1.
+fn unsure() -> RegionMap {
+    let cells = 32 * 24;
+    let mut probabilities = vec![0.6; cells];
+    probabilities.resize(2 * cells, 0.3);
+    probabilities.resize(3 * cells, 0.1);
+    RegionMap {
+        regions: 3,
+        width: 32,
+        height: 24,
+        probabilities,
+    }
+}
+
+#[test]
+fn what_moves_becomes_the_object_and_parts_keep_their_shares() {
+    let mut masks = MotionModel::default();
+    let foreground = [false, true, true];
+    let (mut map, pixels) = (unsure(), 64 * 48);
+    for moved in 0..4 {
+        map = masks.refine(&frame(2 * moved), &unsure(), &foreground);
+    }
+    assert_eq!((map.regions, map.width, map.height), (3, 64, 48));
+    let at = |region: usize, x: usize, y: usize| map.probabilities[region * pixels + y * 64 + x];
+    let object = |x, y| at(1, x, y) + at(2, x, y);
+    // The square is at 18..34 now.
+    assert!(object(26, 24) > 0.8, "{}", object(26, 24));
+    assert!(
+        object(50, 10) < 0.2 && object(4, 44) < 0.2,
+        "{} {}",
+        object(50, 10),
+        object(4, 44)
+    );
+    for (x, y) in [(26, 24), (50, 10), (0, 0)] {
+        assert!((object(x, y) + at(0, x, y) - 1.0).abs() < 1e-5);
+        assert!((at(1, x, y) / at(2, x, y) - 3.0).abs() < 1e-3);
+    }
+}
+
+/// The network says 0.4 everywhere: without memory the square is gone within a dozen frames.
+#[test]
+fn an_object_that_stops_stays_the_object() {
+    let mut masks = MotionModel::default();
+    let pixels = 64 * 48;
+    // The square goes 14 pixels to the right, to 26..42, and stands still for two seconds.
+    for moved in 0..8 {
+        masks.refine(&frame(2 * moved), &unsure(), &[false, true, true]);
+    }
+    let mut map = unsure();
+    for _ in 0..50 {
+        map = masks.refine(&frame(14), &unsure(), &[false, true, true]);
+    }
+    let (mut both, mut either) = (0, 0);
+    for (at, background) in map.probabilities[..pixels].iter().enumerate() {
+        let truth = (26..42).contains(&(at % 64)) && (16..32).contains(&(at / 64));
+        let found = *background < 0.5;
+        both += usize::from(truth && found);
+        either += usize::from(truth || found);
+    }
+    let overlap = both as f32 / either as f32;
+    assert!(overlap > 0.6, "{overlap}");
+    // Another scene begins with nothing.
+    masks.reset();
+    let map = masks.refine(&frame(14), &unsure(), &[false, true, true]);
+    assert!(map.probabilities[..pixels].iter().all(|p| (p - 0.6).abs() < 1e-3));
+}
+
+#[test]
+fn a_still_video_is_the_networks() {
+    let mut masks = MotionModel::default();
+    let mut map = unsure();
+    for _ in 0..3 {
+        map = masks.refine(&frame(0), &unsure(), &[false, true, true]);
+    }
+    let worst = map.probabilities[..64 * 48]
+        .iter()
+        .map(|p| (p - 0.6).abs())
+        .fold(0.0, f32::max);
+    assert!(worst < 1e-3, "{worst}");
+}
+
+#[test]
+fn without_an_object_nothing_is_judged() {
+    let mut masks = MotionModel::default();
+    for foreground in [&[true; 3][..], &[false; 3], &[true, false]] {
+        assert_eq!(masks.refine(&frame(0), &unsure(), foreground), unsure());
+    }
+    let torn = InputImage {
+        data: vec![0.0; 5],
+        ..frame(0)
+    };
+    assert_eq!(masks.refine(&torn, &unsure(), &[false, true, true]), unsure());
+    let torn = RegionMap {
+        probabilities: vec![0.5; 7],
+        ..unsure()
+    };
+    assert_eq!(masks.refine(&frame(0), &torn, &[false, true, true]), torn);
+}
