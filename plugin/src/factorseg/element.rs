@@ -1,8 +1,10 @@
 //! What the element holds, and the order of its locks.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
+use gst::glib;
 use gst::subclass::prelude::*;
 use gstreamer as gst;
 
@@ -38,8 +40,8 @@ pub struct FactorSeg {
     /// From READY on.
     pub(super) session: Mutex<Option<Arc<Session>>>,
     pub(super) stream: Mutex<Stream>,
-    /// The running time that the sink wants frames from, by its last QoS event.
-    pub(super) earliest: Mutex<Option<gst::ClockTime>>,
+    /// For each pad the running time that its sink wants frames from, by its last QoS event.
+    pub(super) earliest: Mutex<BTreeMap<glib::GString, gst::ClockTime>>,
     pub(super) canvas: Mutex<Canvas>,
     pub(super) shown: Mutex<Shown>,
     pub(super) factory: Mutex<Option<EngineFactory>>,
@@ -78,6 +80,8 @@ pub(super) struct Stream {
     pub(super) has_mask: bool,
     /// How much later than their running time sinks show frames.
     pub(super) sink_latency: gst::ClockTime,
+    /// A log message was written about interlaced frames.
+    pub(super) told_of_fields: bool,
     /// Upstream's answer, once asked.
     pub(super) live: Option<bool>,
 }
@@ -101,6 +105,11 @@ impl Stream {
 impl FactorSeg {
     pub(super) fn session(&self) -> Option<Arc<Session>> {
         lock(&self.session).clone()
+    }
+
+    /// The running time that all sinks want frames from; none if none has said so.
+    pub(super) fn earliest(&self) -> Option<gst::ClockTime> {
+        lock(&self.earliest).values().max().copied()
     }
 
     /// Reports what is wrong with a stream that plays: its end, or a warning.

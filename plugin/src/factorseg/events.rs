@@ -10,6 +10,7 @@ use gstreamer_video as gst_video;
 
 use super::element::{CAT, FactorSeg, Shown, Stream};
 use super::latency::Latency;
+use super::negotiation::DEINTERLACE;
 use super::queue::CAPACITY;
 use crate::pixels::layout::Layout;
 use crate::sync::lock;
@@ -18,7 +19,7 @@ impl FactorSeg {
     pub(super) fn start(&self) {
         self.counters.frames.store(0, Ordering::Relaxed);
         self.counters.reused.store(0, Ordering::Relaxed);
-        *lock(&self.earliest) = None;
+        lock(&self.earliest).clear();
         *lock(&self.latency) = Latency::default();
         *lock(&self.stream) = Stream::default();
         self.restart_stream();
@@ -83,17 +84,6 @@ impl FactorSeg {
                 stream.discontinuous = true;
                 // Mask pads have it with their next buffer, when their caps are known.
             }
-            gst::EventView::Gap(_) | gst::EventView::Eos(_) => {
-                let layout = lock(&self.stream).layout.clone();
-                for pad in self.mask_pads() {
-                    if let Some(Ok(info)) = layout.as_ref().map(|layout| self.mask_info(&pad, layout)) {
-                        self.prepare_mask_pad(&pad, &info);
-                    }
-                    if ends || layout.is_some() {
-                        pad.push_event(event.clone());
-                    }
-                }
-            }
             gst::EventView::StreamStart(start) => {
                 for pad in self.mask_pads() {
                     pad.push_event(self.mask_stream_start(&pad, start));
@@ -114,7 +104,7 @@ impl FactorSeg {
                 return forwarded;
             }
             gst::EventView::FlushStop(_) => {
-                *lock(&self.earliest) = None;
+                lock(&self.earliest).clear();
                 lock(&self.stream).segment.reset();
                 self.restart_stream();
                 lock(&self.outputs).combiner.reset();
@@ -123,7 +113,7 @@ impl FactorSeg {
                     pad.push_event(event.clone());
                 }
             }
-            _ => {}
+            _ => self.push_event_to_masks(&event),
         }
         gst::Pad::event_default(pad, Some(&*self.obj()), event)
     }
@@ -132,7 +122,11 @@ impl FactorSeg {
         match event.view() {
             gst::EventView::Qos(qos) => {
                 let (_, _, difference, timestamp) = qos.get();
-                *lock(&self.earliest) = timestamp.and_then(|timestamp| earliest(timestamp, difference));
+                let mut wanted = lock(&self.earliest);
+                match timestamp.and_then(|timestamp| earliest(timestamp, difference)) {
+                    Some(time) => wanted.insert(pad.name(), time),
+                    None => wanted.remove(&pad.name()),
+                };
             }
             gst::EventView::Latency(latency) => lock(&self.stream).sink_latency = latency.latency(),
             _ => {}
@@ -142,31 +136,34 @@ impl FactorSeg {
 
     pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
         match query.view_mut() {
-            gst::QueryViewMut::Latency(latency) => {
-                let mut upstream = gst::query::Latency::new();
-                let known = self.sinkpad.peer_query(&mut upstream);
-                if known {
-                    let (live, minimum, maximum) = upstream.result();
-                    let own = if live {
-                        lock(&self.latency).reported
-                    } else {
-                        gst::ClockTime::ZERO
-                    };
-                    // What can be stored are the frames of the queue.
-                    let frame = lock(&self.stream)
-                        .layout
-                        .as_ref()
-                        .and_then(|layout| duration(&layout.info));
-                    let stored = match own {
-                        gst::ClockTime::ZERO => gst::ClockTime::ZERO,
-                        _ => frame.unwrap_or_default() * CAPACITY as u64,
-                    };
-                    latency.set(live, minimum + own, maximum.map(|maximum| maximum + stored));
-                }
-                known
-            }
+            gst::QueryViewMut::Latency(latency) => self.answer_latency(latency),
             _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
         }
+    }
+
+    /// Upstream's latency, and what the element adds to it. It is the same for video and masks.
+    pub(super) fn answer_latency(&self, latency: &mut gst::query::Latency) -> bool {
+        let mut upstream = gst::query::Latency::new();
+        let known = self.sinkpad.peer_query(&mut upstream);
+        if known {
+            let (live, minimum, maximum) = upstream.result();
+            let own = if live {
+                lock(&self.latency).reported
+            } else {
+                gst::ClockTime::ZERO
+            };
+            // What can be stored are the frames of the queue.
+            let frame = lock(&self.stream)
+                .layout
+                .as_ref()
+                .and_then(|layout| duration(&layout.info));
+            let stored = match own {
+                gst::ClockTime::ZERO => gst::ClockTime::ZERO,
+                _ => frame.unwrap_or_default() * CAPACITY as u64,
+            };
+            latency.set(live, minimum + own, maximum.map(|maximum| maximum + stored));
+        }
+        known
     }
 
     pub(super) fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
@@ -174,26 +171,15 @@ impl FactorSeg {
             return false;
         }
         match query.view_mut() {
-            // Frames are drawn on where they lie, so upstream allocates as downstream wishes.
-            gst::QueryViewMut::Allocation(_) => {
-                let known = self.srcpad.peer_query(query);
-                if let gst::QueryViewMut::Allocation(allocation) = query.view_mut() {
-                    keep_frames(allocation);
-                }
-                known
-            }
+            gst::QueryViewMut::Allocation(_) => self.answer_allocation(query),
             gst::QueryViewMut::Caps(caps) => {
-                let template = pad.pad_template_caps();
-                let filter = caps.filter_owned();
-                let wanted = match &filter {
-                    Some(filter) => filter.intersect_with_mode(&template, gst::CapsIntersectMode::First),
-                    None => template,
-                };
-                let possible = self
-                    .srcpad
-                    .peer_query_caps(Some(&wanted))
-                    .intersect_with_mode(&wanted, gst::CapsIntersectMode::First);
+                let possible = self.sink_caps(caps.filter());
                 caps.set_result(&possible);
+                true
+            }
+            gst::QueryViewMut::AcceptCaps(accept) => {
+                let accepted = Self::accepts(accept.caps());
+                accept.set_result(accepted);
                 true
             }
             _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
@@ -208,25 +194,29 @@ impl FactorSeg {
                 return false;
             }
         };
-        if info.interlace_mode() != gst_video::VideoInterlaceMode::Progressive {
+        if !matches!(
+            info.interlace_mode(),
+            gst_video::VideoInterlaceMode::Progressive | gst_video::VideoInterlaceMode::Mixed
+        ) {
             self.fail(
                 gst::StreamError::Format,
                 &format!(
-                    "Interlaced video ({}) is not supported; put `deinterlace` before {}",
+                    "Interlaced video ({}) is not supported by {}; put {DEINTERLACE}",
                     info.interlace_mode().to_str(),
-                    self.obj().name()
+                    self.obj().name(),
                 ),
             );
             return false;
         }
-        let (width, height) = (info.width() as usize, info.height() as usize);
+        let layout = Arc::new(Layout::new(&info));
+        let (width, height) = (layout.width, layout.height);
         let session = lock(&self.session);
         let mut stream = lock(&self.stream);
         let same_size = stream
             .layout
             .as_ref()
-            .is_some_and(|old| (old.width, old.height) == (width, height));
-        stream.layout = Some(Arc::new(Layout::new(&info)));
+            .is_some_and(|old| (old.width, old.height, old.square_size()) == (width, height, layout.square_size()));
+        stream.layout = Some(layout.clone());
         stream.sampler = None;
         stream.motion_sampler = None;
         lock(&self.canvas).forget_format();
@@ -238,20 +228,11 @@ impl FactorSeg {
             if !same_size {
                 session.worker.forget();
             }
+            // The network was trained with square pixels.
+            let (width, height) = layout.square_size();
             session.worker.set_frame_size(width, height);
         }
         true
-    }
-}
-
-/// Asks for as many frames more as the queue keeps from going back to their pool.
-fn keep_frames(allocation: &mut gst::query::Allocation) {
-    let pools: Vec<_> = allocation.allocation_pools().collect();
-    for (index, (pool, size, minimum, maximum)) in pools.into_iter().enumerate() {
-        let wanted = minimum + CAPACITY as u32;
-        if maximum == 0 || wanted <= maximum {
-            allocation.set_nth_allocation_pool(index as u32, pool.as_ref(), size, wanted, maximum);
-        }
     }
 }
 

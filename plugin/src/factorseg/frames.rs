@@ -43,8 +43,10 @@ impl FactorSeg {
         if buffer.n_memory() == 0 {
             // A gap: there is nothing to see.
             self.queue.drain()?;
+            self.push_gaps(&layout, &buffer);
             return self.push_video(buffer);
         }
+        self.look_at_fields(&buffer);
         let plan = session.plan();
         let live = self.is_live();
         let waits = match plan.settings.mode {
@@ -260,8 +262,7 @@ impl FactorSeg {
         // With no mask at all, a late frame gets one all the same.
         let late = waits && plan.settings.qos && stream.has_mask && {
             let running_time = stream.segment.to_running_time(buffer.pts());
-            let earliest = *lock(&self.earliest);
-            matches!((running_time, earliest), (Some(time), Some(earliest)) if time < earliest)
+            matches!((running_time, self.earliest()), (Some(time), Some(earliest)) if time < earliest)
         };
         if late {
             gst::debug!(CAT, imp = self, "late, not segmented: {:?}", buffer.pts());
@@ -341,7 +342,7 @@ impl FactorSeg {
     fn deadline(&self, plan: &Plan, running_time: Option<gst::ClockTime>) -> Option<Instant> {
         /// For drawing, and for the elements between.
         const MARGIN: gst::ClockTime = gst::ClockTime::from_mseconds(5);
-        if !plan.settings.qos || lock(&self.earliest).is_none() || lock(&self.shown).mask.is_none() {
+        if !plan.settings.qos || self.earliest().is_none() || lock(&self.shown).mask.is_none() {
             return None;
         }
         let due = running_time? + lock(&self.stream).sink_latency;

@@ -8,14 +8,13 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gstreamer as gst;
 use gstreamer_base::UniqueFlowCombiner;
-use gstreamer_video as gst_video;
 
 use super::FactorSegMaskPad;
 use super::canvas::Canvas;
 use super::element::{CAT, Counters, FactorSeg, Shown, Stream};
 use super::mask_pad::{MaskOutput, Outputs};
+use super::negotiation::{mask_template, template};
 use super::queue::Queue;
-use crate::pixels::layout::FORMATS;
 use crate::settings::Settings;
 use crate::sync::lock;
 
@@ -45,7 +44,6 @@ impl ObjectSubclass for FactorSeg {
                     .map(|element| element.imp().srcpad.clone());
                 gst::Iterator::from_vec(srcpad.into_iter().collect())
             })
-            .flags(gst::PadFlags::ACCEPT_TEMPLATE)
             .build();
         let srcpad = gst::Pad::builder_from_template(&template("src"))
             .event_function(|pad, parent, event| {
@@ -133,7 +131,7 @@ impl ElementImpl for FactorSeg {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            let caps = gst_video::VideoCapsBuilder::new().format_list(FORMATS).build();
+            let caps = template();
             let always = |name, direction| {
                 gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).expect("a valid template")
             };
@@ -144,9 +142,7 @@ impl ElementImpl for FactorSeg {
                     "mask_%u",
                     gst::PadDirection::Src,
                     gst::PadPresence::Request,
-                    &gst_video::VideoCapsBuilder::new()
-                        .format(gst_video::VideoFormat::Gray8)
-                        .build(),
+                    &mask_template(),
                     FactorSegMaskPad::static_type(),
                 )
                 .expect("a valid template"),
@@ -170,6 +166,12 @@ impl ElementImpl for FactorSeg {
         };
         let pad = gst::PadBuilder::<FactorSegMaskPad>::from_template(template)
             .name(name)
+            .event_function(|pad: &FactorSegMaskPad, parent, event| {
+                Self::catch_panic_pad_function(parent, || false, |element| element.src_event(pad.upcast_ref(), event))
+            })
+            .query_function(|pad: &FactorSegMaskPad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |element| element.mask_query(pad, query))
+            })
             .build();
         // Added, and thereby active, before the stream may push to it.
         if let Err(error) = element.add_pad(&pad) {

@@ -125,7 +125,8 @@ impl FactorSeg {
             // Caps set the size of the session that is there, so both are looked at under this lock.
             let mut slot = lock(&self.session);
             if let Some(layout) = &lock(&self.stream).layout {
-                session.worker.set_frame_size(layout.width, layout.height);
+                let (width, height) = layout.square_size();
+                session.worker.set_frame_size(width, height);
             }
             match slot.as_ref() {
                 Some(old) if old.request != session.request => slot.replace(session),

@@ -92,6 +92,7 @@ mod imp;
 mod latency;
 mod loading;
 mod mask_pad;
+mod negotiation;
 mod outputs;
 mod queue;
 mod session;

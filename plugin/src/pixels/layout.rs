@@ -116,6 +116,18 @@ impl Layout {
         }
     }
 
+    /// The size of the picture in square pixels, at least 1x1: what is shown of an anamorphic frame.
+    pub fn square_size(&self) -> (usize, usize) {
+        let par = self.info.par();
+        let ratio = f64::from(par.numer().max(1)) / f64::from(par.denom().max(1));
+        let stretched = |side: usize, by: f64| ((side as f64 * by).round() as usize).clamp(1, i32::MAX as usize);
+        // The longer way, so that nothing is lost of the other.
+        match ratio >= 1.0 {
+            true => (stretched(self.width, ratio), self.height),
+            false => (self.width, stretched(self.height, 1.0 / ratio)),
+        }
+    }
+
     /// Whether pixels have an opacity.
     pub fn has_alpha(&self) -> bool {
         self.components

@@ -11,6 +11,7 @@ mod loading;
 mod masks;
 mod modes;
 mod motion;
+mod negotiation;
 mod overlap;
 mod properties;
 mod support;
