@@ -69,6 +69,8 @@ pub(super) struct Counters {
 #[derive(Default)]
 pub(super) struct Stream {
     pub(super) layout: Option<Arc<Layout>>,
+    /// How frames leave: as they came, or with an opacity.
+    pub(super) output: Option<Arc<Layout>>,
     pub(super) segment: gst::FormattedSegment<gst::ClockTime>,
     pub(super) sampler: Option<Sampler>,
     pub(super) motion_sampler: Option<Sampler>,
@@ -82,6 +84,8 @@ pub(super) struct Stream {
     pub(super) sink_latency: gst::ClockTime,
     /// A log message was written about interlaced frames.
     pub(super) told_of_fields: bool,
+    /// A warning was posted about frames without opacity.
+    pub(super) told_of_alpha: bool,
     /// Upstream's answer, once asked.
     pub(super) live: Option<bool>,
 }

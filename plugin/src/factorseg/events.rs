@@ -66,7 +66,7 @@ impl FactorSeg {
         match event.view() {
             gst::EventView::Caps(caps) => {
                 // The default handler would not forward it.
-                return self.set_caps(caps.caps()) && self.srcpad.push_event(event);
+                return self.set_caps(caps.caps()) && self.negotiate(caps.caps());
             }
             gst::EventView::Segment(segment) => {
                 let Some(segment) = segment.segment().downcast_ref::<gst::ClockTime>() else {
@@ -137,6 +137,11 @@ impl FactorSeg {
     pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
         match query.view_mut() {
             gst::QueryViewMut::Latency(latency) => self.answer_latency(latency),
+            gst::QueryViewMut::Caps(caps) => {
+                let possible = self.src_caps(caps.filter());
+                caps.set_result(&possible);
+                true
+            }
             _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
         }
     }

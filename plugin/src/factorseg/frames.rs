@@ -47,6 +47,14 @@ impl FactorSeg {
             return self.push_video(buffer);
         }
         self.look_at_fields(&buffer);
+        if self.srcpad.needs_reconfigure() {
+            self.queue.drain()?;
+            self.srcpad.check_reconfigure();
+            if let Some(caps) = self.sinkpad.current_caps() {
+                // Whether downstream takes them, the next frame tells.
+                self.negotiate(&caps);
+            }
+        }
         let plan = session.plan();
         let live = self.is_live();
         let waits = match plan.settings.mode {
@@ -66,6 +74,7 @@ impl FactorSeg {
             false if waits => Kind::Previous,
             false => Kind::Newest,
         };
+        let (buffer, layout) = self.outgoing(buffer, layout).map_err(|error| self.broken(&error))?;
         let frame = Frame {
             running_time: lock(&self.stream).segment.to_running_time(buffer.pts()),
             buffer,

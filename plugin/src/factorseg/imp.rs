@@ -56,7 +56,6 @@ impl ObjectSubclass for FactorSeg {
                 let failed = || Err(gst::loggable_error!(CAT, "panicked while a pad was activated"));
                 Self::catch_panic_pad_function(parent, failed, |element| element.activate_src(pad, mode, active))
             })
-            .flags(gst::PadFlags::PROXY_CAPS)
             .build();
         let mut combiner = UniqueFlowCombiner::new();
         combiner.add_pad(&srcpad);
@@ -91,7 +90,13 @@ impl ObjectImpl for FactorSeg {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        let alpha = self.wants_alpha();
         lock(&self.settings).set(pspec.name(), value);
+        if self.wants_alpha() != alpha {
+            // Who brings frames may have a better format for them now.
+            self.srcpad.mark_reconfigure();
+            self.sinkpad.push_event(gst::event::Reconfigure::new());
+        }
         match pspec.name() {
             "model" | "device" | "precision" | "threads" => self.reload(),
             _ => self.update_plan(),

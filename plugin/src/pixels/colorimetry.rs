@@ -1,4 +1,4 @@
-//! From 8-bit samples to RGB and back, by the colorimetry of the caps (matrix and range).
+//! From samples to RGB and back, by the colorimetry of the caps (matrix and range).
 
 use gstreamer_video as gst_video;
 
@@ -41,11 +41,13 @@ impl Colorimetry {
         };
         let colorimetry = info.colorimetry();
         let (offset, scale) = info.range_offsets(colorimetry.range());
+        // The largest sample is 255 here, whatever the depth.
+        let unit = 255.0 / ((1u32 << info.format_info().depth()[0]) - 1) as f32;
         let (kr, kb) = colorimetry.matrix().kr_kb().unwrap_or((0.299, 0.114));
         Self {
             family,
-            offset: [0, 1, 2].map(|i| offset[i] as f32),
-            scale: [0, 1, 2].map(|i| (scale[i] as f32).max(1.0)),
+            offset: [0, 1, 2].map(|i| offset[i] as f32 * unit),
+            scale: [0, 1, 2].map(|i| (scale[i] as f32).max(1.0) * unit),
             kr: kr as f32,
             kb: kb as f32,
         }

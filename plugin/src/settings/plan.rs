@@ -6,6 +6,7 @@ use factorseg_model::{
     CheckpointSource, ClassError, DeviceError, EngineInfo, LoadOptions, SegmenterOptions, find_class,
 };
 
+use super::choices::Overlay;
 use super::properties::Settings;
 use crate::engine::request::EngineRequest;
 use crate::pixels::colorimetry::{Rgb, rgb};
@@ -46,6 +47,8 @@ pub struct Plan {
     pub colors: Vec<Rgb>,
     /// Colour behind a cut-out.
     pub background: Rgb,
+    /// Its opacity in formats that have one, `0..=1`.
+    pub opacity: f32,
     /// For each region, whether it is foreground.
     pub foreground: Vec<bool>,
 }
@@ -64,6 +67,11 @@ impl Settings {
                 threads: self.threads as usize,
             },
         })
+    }
+
+    /// Whether a cut-out is to be seen through.
+    pub fn wants_alpha(&self) -> bool {
+        self.overlay == Overlay::Foreground && self.background_color >> 24 < 0xff
     }
 
     /// What the settings mean for an engine.
@@ -90,6 +98,7 @@ impl Settings {
             class: class.map_or("none", |index| &engine.classes[index].name).into(),
             colors: parse_colors(&self.colors)?,
             background: rgb(self.background_color),
+            opacity: (self.background_color >> 24) as f32 / 255.0,
             foreground: parse_regions(&self.foreground_regions, engine)?,
         })
     }

@@ -124,8 +124,8 @@ settings! {
         "Alpha", "Opacity of overlay=tint and contour, 0 is invisible";
     colors "colors": String = String::new();
         "Colors", "Colours of regions 1, 2, ... as RRGGBB in hexadecimal, separated by commas; empty for a built-in palette";
-    background_color "background-color": u32 = 0, maximum 0xff_ffff;
-        "Background color", "Colour behind overlay=foreground, 0xRRGGBB";
+    background_color "background-color": u32 = 0;
+        "Background color", "Colour behind overlay=foreground, 0xAARRGGBB; where frames can be transparent, AA is its opacity";
     foreground_regions "foreground-regions": String = "auto".to_owned();
         "Foreground regions", "Regions that are the object: auto (the model's own; all if it names none), all, or numbers from 1, separated by commas";
     refine "refine": Refine = Refine::default();

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use gstfactorseg::FactorSeg;
 use gstreamer as gst;
 use gstreamer_check as gst_check;
 use gstreamer_video as gst_video;
@@ -305,12 +306,12 @@ fn a_sink_of_masks_that_is_late_is_heard() {
         let event = gst::event::Qos::new(gst::QOSType::Underflow, 1.0, by, timestamp * FRAME_DURATION);
         gst::Event::from(event)
     };
-    // Two frames late: the next four are not segmented.
-    pad.send_event(late(0, 2 * FRAME_DURATION.nseconds() as i64));
+    // Frame 2 was late by a frame: those before the fourth are not segmented.
+    pad.send_event(late(2, FRAME_DURATION.nseconds() as i64));
     // The video's sink is on time, which does not help the other.
     bench
         .harness
-        .push_upstream_event(late(0, -(FRAME_DURATION.nseconds() as i64)));
+        .push_upstream_event(late(2, -(FRAME_DURATION.nseconds() as i64)));
     for index in 1..4 {
         push(&mut bench, index);
     }
@@ -408,4 +409,138 @@ fn masks_of_stereoscopic_frames_are_stereoscopic() {
     let masks = gst_video::VideoInfo::from_caps(&caps).unwrap();
     assert_eq!(masks.multiview_mode(), info.multiview_mode());
     assert_eq!(masks.colorimetry().to_string(), "1:4:0:0");
+}
+
+/// A bench whose sink takes these caps, with a cut-out of the left half.
+fn cut_out(sink: &str) -> Bench {
+    let element = Fake::new(Behaviour::Halves).element();
+    element.set_property_from_str("overlay", "foreground");
+    element.set_property("motion-model", false);
+    let mut bench = Bench::with(element);
+    bench.harness.set_sink_caps_str(sink);
+    bench
+}
+
+/// Format of what leaves.
+fn format_out(bench: &Bench) -> VideoFormat {
+    let caps = bench.element.static_pad("src").unwrap().current_caps().unwrap();
+    gst_video::VideoInfo::from_caps(&caps).unwrap().format()
+}
+
+/// Samples of the first row of a plane.
+fn row_of(buffer: &gst::Buffer, format: VideoFormat, plane: u32) -> Vec<u8> {
+    let info = video_info(format, 64, 48);
+    let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).unwrap();
+    frame.plane_data(plane).unwrap()[..64].to_vec()
+}
+
+#[test]
+fn a_cut_out_of_opaque_frames_is_transparent_for_who_takes_it() {
+    for refine in ["none", "guided"] {
+        let mut bench = cut_out("video/x-raw,format={I420,A420}");
+        bench.element.set_property_from_str("refine", refine);
+        bench.set_caps(VideoFormat::I420, 64, 48);
+        let info = video_info(VideoFormat::I420, 64, 48);
+        let input = flat_frame(&info, 0, 90);
+        let shared = input.clone();
+        let output = bench.harness.push_and_pull(input).unwrap();
+        assert_eq!(format_out(&bench), VideoFormat::A420);
+        let alpha = row_of(&output, VideoFormat::A420, 3);
+        assert_eq!((alpha[0], alpha[63]), (255, 0));
+        let luma = row_of(&output, VideoFormat::A420, 0);
+        // What nobody sees is black, for those who know no opacity.
+        assert_eq!((luma[0], luma[63]), (90, 16));
+        // Without padding it is what the caps say, for those who know no video meta either.
+        assert_eq!(output.size(), video_info(VideoFormat::A420, 64, 48).size());
+        assert!(bytes(&shared).iter().all(|&byte| byte == 90));
+        assert_eq!(bench.messages(gst::MessageType::Warning), [""; 0]);
+    }
+}
+
+#[test]
+fn where_there_is_no_opacity_to_be_had_it_is_said_once() {
+    let mut bench = cut_out("video/x-raw,format=I420");
+    bench.set_caps(VideoFormat::I420, 64, 48);
+    let info = video_info(VideoFormat::I420, 64, 48);
+    for index in 0..3 {
+        let output = bench.harness.push_and_pull(flat_frame(&info, index, 90)).unwrap();
+        let luma = row_of(&output, VideoFormat::I420, 0);
+        assert_eq!((luma[0], luma[63]), (90, 16));
+    }
+    let warnings = bench.messages(gst::MessageType::Warning);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("I420") && warnings[0].contains("background-color"), "{warnings:?}");
+}
+
+#[test]
+fn an_opaque_background_needs_no_opacity() {
+    let mut bench = cut_out("video/x-raw,format={I420,A420}");
+    bench.element.set_property("background-color", 0xff00_ff00u32);
+    bench.set_caps(VideoFormat::I420, 64, 48);
+    let info = video_info(VideoFormat::I420, 64, 48);
+    let output = bench.harness.push_and_pull(flat_frame(&info, 0, 90)).unwrap();
+    assert_eq!(format_out(&bench), VideoFormat::I420);
+    assert_eq!(row_of(&output, VideoFormat::I420, 0)[63], 145);
+    assert_eq!(bench.messages(gst::MessageType::Warning), [""; 0]);
+}
+
+#[test]
+fn the_opacity_comes_and_goes_with_the_overlay() {
+    let mut bench = cut_out("video/x-raw,format={I420,A420}");
+    bench.set_caps(VideoFormat::I420, 64, 48);
+    let info = video_info(VideoFormat::I420, 64, 48);
+    for (index, overlay, format) in [
+        (0, "foreground", VideoFormat::A420),
+        (1, "tint", VideoFormat::I420),
+        (2, "foreground", VideoFormat::A420),
+        (3, "none", VideoFormat::I420),
+    ] {
+        bench.element.set_property_from_str("overlay", overlay);
+        let output = bench.harness.push_and_pull(flat_frame(&info, index, 90)).unwrap();
+        assert_eq!(format_out(&bench), format, "{overlay}");
+        assert_eq!(output.size(), video_info(format, 64, 48).size());
+    }
+}
+
+#[test]
+fn a_source_that_can_choose_brings_an_opacity() {
+    let bench = cut_out("video/x-raw,format={I420,NV12,RGBA,A420}");
+    let sink = bench.element.static_pad("sink").unwrap();
+    let first = |filter: &str| {
+        let caps = sink.query_caps(Some(&filter.parse::<gst::Caps>().unwrap()));
+        let mut caps = caps;
+        caps.fixate();
+        caps.structure(0).unwrap().get::<String>("format").unwrap()
+    };
+    assert_eq!(first("video/x-raw,format={NV12,I420,RGBA}"), "RGBA");
+    assert_eq!(first("video/x-raw,format={NV12,I420}"), "I420");
+    assert_eq!(first("video/x-raw,format=NV12"), "NV12");
+    bench.element.set_property_from_str("overlay", "tint");
+    assert_eq!(first("video/x-raw,format={NV12,I420,RGBA}"), "NV12");
+}
+
+#[test]
+fn a_cut_out_lets_the_compositor_s_background_through() {
+    for converter in ["", "! videoconvert"] {
+        init();
+        let text = format!(
+            "videotestsrc num-buffers=2 pattern=black ! video/x-raw,format=I420,width=64,height=48 {converter} \
+             ! factorseg name=seg overlay=foreground motion-model=false ! compositor background=white \
+             ! video/x-raw,format=RGBA ! fakesink name=sink signal-handoffs=true"
+        );
+        let pipeline = gst::parse::launch(&text).unwrap().downcast::<gst::Pipeline>().unwrap();
+        let element = pipeline.by_name("seg").unwrap().downcast::<FactorSeg>().unwrap();
+        element.set_engine_factory(Arc::new(|_| Ok(Fake::new(Behaviour::Halves).engine())));
+        let pixels = Arc::new(Mutex::new(Vec::new()));
+        let kept = pixels.clone();
+        pipeline.by_name("sink").unwrap().connect("handoff", false, move |values| {
+            *kept.lock().unwrap() = bytes(&values[1].get::<gst::Buffer>().unwrap());
+            None
+        });
+        play_to_the_end(&pipeline);
+        let pixels = pixels.lock().unwrap();
+        assert!(pixels[0] < 5, "the object is black: {:?}", &pixels[..4]);
+        assert!(pixels[4 * 63] > 250, "the rest is seen through: {:?}", &pixels[4 * 63..4 * 64]);
+        pipeline.set_state(gst::State::Null).unwrap();
+    }
 }
