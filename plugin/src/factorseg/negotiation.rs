@@ -90,13 +90,13 @@ impl FactorSeg {
     /// A frame as it leaves, which may have got an opacity.
     pub(super) fn outgoing(
         &self,
-        mut buffer: gst::Buffer,
+        buffer: gst::Buffer,
         layout: Arc<Layout>,
     ) -> Result<(gst::Buffer, Arc<Layout>), FrameError> {
         let output = lock(&self.stream).output.clone();
         match output.filter(|output| output.info.format() != layout.info.format()) {
             Some(output) => {
-                add_opacity(&layout, &output, buffer.make_mut())?;
+                let buffer = add_opacity(&layout, &output, buffer)?;
                 Ok((buffer, output))
             }
             None => Ok((buffer, layout)),
