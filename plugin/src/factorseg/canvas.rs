@@ -78,9 +78,7 @@ impl Canvas {
                 Drawing::Blend(overlay::tint_blend(map, chosen, colors, alpha, layout), refined)
             }
             (Overlay::Foreground, None) => Drawing::Layer(overlay::cut_out(map, chosen, behind, layout)),
-            (Overlay::Foreground, Some(refined)) => {
-                Drawing::Blend(overlay::cut_out_blend(behind, layout), refined)
-            }
+            (Overlay::Foreground, Some(refined)) => Drawing::Blend(overlay::cut_out_blend(behind, layout), refined),
             (Overlay::BlurBackground, refined) => {
                 let sampler = Sampler::sized(&mut self.sampler, layout, (map.width, map.height));
                 let averages = sampler.average(&planes(layout, &frame)?);

@@ -63,6 +63,9 @@ pub struct FactorSeg {
 pub(super) struct Counters {
     pub(super) frames: AtomicU64,
     pub(super) reused: AtomicU64,
+    /// Of engines that others have replaced.
+    pub(super) inferred_before: AtomicU64,
+    pub(super) dropped_before: AtomicU64,
 }
 
 /// What belongs to one stream. Only the thread that brings its frames works on it.

@@ -19,6 +19,11 @@ impl FactorSeg {
     pub(super) fn start(&self) {
         self.counters.frames.store(0, Ordering::Relaxed);
         self.counters.reused.store(0, Ordering::Relaxed);
+        self.counters.inferred_before.store(0, Ordering::Relaxed);
+        self.counters.dropped_before.store(0, Ordering::Relaxed);
+        if let Some(session) = self.session() {
+            session.worker.reset_stats();
+        }
         lock(&self.earliest).clear();
         *lock(&self.latency) = Latency::default();
         *lock(&self.stream) = Stream::default();
@@ -69,18 +74,10 @@ impl FactorSeg {
                 return self.set_caps(caps.caps()) && self.negotiate(caps.caps());
             }
             gst::EventView::Segment(segment) => {
-                let Some(segment) = segment.segment().downcast_ref::<gst::ClockTime>() else {
-                    self.fail(
-                        gst::StreamError::Format,
-                        &format!(
-                            "A segment in {:?} is not supported, only in time",
-                            segment.segment().format()
-                        ),
-                    );
-                    return false;
-                };
                 let mut stream = lock(&self.stream);
-                stream.segment = segment.clone();
+                // Frames in bytes, say of an appsrc, pass all the same; what they have of time are their timestamps.
+                let in_time = segment.segment().downcast_ref::<gst::ClockTime>();
+                stream.segment = in_time.cloned().unwrap_or_default();
                 stream.discontinuous = true;
                 // Mask pads have it with their next buffer, when their caps are known.
             }

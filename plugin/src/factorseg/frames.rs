@@ -1,5 +1,6 @@
 //! The way of a frame from one pad to the other.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -194,10 +195,19 @@ impl FactorSeg {
         if mask.is_some() && !matches!(kind, Kind::Own(_)) {
             self.counters.reused.fetch_add(1, Ordering::Relaxed);
         }
-        *lock(&self.shown) = Shown {
-            age: mask.as_ref().and_then(|mask| meta::age(mask.pts, buffer.pts())),
-            mask: mask.clone(),
-        };
+        let before = std::mem::replace(
+            &mut *lock(&self.shown),
+            Shown {
+                age: mask.as_ref().and_then(|mask| meta::age(mask.pts, buffer.pts())),
+                mask: mask.clone(),
+            },
+        );
+        if let Some(mask) = &mask
+            && before.mask.is_none_or(|before| !Arc::ptr_eq(&before, mask))
+            && plan.settings.post_messages
+        {
+            self.post_mask(&plan, mask, &buffer);
+        }
         let refined = match &mask {
             Some(mask) if self.sees_refined(&plan) => {
                 let refined = lock(&self.canvas).refine(&plan, &layout, mask, &buffer);
@@ -275,6 +285,8 @@ impl FactorSeg {
         };
         if late {
             gst::debug!(CAT, imp = self, "late, not segmented: {:?}", buffer.pts());
+            // The next frame is due instead, so that one that is late does not cost a whole interval.
+            stream.since_due = 0;
         }
         !late
     }

@@ -23,7 +23,7 @@ impl ObjectSubclass for FactorSeg {
     const NAME: &'static str = "GstFactorSeg";
     type Type = super::FactorSeg;
     type ParentType = gst::Element;
-    type Interfaces = (gst::ChildProxy,);
+    type Interfaces = (gst::ChildProxy, gst::Preset);
 
     fn with_class(class: &Self::Class) -> Self {
         let template = |name| class.pad_template(name).expect("the class has this template");
@@ -96,6 +96,11 @@ impl ObjectImpl for FactorSeg {
             // Who brings frames may have a better format for them now.
             self.srcpad.mark_reconfigure();
             self.sinkpad.push_event(gst::event::Reconfigure::new());
+        }
+        match pspec.name() {
+            "class" => self.obj().notify("target-class"),
+            "target-class" => self.obj().notify("class"),
+            _ => {}
         }
         match pspec.name() {
             "model" | "device" | "precision" | "threads" => self.reload(),
@@ -237,17 +242,21 @@ impl ElementImpl for FactorSeg {
     }
 }
 
+impl PresetImpl for FactorSeg {}
+
+/// The children are the mask pads: those that come and go, and have properties of their own.
 impl ChildProxyImpl for FactorSeg {
     fn children_count(&self) -> u32 {
-        self.obj().num_pads().into()
+        self.mask_pads().len() as u32
     }
 
     fn child_by_name(&self, name: &str) -> Option<glib::Object> {
-        self.obj().static_pad(name).map(|pad| pad.upcast())
+        let pad = self.mask_pads().into_iter().find(|pad| pad.name() == name)?;
+        Some(pad.upcast())
     }
 
     fn child_by_index(&self, index: u32) -> Option<glib::Object> {
-        let pad = self.obj().pads().into_iter().nth(index as usize)?;
+        let pad = self.mask_pads().into_iter().nth(index as usize)?;
         Some(pad.upcast())
     }
 }

@@ -135,6 +135,11 @@ impl FactorSeg {
             }
         };
         if let Some(old) = old {
+            let done = old.worker.stats();
+            self.counters
+                .inferred_before
+                .fetch_add(done.inferred, Ordering::Relaxed);
+            self.counters.dropped_before.fetch_add(done.dropped, Ordering::Relaxed);
             // The streaming thread must not be the last to hold it: it would wait for the old one's thread.
             while Arc::strong_count(&old) > 1 {
                 std::thread::sleep(Duration::from_millis(1));
@@ -209,9 +214,15 @@ impl FactorSeg {
         };
         gst::Structure::builder("factorseg-stats")
             .field("frames", self.counters.frames.load(Ordering::Relaxed))
-            .field("inferred", worker.inferred)
+            .field(
+                "inferred",
+                self.counters.inferred_before.load(Ordering::Relaxed) + worker.inferred,
+            )
             .field("reused", self.counters.reused.load(Ordering::Relaxed))
-            .field("dropped", worker.dropped)
+            .field(
+                "dropped",
+                self.counters.dropped_before.load(Ordering::Relaxed) + worker.dropped,
+            )
             .field("mask-age", mask_age.unwrap_or_default().nseconds())
             .field("latency-p50", percentile(0.5))
             .field("latency-p95", percentile(0.95))

@@ -101,7 +101,7 @@ glib::wrapper! {
     /// The element `factorseg`.
     pub struct FactorSeg(ObjectSubclass<element::FactorSeg>)
         @extends gst::Element, gst::Object,
-        @implements gst::ChildProxy;
+        @implements gst::ChildProxy, gst::Preset;
 }
 
 glib::wrapper! {

@@ -180,7 +180,9 @@ impl FactorSeg {
         let opened = {
             let stream = lock(&self.stream);
             let output = stream.output.as_ref();
-            output.filter(|output| stream.layout.as_ref().is_some_and(|layout| layout.info != output.info)).cloned()
+            output
+                .filter(|output| stream.layout.as_ref().is_some_and(|layout| layout.info != output.info))
+                .cloned()
         };
         if let Some(output) = opened {
             return self.answer_allocation_with_alpha(&output, query);
@@ -239,14 +241,18 @@ fn filtered(caps: &gst::Caps, filter: Option<&gst::CapsRef>) -> gst::Caps {
 
 /// Caps of all formats with an opacity.
 fn transparent() -> gst::Caps {
-    let formats = FORMATS.into_iter().filter(|format| gst_video::VideoFormatInfo::from_format(*format).has_alpha());
+    let formats = FORMATS
+        .into_iter()
+        .filter(|format| gst_video::VideoFormatInfo::from_format(*format).has_alpha());
     gst_video::VideoCapsBuilder::new().format_list(formats).build()
 }
 
 /// What there is of one format, in another.
 fn reformatted(caps: &gst::CapsRef, from: gst_video::VideoFormat, to: gst_video::VideoFormat) -> gst::Caps {
     let from = gst::Caps::builder("video/x-raw").field("format", from.to_str()).build();
-    let mut caps = caps.to_owned().intersect_with_mode(&from, gst::CapsIntersectMode::First);
+    let mut caps = caps
+        .to_owned()
+        .intersect_with_mode(&from, gst::CapsIntersectMode::First);
     caps.make_mut().set("format", to.to_str());
     caps
 }

@@ -181,6 +181,20 @@ impl FactorSeg {
         lock(&self.outputs).combiner.update_pad_flow(&self.srcpad, flow)
     }
 
+    /// Tells the application of a mask that is seen for the first time.
+    pub(super) fn post_mask(&self, plan: &Plan, mask: &Mask, frame: &gst::BufferRef) {
+        let mut facts = FrameReport::new(mask, &plan.foreground, frame.pts()).to_structure();
+        let segment = lock(&self.stream).segment.clone();
+        if let Some(pts) = frame.pts() {
+            facts.set("timestamp", pts);
+            facts.set("stream-time", segment.to_stream_time(pts));
+            facts.set("running-time", segment.to_running_time(pts));
+        }
+        let element = self.obj();
+        // Without a bus nobody wants to know.
+        let _ = element.post_message(gst::message::Element::builder(facts).src(&*element).build());
+    }
+
     pub(super) fn meta_error(&self, error: &glib::BoolError) -> gst::FlowError {
         self.flow_error(gst::CoreError::Failed, &format!("Cannot describe a buffer: {error}"))
     }

@@ -109,7 +109,10 @@ fn widen(component: &Component, plane: &layout::Plane<'_>, row: usize, width: us
             *out = f32::from(*sample);
         }
     } else {
-        for (out, sample) in out.chunks_mut(component.across).zip(samples.iter().step_by(component.step)) {
+        for (out, sample) in out
+            .chunks_mut(component.across)
+            .zip(samples.iter().step_by(component.step))
+        {
             out.fill(f32::from(*sample));
         }
     }

@@ -189,13 +189,23 @@ mod tests {
     #[test]
     fn cut_out_uses_the_opacity_where_there_is_one() {
         let is_foreground = [false, true, false];
-        let opaque = cut_out(&map(), &is_foreground, ([0.0, 0.0, 1.0], 0.0), &layout(VideoFormat::Bgr, 4, 2));
+        let opaque = cut_out(
+            &map(),
+            &is_foreground,
+            ([0.0, 0.0, 1.0], 0.0),
+            &layout(VideoFormat::Bgr, 4, 2),
+        );
         assert_eq!(opaque.alpha, None);
         let blue = opaque.colors[2].as_ref().unwrap();
         assert_eq!(blue.keep, [0.25, 1.0]);
         assert!((blue.add[0] - 0.75 * 255.0).abs() < 1e-3 && blue.add[1] == 0.0);
         for opacity in [0.0, 0.5, 1.0] {
-            let seen = cut_out(&map(), &is_foreground, ([0.0; 3], opacity), &layout(VideoFormat::Bgra, 4, 2));
+            let seen = cut_out(
+                &map(),
+                &is_foreground,
+                ([0.0; 3], opacity),
+                &layout(VideoFormat::Bgra, 4, 2),
+            );
             let alpha = seen.alpha.unwrap();
             assert_eq!(alpha.keep, [0.25, 1.0]);
             assert_eq!(alpha.add, [0.75 * 255.0 * opacity, 0.0]);
@@ -207,7 +217,12 @@ mod tests {
             }
         }
         // What nobody sees has the background's colour all the same.
-        let nothing = cut_out(&map(), &[false; 3], ([0.0, 1.0, 0.0], 0.0), &layout(VideoFormat::Bgra, 4, 2));
+        let nothing = cut_out(
+            &map(),
+            &[false; 3],
+            ([0.0, 1.0, 0.0], 0.0),
+            &layout(VideoFormat::Bgra, 4, 2),
+        );
         assert_eq!(nothing.colors[1].as_ref().unwrap().add, [255.0; 2]);
     }
 

@@ -118,7 +118,11 @@ impl Component {
             None => (self.offset + i * self.step, 1, 0),
             Some(words) => {
                 let (byte, shift) = words.places[i % words.places.len()];
-                (self.offset + i / words.places.len() * self.step + byte, words.bytes, shift)
+                (
+                    self.offset + i / words.places.len() * self.step + byte,
+                    words.bytes,
+                    shift,
+                )
             }
         }
     }
@@ -215,7 +219,11 @@ fn words(info: &gst_video::VideoInfo, index: usize) -> Option<(Words, usize, usi
             let component = index as u8;
             let (step, offset) = (info.comp_pstride(component), info.comp_poffset(component));
             // Of P010 and its kin GStreamer 1.22 counts the offset in words.
-            (Words { bytes: 2, places }, step as usize, (offset as usize).next_multiple_of(2))
+            (
+                Words { bytes: 2, places },
+                step as usize,
+                (offset as usize).next_multiple_of(2),
+            )
         }
         _ => return None,
     })
@@ -310,10 +318,7 @@ impl Layout {
     /// Bytes of a row of a plane that hold samples, and the rows of that plane.
     pub fn plane_size(&self, plane: usize) -> (usize, usize) {
         self.in_plane(plane).fold((0, 0), |(bytes, rows), component| {
-            (
-                bytes.max(component.end()),
-                rows.max(component.height),
-            )
+            (bytes.max(component.end()), rows.max(component.height))
         })
     }
 }

@@ -22,7 +22,7 @@ pub const PALETTE: [u32; 8] = [
 pub enum SettingsError {
     #[error("property device: {0}")]
     Device(#[from] DeviceError),
-    #[error("property class: {0}")]
+    #[error("property target-class: {0}")]
     Class(#[from] ClassError),
     #[error("property timestep: {value} is above the model's {timesteps}")]
     Timestep { value: u32, timesteps: usize },
@@ -79,7 +79,7 @@ impl Settings {
     /// # Errors
     /// Names the property that makes no sense.
     pub fn plan(&self, engine: &EngineInfo) -> Result<Plan, SettingsError> {
-        let class = find_class(&engine.classes, &self.class)?;
+        let class = find_class(&engine.classes, &self.target_class)?;
         if self.timestep as usize > engine.timesteps {
             return Err(SettingsError::Timestep {
                 value: self.timestep,
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn values_mean_what_they_say() {
         let settings = Settings {
-            class: "Tabby".into(),
+            target_class: "Tabby".into(),
             colors: "#ff0000, 00ff00,0x0000ff".into(),
             foreground_regions: "1,3".into(),
             ..Settings::default()
@@ -198,6 +198,7 @@ mod tests {
     #[test]
     fn errors_name_the_property_and_the_value() {
         for (property, value, word) in [
+            ("target-class", "unicorn".to_value(), "unicorn"),
             ("class", "unicorn".to_value(), "unicorn"),
             ("timestep", 1001u32.to_value(), "1001"),
             ("colors", "ff0000,red".to_value(), "red"),

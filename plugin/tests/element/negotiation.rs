@@ -469,7 +469,10 @@ fn where_there_is_no_opacity_to_be_had_it_is_said_once() {
     }
     let warnings = bench.messages(gst::MessageType::Warning);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("I420") && warnings[0].contains("background-color"), "{warnings:?}");
+    assert!(
+        warnings[0].contains("I420") && warnings[0].contains("background-color"),
+        "{warnings:?}"
+    );
 }
 
 #[test]
@@ -533,14 +536,64 @@ fn a_cut_out_lets_the_compositor_s_background_through() {
         element.set_engine_factory(Arc::new(|_| Ok(Fake::new(Behaviour::Halves).engine())));
         let pixels = Arc::new(Mutex::new(Vec::new()));
         let kept = pixels.clone();
-        pipeline.by_name("sink").unwrap().connect("handoff", false, move |values| {
-            *kept.lock().unwrap() = bytes(&values[1].get::<gst::Buffer>().unwrap());
-            None
-        });
+        pipeline
+            .by_name("sink")
+            .unwrap()
+            .connect("handoff", false, move |values| {
+                *kept.lock().unwrap() = bytes(&values[1].get::<gst::Buffer>().unwrap());
+                None
+            });
         play_to_the_end(&pipeline);
         let pixels = pixels.lock().unwrap();
         assert!(pixels[0] < 5, "the object is black: {:?}", &pixels[..4]);
-        assert!(pixels[4 * 63] > 250, "the rest is seen through: {:?}", &pixels[4 * 63..4 * 64]);
+        assert!(
+            pixels[4 * 63] > 250,
+            "the rest is seen through: {:?}",
+            &pixels[4 * 63..4 * 64]
+        );
         pipeline.set_state(gst::State::Null).unwrap();
     }
+}
+
+#[test]
+fn a_source_in_bytes_plays_as_through_identity() {
+    let fake = Fake::new(Behaviour::Halves);
+    let source = "videotestsrc num-buffers=4 ! video/x-raw,format=I420,width=64,height=48 ! identity";
+    let count = |bytes: bool| {
+        let source = gst::parse::bin_from_description(source, true).unwrap();
+        let pad = source.static_pad("src").unwrap();
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            if let Some(gst::PadProbeData::Event(event)) = &mut info.data
+                && bytes
+                && event.type_() == gst::EventType::Segment
+            {
+                *event = gst::event::Segment::new(&gst::FormattedSegment::<gst::format::Bytes>::new());
+            }
+            gst::PadProbeReturn::Ok
+        });
+        let element = fake.element();
+        let sink = gst::ElementFactory::make("fakesink").property("signal-handoffs", true);
+        let sink = sink.build().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let kept = seen.clone();
+        sink.connect("handoff", false, move |values| {
+            kept.lock().unwrap().push(bytes_of(&values[1]));
+            None
+        });
+        let pipeline = gst::Pipeline::new();
+        pipeline
+            .add_many([source.upcast_ref(), element.upcast_ref(), &sink])
+            .unwrap();
+        gst::Element::link_many([source.upcast_ref(), element.upcast_ref(), &sink]).unwrap();
+        play_to_the_end(&pipeline);
+        pipeline.set_state(gst::State::Null).unwrap();
+        std::mem::take(&mut *seen.lock().unwrap())
+    };
+    let (in_bytes, in_time) = (count(true), count(false));
+    assert_eq!(in_bytes.len(), 4);
+    assert!(in_bytes == in_time);
+}
+
+fn bytes_of(value: &gst::glib::Value) -> Vec<u8> {
+    bytes(&value.get::<gst::Buffer>().unwrap())
 }
