@@ -26,6 +26,7 @@ impl FactorSeg {
     }
 
     pub(super) fn forget_pad(&self, pad: &gst::Pad) {
+        lock(&self.earliest).remove(&pad.name());
         let mut outputs = lock(&self.outputs);
         outputs.combiner.remove_pad(pad);
         outputs

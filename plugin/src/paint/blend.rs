@@ -228,6 +228,7 @@ mod tests {
                     (Weight::Foreground(1.0), 0.0, 1.0),
                     (Weight::Foreground(0.25), 0.0, 0.25),
                     (Weight::Background, 1.0, 0.0),
+                    (Weight::Seen(1.0), 1.0, 0.0),
                 ] {
                     let mut frame = OwnedFrame::new(&layout, 0, || 100);
                     Blender::default().paint(&layout, &foreground, &blend(weight), &mut frame.write());

@@ -185,6 +185,31 @@ mod tests {
     }
 
     #[test]
+    fn the_line_is_as_wide_one_way_as_the_other_where_pixels_are_wide() {
+        gstreamer::init().unwrap();
+        let info = gstreamer_video::VideoInfo::builder(VideoFormat::Gray8, 200, 400);
+        let layout = Layout::new(&info.par(gstreamer::Fraction::new(2, 1)).build().unwrap());
+        let across = halves();
+        let mut down = halves();
+        for cell in 0..128 {
+            let (region, y, x) = (cell / 64, cell / 8 % 8, cell % 8);
+            down.probabilities[cell] = across.probabilities[region * 64 + x * 8 + y];
+        }
+        for (map, pixel) in [(across, 2.0), (down, 1.0)] {
+            let mut frame = OwnedFrame::new(&layout, 0, || 0);
+            paint(&layout, &map, &[true, false], &[[1.0; 3]], 1.0, &mut frame.write());
+            let data = &frame.planes[0].0;
+            let line: Vec<u8> = match pixel > 1.0 {
+                true => data[..200].to_vec(),
+                false => data.iter().step_by(200).copied().collect(),
+            };
+            let covered: f32 = line.iter().map(|&byte| pixel * f32::from(byte) / 255.0).sum();
+            // To half of a wide pixel.
+            assert!((covered - line_width(400, 400)).abs() < 1.0, "{covered} wide");
+        }
+    }
+
+    #[test]
     fn opacity_and_far_pixels_are_left_alone() {
         let layout = layout(VideoFormat::Argb, 64, 64);
         let mut frame = OwnedFrame::new(&layout, 0, || 7);
