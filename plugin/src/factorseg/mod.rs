@@ -22,7 +22,7 @@
 //! A camera with a blurred background; the source is live, so no frame waits for the network.
 //!
 //! ```text
-//! gst-launch-1.0 compositor name=c background=white ! videoconvert ! autovideosink videotestsrc ! video/x-raw,format=I420 ! factorseg overlay=foreground ! c.
+//! gst-launch-1.0 compositor name=c background=white ! videoconvert ! autovideosink videotestsrc num-buffers=100 ! video/x-raw,format=I420 ! factorseg overlay=foreground ! c.
 //! ```
 //! The object alone, above another picture: frames in I420 get an opacity where the next element takes one.
 //!

@@ -302,10 +302,8 @@ fn a_sink_of_masks_that_is_late_is_heard() {
         masks.pull().unwrap();
     };
     push(&mut bench, 0);
-    let late = |timestamp: u64, by: i64| {
-        let event = gst::event::Qos::new(gst::QOSType::Underflow, 1.0, by, timestamp * FRAME_DURATION);
-        gst::Event::from(event)
-    };
+    let late =
+        |timestamp: u64, by: i64| gst::event::Qos::new(gst::QOSType::Underflow, 1.0, by, timestamp * FRAME_DURATION);
     // Frame 2 was late by a frame: those before the fourth are not segmented.
     pad.send_event(late(2, FRAME_DURATION.nseconds() as i64));
     // The video's sink is on time, which does not help the other.
