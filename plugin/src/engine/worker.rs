@@ -288,6 +288,13 @@ impl Worker {
         lock(&self.shared.slots).flushing
     }
 
+    /// Counts from now on.
+    pub fn reset_stats(&self) {
+        let mut slots = lock(&self.shared.slots);
+        slots.stats = WorkerStats::default();
+        slots.next_duration = 0;
+    }
+
     /// What was done so far.
     pub fn stats(&self) -> WorkerStats {
         lock(&self.shared.slots).stats.clone()

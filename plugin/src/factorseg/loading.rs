@@ -146,10 +146,16 @@ impl FactorSeg {
         match slot.as_ref() {
             Some(old) if old.request != session.request => {
                 if let Some(layout) = &lock(&self.stream).layout {
-                    session.worker.set_frame_size(layout.width, layout.height);
+                    let (width, height) = layout.square_size();
+                    session.worker.set_frame_size(width, height);
                 }
                 session.worker.set_flushing(old.worker.is_flushing());
                 old.worker.retire();
+                let done = old.worker.stats();
+                self.counters
+                    .inferred_before
+                    .fetch_add(done.inferred, Ordering::Relaxed);
+                self.counters.dropped_before.fetch_add(done.dropped, Ordering::Relaxed);
                 let mut retired = lock(&self.retired);
                 retired.retain(|session| session.strong_count() > 0);
                 retired.push(Arc::downgrade(old));
@@ -234,9 +240,15 @@ impl FactorSeg {
         };
         gst::Structure::builder("factorseg-stats")
             .field("frames", self.counters.frames.load(Ordering::Relaxed))
-            .field("inferred", worker.inferred)
+            .field(
+                "inferred",
+                self.counters.inferred_before.load(Ordering::Relaxed) + worker.inferred,
+            )
             .field("reused", self.counters.reused.load(Ordering::Relaxed))
-            .field("dropped", worker.dropped)
+            .field(
+                "dropped",
+                self.counters.dropped_before.load(Ordering::Relaxed) + worker.dropped,
+            )
             .field("unjudged", worker.unjudged)
             .field("mask-age", mask_age.unwrap_or_default().nseconds())
             .field("latency-p50", percentile(0.5))
