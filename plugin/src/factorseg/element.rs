@@ -13,6 +13,7 @@ use super::mask_pad::Outputs;
 use super::qos::Qos;
 use super::queue::Queue;
 use super::session::Session;
+use crate::engine::counts::Counts;
 use crate::engine::mask::Mask;
 use crate::engine::request::EngineFactory;
 use crate::pixels::layout::Layout;
@@ -67,9 +68,8 @@ pub struct FactorSeg {
 pub(super) struct Counters {
     pub(super) frames: AtomicU64,
     pub(super) reused: AtomicU64,
-    /// Of engines that others have replaced.
-    pub(super) inferred_before: AtomicU64,
-    pub(super) dropped_before: AtomicU64,
+    /// Of all engines, for frames may wait for those that were replaced.
+    pub(super) engines: Arc<Counts>,
 }
 
 /// What belongs to one stream. Only the thread that brings its frames works on it.

@@ -23,10 +23,9 @@ impl FactorSeg {
     pub(super) fn start(&self) {
         self.counters.frames.store(0, Ordering::Relaxed);
         self.counters.reused.store(0, Ordering::Relaxed);
-        self.counters.inferred_before.store(0, Ordering::Relaxed);
-        self.counters.dropped_before.store(0, Ordering::Relaxed);
+        self.counters.engines.reset();
         if let Some(session) = self.session() {
-            session.worker.reset_stats();
+            session.worker.reset_durations();
         }
         *lock(&self.qos) = Qos::default();
         *lock(&self.latency) = Latency::default();

@@ -68,7 +68,9 @@ impl FactorSeg {
             self.srcpad.check_reconfigure();
             if let Some(caps) = self.sinkpad.current_caps() {
                 // Whether downstream takes them, the next frame tells.
-                self.negotiate(&caps);
+                if !self.negotiate(&caps) {
+                    self.srcpad.mark_reconfigure();
+                }
             }
         }
         let plan = session.plan();

@@ -504,6 +504,40 @@ fn the_opacity_comes_and_goes_with_the_overlay() {
 }
 
 #[test]
+fn the_opacity_goes_by_who_is_linked_now() {
+    for mode in ["every-frame", "latest"] {
+        let mut bench = cut_out("video/x-raw,format=A420");
+        bench.element.set_property_from_str("mode", mode);
+        bench.set_caps(VideoFormat::I420, 64, 48);
+        let info = video_info(VideoFormat::I420, 64, 48);
+        bench.harness.push_and_pull(flat_frame(&info, 0, 90)).unwrap();
+        let srcpad = bench.element.static_pad("src").unwrap();
+        let peer = srcpad.peer().unwrap();
+        for (index, format) in [(10, VideoFormat::I420), (20, VideoFormat::A420)] {
+            srcpad.unlink(&peer).unwrap();
+            // What comes meanwhile is for nobody, and stops nothing.
+            for index in index..index + 3 {
+                let flow = bench.harness.push(flat_frame(&info, index, 90));
+                assert!(flow.is_ok() || flow == Err(gst::FlowError::NotLinked), "{flow:?}");
+            }
+            // None of it is under way when somebody is linked.
+            let event = gst::event::CustomDownstream::new(gst::Structure::new_empty("drains"));
+            bench.harness.push_event(event);
+            bench
+                .harness
+                .set_sink_caps_str(&format!("video/x-raw,format={}", format.to_str()));
+            srcpad.link(&peer).unwrap();
+            let _ = bench.harness.push(flat_frame(&info, index + 3, 90));
+            let output = bench.harness.pull().unwrap();
+            assert_eq!(output.pts(), Some((index + 3) * FRAME_DURATION), "{mode}");
+            assert_eq!(output.size(), video_info(format, 64, 48).size(), "{mode}");
+            assert_eq!(format_out(&bench), format, "{mode}");
+        }
+        assert_eq!(bench.messages(gst::MessageType::Error), [""; 0]);
+    }
+}
+
+#[test]
 fn a_source_that_can_choose_brings_an_opacity() {
     let bench = cut_out("video/x-raw,format={I420,NV12,RGBA,A420}");
     let sink = bench.element.static_pad("sink").unwrap();
