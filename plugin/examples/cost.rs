@@ -118,7 +118,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 painter.paint(&layout, &tint(&object, &[true, false]), &mut frame.write());
             });
             let cut_out = draw(&mut |painter, frame| {
-                let layer = overlay::cut_out(&object, &[true, false], [0.0; 3], &layout);
+                let layer = overlay::cut_out(&object, &[true, false], ([0.0; 3], 0.0), &layout);
                 painter.paint(&layout, &layer, &mut frame.write());
             });
             let blur = draw(&mut |painter, frame| {

@@ -101,7 +101,18 @@ impl FrameReport {
     /// If it is not [registered](register).
     pub fn attach(&self, buffer: &mut gst::BufferRef) -> Result<(), gst::glib::BoolError> {
         let mut meta = gst::meta::CustomMeta::add(buffer, NAME)?;
-        let structure = meta.mut_structure();
+        self.write(meta.mut_structure());
+        Ok(())
+    }
+
+    /// The same as the meta's structure, by itself.
+    pub(crate) fn to_structure(&self) -> gst::Structure {
+        let mut structure = gst::Structure::new_empty(NAME);
+        self.write(&mut structure);
+        structure
+    }
+
+    fn write(&self, structure: &mut gst::StructureRef) {
         structure.set("class", &self.class);
         structure.set("timestep", self.timestep);
         if let Some(pts) = self.mask_pts {
@@ -112,7 +123,6 @@ impl FrameReport {
         }
         let regions = self.regions.iter().map(RegionReport::to_structure);
         structure.set("regions", gst::Array::new(regions));
-        Ok(())
     }
 
     fn from_structure(structure: &gst::StructureRef) -> Option<Self> {

@@ -18,6 +18,7 @@ use factorseg_refine::MotionModel;
 use factorseg_refine::temporal::smooth;
 use gstreamer as gst;
 
+use super::counts::Counts;
 use super::mask::{self, Mask, MaskError};
 use crate::sync::lock;
 
@@ -77,19 +78,6 @@ pub enum Interrupted {
     Late,
 }
 
-/// What the worker has done since it started.
-#[derive(Clone, Debug, Default)]
-pub struct WorkerStats {
-    /// Inferences that ended with a mask.
-    pub inferred: u64,
-    /// Frames that a newer one replaced before they were segmented, or that were flushed.
-    pub dropped: u64,
-    /// Refinements that could not judge a frame: it has the mask without them.
-    pub unjudged: u64,
-    /// The last inferences' durations, in no order.
-    pub durations: Vec<Duration>,
-}
-
 /// Durations that are kept for the percentiles.
 const DURATIONS: usize = 256;
 
@@ -135,7 +123,9 @@ struct Slots {
     flushing: bool,
     stop: bool,
     dead: bool,
-    stats: WorkerStats,
+    counts: Arc<Counts>,
+    /// Of the last inferences; the next takes the place of the oldest.
+    durations: Vec<Duration>,
     next_duration: usize,
 }
 
@@ -157,13 +147,19 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a thread for `engine`.
+    /// Starts a thread for `engine`, which adds to `counts`.
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(engine: Box<dyn Engine>, name: &str, on_failure: OnFailure) -> std::io::Result<Self> {
+    pub fn start(
+        engine: Box<dyn Engine>,
+        name: &str,
+        counts: Arc<Counts>,
+        on_failure: OnFailure,
+    ) -> std::io::Result<Self> {
         let info = engine.info().clone();
         let shared = Arc::new(Shared::default());
+        lock(&shared.slots).counts = counts;
         let thread = thread::Builder::new().name(name.to_owned()).spawn({
             let shared = shared.clone();
             move || run(engine, &shared, &on_failure)
@@ -210,7 +206,7 @@ impl Worker {
         let mut slots = lock(&self.shared.slots);
         if slots.pending.back().is_some_and(|last| !last.exact) {
             slots.pending.pop_back();
-            slots.stats.dropped += 1;
+            slots.counts.dropped.add(1);
         }
         slots.put(job, false);
         self.shared.changed.notify_all();
@@ -244,7 +240,7 @@ impl Worker {
             let mut slots = lock(&self.shared.slots);
             let before = slots.pending.len();
             slots.pending.retain(|pending| pending.ticket != ticket);
-            slots.stats.dropped += (before - slots.pending.len()) as u64;
+            slots.counts.dropped.add(before - slots.pending.len());
         }
         result
     }
@@ -271,7 +267,7 @@ impl Worker {
         slots.scene += 1;
         slots.latest = None;
         slots.results.clear();
-        slots.stats.dropped += slots.pending.len() as u64;
+        slots.counts.dropped.add(slots.pending.len());
         slots.pending.clear();
         self.shared.changed.notify_all();
     }
@@ -288,9 +284,16 @@ impl Worker {
         lock(&self.shared.slots).flushing
     }
 
-    /// What was done so far.
-    pub fn stats(&self) -> WorkerStats {
-        lock(&self.shared.slots).stats.clone()
+    /// Forgets how long inferences took.
+    pub fn reset_durations(&self) {
+        let mut slots = lock(&self.shared.slots);
+        slots.durations.clear();
+        slots.next_duration = 0;
+    }
+
+    /// The last inferences' durations, in no order.
+    pub fn durations(&self) -> Vec<Duration> {
+        lock(&self.shared.slots).durations.clone()
     }
 
     fn wait<T>(
@@ -326,7 +329,7 @@ impl Worker {
     pub fn last_duration(&self) -> Duration {
         let slots = lock(&self.shared.slots);
         let last = slots.next_duration.checked_sub(1).unwrap_or(DURATIONS - 1);
-        slots.stats.durations.get(last).copied().unwrap_or_default()
+        slots.durations.get(last).copied().unwrap_or_default()
     }
 }
 
@@ -374,11 +377,11 @@ impl Slots {
         self.busy = false;
         self.ended_any = true;
         if mask.is_some() {
-            self.stats.inferred += 1;
-            if self.stats.durations.len() < DURATIONS {
-                self.stats.durations.push(duration);
+            self.counts.inferred.add(1);
+            if self.durations.len() < DURATIONS {
+                self.durations.push(duration);
             } else {
-                self.stats.durations[self.next_duration] = duration;
+                self.durations[self.next_duration] = duration;
             }
             self.next_duration = (self.next_duration + 1) % DURATIONS;
         }
@@ -447,6 +450,7 @@ fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
     };
     let death = Death(shared);
     let mut panicked = false;
+    let mut unjudged = segmenting.engine.unjudged();
     while let Some(task) = next_task(shared)
         && !panicked
     {
@@ -474,10 +478,11 @@ fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
                     segmenting.forget();
                 }
                 let mask = mask.map_err(report).ok();
-                let unjudged = segmenting.engine.unjudged() + segmenting.motion.unjudged();
+                let so_far = segmenting.engine.unjudged() + segmenting.motion.unjudged();
+                let more = so_far.saturating_sub(std::mem::replace(&mut unjudged, so_far));
                 let mut slots = lock(&shared.slots);
+                slots.counts.unjudged.add(more as usize);
                 slots.finish(ticket, exact, mask, start.elapsed());
-                slots.stats.unjudged = unjudged;
             }
         }
         shared.changed.notify_all();
@@ -592,6 +597,7 @@ mod tests {
         let worker = Worker::start(
             Box::new(Fails(EngineInfo::default())),
             "fails",
+            Arc::default(),
             Box::new(|_| panic!("a bug in the application")),
         )
         .unwrap();

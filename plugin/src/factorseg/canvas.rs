@@ -69,6 +69,7 @@ impl Canvas {
         let mut frame = writable(layout, buffer)?;
         let (map, chosen, colors) = (&mask.map, plan.foreground.as_slice(), &plan.colors);
         let alpha = plan.settings.alpha as f32;
+        let behind = (plan.background, plan.opacity);
         let drawing = match (plan.settings.overlay, refined) {
             (Overlay::None, _) => return Ok(()),
             (Overlay::Contour, _) => Drawing::Contour,
@@ -76,10 +77,8 @@ impl Canvas {
             (Overlay::Tint, Some(refined)) => {
                 Drawing::Blend(overlay::tint_blend(map, chosen, colors, alpha, layout), refined)
             }
-            (Overlay::Foreground, None) => Drawing::Layer(overlay::cut_out(map, chosen, plan.background, layout)),
-            (Overlay::Foreground, Some(refined)) => {
-                Drawing::Blend(overlay::cut_out_blend(plan.background, layout), refined)
-            }
+            (Overlay::Foreground, None) => Drawing::Layer(overlay::cut_out(map, chosen, behind, layout)),
+            (Overlay::Foreground, Some(refined)) => Drawing::Blend(overlay::cut_out_blend(behind, layout), refined),
             (Overlay::BlurBackground, refined) => {
                 let sampler = Sampler::sized(&mut self.sampler, layout, (map.width, map.height));
                 let averages = sampler.average(&planes(layout, &frame)?);

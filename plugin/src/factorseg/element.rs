@@ -13,6 +13,7 @@ use super::mask_pad::Outputs;
 use super::qos::Qos;
 use super::queue::Queue;
 use super::session::Session;
+use crate::engine::counts::Counts;
 use crate::engine::mask::Mask;
 use crate::engine::request::EngineFactory;
 use crate::pixels::layout::Layout;
@@ -42,7 +43,7 @@ pub struct FactorSeg {
     /// Those before it, as long as frames wait for them.
     pub(super) retired: Mutex<Vec<Weak<Session>>>,
     pub(super) stream: Mutex<Stream>,
-    /// What the sink says of its frames' time.
+    /// What the sinks say of their frames' time.
     pub(super) qos: Mutex<Qos>,
     pub(super) canvas: Mutex<Canvas>,
     pub(super) shown: Mutex<Shown>,
@@ -67,12 +68,16 @@ pub struct FactorSeg {
 pub(super) struct Counters {
     pub(super) frames: AtomicU64,
     pub(super) reused: AtomicU64,
+    /// Of all engines, for frames may wait for those that were replaced.
+    pub(super) engines: Arc<Counts>,
 }
 
 /// What belongs to one stream. Only the thread that brings its frames works on it.
 #[derive(Default)]
 pub(super) struct Stream {
     pub(super) layout: Option<Arc<Layout>>,
+    /// How frames leave: as they came, or with an opacity.
+    pub(super) output: Option<Arc<Layout>>,
     pub(super) segment: gst::FormattedSegment<gst::ClockTime>,
     pub(super) sampler: Option<Sampler>,
     pub(super) motion_sampler: Option<Sampler>,
@@ -84,6 +89,10 @@ pub(super) struct Stream {
     pub(super) has_mask: bool,
     /// How much later than their running time sinks show frames.
     pub(super) sink_latency: gst::ClockTime,
+    /// A log message was written about interlaced frames.
+    pub(super) told_of_fields: bool,
+    /// A warning was posted about frames without opacity.
+    pub(super) told_of_alpha: bool,
     /// Upstream's answer, once asked.
     pub(super) live: Option<bool>,
 }

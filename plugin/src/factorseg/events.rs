@@ -12,6 +12,7 @@ use super::continuity::{Continuity, frame_duration};
 use super::element::{CAT, FactorSeg, Shown, Stream};
 use super::frames::waits;
 use super::latency::Latency;
+use super::negotiation::DEINTERLACE;
 use super::qos::Qos;
 use super::queue::CAPACITY;
 use super::session::Session;
@@ -22,6 +23,10 @@ impl FactorSeg {
     pub(super) fn start(&self) {
         self.counters.frames.store(0, Ordering::Relaxed);
         self.counters.reused.store(0, Ordering::Relaxed);
+        self.counters.engines.reset();
+        if let Some(session) = self.session() {
+            session.worker.reset_durations();
+        }
         *lock(&self.qos) = Qos::default();
         *lock(&self.latency) = Latency::default();
         *lock(&self.stream) = Stream::default();
@@ -84,35 +89,15 @@ impl FactorSeg {
         match event.view() {
             gst::EventView::Caps(caps) => {
                 // The default handler would not forward it.
-                return self.set_caps(caps.caps()) && self.srcpad.push_event(event);
+                return self.set_caps(caps.caps()) && self.negotiate(caps.caps());
             }
             gst::EventView::Segment(segment) => {
-                let Some(segment) = segment.segment().downcast_ref::<gst::ClockTime>() else {
-                    self.fail(
-                        gst::StreamError::Format,
-                        &format!(
-                            "A segment in {:?} is not supported, only in time",
-                            segment.segment().format()
-                        ),
-                    );
-                    return false;
-                };
                 let mut stream = lock(&self.stream);
-                stream.segment = segment.clone();
+                // Frames in bytes, say of an appsrc, pass all the same; what they have of time are their timestamps.
+                let in_time = segment.segment().downcast_ref::<gst::ClockTime>();
+                stream.segment = in_time.cloned().unwrap_or_default();
                 stream.continuity.begin_segment();
                 // Mask pads have it with their next buffer, when their caps are known.
-            }
-            gst::EventView::Gap(_) | gst::EventView::SegmentDone(_) | gst::EventView::Eos(_) => {
-                let layout = lock(&self.stream).layout.clone();
-                let regions = self.session().map_or(1, |session| session.worker.info().regions);
-                for pad in self.mask_pads() {
-                    if let Some(Ok(info)) = layout.as_ref().map(|layout| self.mask_info(&pad, layout, regions)) {
-                        self.prepare_mask_pad(&pad, &info);
-                    }
-                    if ends || layout.is_some() {
-                        pad.push_event(event.clone());
-                    }
-                }
             }
             gst::EventView::StreamStart(start) => {
                 for pad in self.mask_pads() {
@@ -144,7 +129,7 @@ impl FactorSeg {
                     pad.push_event(event.clone());
                 }
             }
-            _ => {}
+            _ => self.push_event_to_masks(&event),
         }
         gst::Pad::event_default(pad, Some(&*self.obj()), event)
     }
@@ -153,7 +138,7 @@ impl FactorSeg {
         match event.view() {
             gst::EventView::Qos(qos) => {
                 let (_, _, difference, timestamp) = qos.get();
-                let told = lock(&self.qos).observe(timestamp, difference);
+                let told = lock(&self.qos).observe(&pad.name(), timestamp, difference);
                 if !told && self.catches_up() {
                     return true;
                 }
@@ -175,31 +160,39 @@ impl FactorSeg {
 
     pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
         match query.view_mut() {
-            gst::QueryViewMut::Latency(latency) => {
-                let mut upstream = gst::query::Latency::new();
-                let known = self.sinkpad.peer_query(&mut upstream);
-                if known {
-                    let (live, minimum, maximum) = upstream.result();
-                    let own = if live {
-                        lock(&self.latency).reported
-                    } else {
-                        gst::ClockTime::ZERO
-                    };
-                    // What can be stored are the frames of the queue.
-                    let frame = lock(&self.stream)
-                        .layout
-                        .as_ref()
-                        .and_then(|layout| frame_duration(&layout.info));
-                    let stored = match own {
-                        gst::ClockTime::ZERO => gst::ClockTime::ZERO,
-                        _ => frame.unwrap_or_default() * CAPACITY as u64,
-                    };
-                    latency.set(live, minimum + own, maximum.map(|maximum| maximum + stored));
-                }
-                known
+            gst::QueryViewMut::Latency(latency) => self.answer_latency(latency),
+            gst::QueryViewMut::Caps(caps) => {
+                let possible = self.src_caps(caps.filter());
+                caps.set_result(&possible);
+                true
             }
             _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
         }
+    }
+
+    /// Upstream's latency, and what the element adds to it. It is the same for video and masks.
+    pub(super) fn answer_latency(&self, latency: &mut gst::query::Latency) -> bool {
+        let mut upstream = gst::query::Latency::new();
+        let known = self.sinkpad.peer_query(&mut upstream);
+        if known {
+            let (live, minimum, maximum) = upstream.result();
+            let own = if live {
+                lock(&self.latency).reported
+            } else {
+                gst::ClockTime::ZERO
+            };
+            // What can be stored are the frames of the queue.
+            let frame = lock(&self.stream)
+                .layout
+                .as_ref()
+                .and_then(|layout| frame_duration(&layout.info));
+            let stored = match own {
+                gst::ClockTime::ZERO => gst::ClockTime::ZERO,
+                _ => frame.unwrap_or_default() * CAPACITY as u64,
+            };
+            latency.set(live, minimum + own, maximum.map(|maximum| maximum + stored));
+        }
+        known
     }
 
     pub(super) fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
@@ -207,26 +200,15 @@ impl FactorSeg {
             return false;
         }
         match query.view_mut() {
-            // Frames are drawn on where they lie, so upstream allocates as downstream wishes.
-            gst::QueryViewMut::Allocation(_) => {
-                let known = self.srcpad.peer_query(query);
-                if let gst::QueryViewMut::Allocation(allocation) = query.view_mut() {
-                    keep_frames(allocation);
-                }
-                known
-            }
+            gst::QueryViewMut::Allocation(_) => self.answer_allocation(query),
             gst::QueryViewMut::Caps(caps) => {
-                let template = pad.pad_template_caps();
-                let filter = caps.filter_owned();
-                let wanted = match &filter {
-                    Some(filter) => filter.intersect_with_mode(&template, gst::CapsIntersectMode::First),
-                    None => template,
-                };
-                let possible = self
-                    .srcpad
-                    .peer_query_caps(Some(&wanted))
-                    .intersect_with_mode(&wanted, gst::CapsIntersectMode::First);
+                let possible = self.sink_caps(caps.filter());
                 caps.set_result(&possible);
+                true
+            }
+            gst::QueryViewMut::AcceptCaps(accept) => {
+                let accepted = Self::accepts(accept.caps());
+                accept.set_result(accepted);
                 true
             }
             _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
@@ -241,25 +223,29 @@ impl FactorSeg {
                 return false;
             }
         };
-        if info.interlace_mode() != gst_video::VideoInterlaceMode::Progressive {
+        if !matches!(
+            info.interlace_mode(),
+            gst_video::VideoInterlaceMode::Progressive | gst_video::VideoInterlaceMode::Mixed
+        ) {
             self.fail(
                 gst::StreamError::Format,
                 &format!(
-                    "Interlaced video ({}) is not supported; put `deinterlace` before {}",
+                    "Interlaced video ({}) is not supported by {}; put {DEINTERLACE}",
                     info.interlace_mode().to_str(),
-                    self.obj().name()
+                    self.obj().name(),
                 ),
             );
             return false;
         }
-        let (width, height) = (info.width() as usize, info.height() as usize);
+        let layout = Arc::new(Layout::new(&info));
+        let (width, height) = (layout.width, layout.height);
         let session = lock(&self.session);
         let mut stream = lock(&self.stream);
         let same_size = stream
             .layout
             .as_ref()
-            .is_some_and(|old| (old.width, old.height) == (width, height));
-        stream.layout = Some(Arc::new(Layout::new(&info)));
+            .is_some_and(|old| (old.width, old.height, old.square_size()) == (width, height, layout.square_size()));
+        stream.layout = Some(layout.clone());
         stream.sampler = None;
         stream.motion_sampler = None;
         lock(&self.canvas).forget_format();
@@ -271,19 +257,10 @@ impl FactorSeg {
             if !same_size {
                 session.worker.forget();
             }
+            // The network was trained with square pixels.
+            let (width, height) = layout.square_size();
             session.worker.set_frame_size(width, height);
         }
         true
-    }
-}
-
-/// Asks for as many frames more as the queue keeps from going back to their pool.
-fn keep_frames(allocation: &mut gst::query::Allocation) {
-    let pools: Vec<_> = allocation.allocation_pools().collect();
-    for (index, (pool, size, minimum, maximum)) in pools.into_iter().enumerate() {
-        let wanted = minimum + CAPACITY as u32;
-        if maximum == 0 || wanted <= maximum {
-            allocation.set_nth_allocation_pool(index as u32, pool.as_ref(), size, wanted, maximum);
-        }
     }
 }

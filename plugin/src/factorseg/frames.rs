@@ -58,9 +58,21 @@ impl FactorSeg {
         if buffer.n_memory() == 0 {
             // A gap: there is nothing to see.
             self.queue.drain()?;
+            self.push_gaps(&layout, session.worker.info().regions, &buffer);
             return self.push_video(buffer);
         }
         self.tell_wrong(&session);
+        self.look_at_fields(&buffer);
+        if self.srcpad.needs_reconfigure() {
+            self.queue.drain()?;
+            self.srcpad.check_reconfigure();
+            if let Some(caps) = self.sinkpad.current_caps() {
+                // Whether downstream takes them, the next frame tells.
+                if !self.negotiate(&caps) {
+                    self.srcpad.mark_reconfigure();
+                }
+            }
+        }
         let plan = session.plan();
         let live = self.is_live();
         let waits = waits(&plan, live);
@@ -80,6 +92,7 @@ impl FactorSeg {
             false if waits => Kind::Previous,
             false => Kind::Newest,
         };
+        let (buffer, layout) = self.outgoing(buffer, layout).map_err(|error| self.broken(&error))?;
         let frame = Frame {
             running_time: lock(&self.stream).segment.to_running_time(buffer.pts()),
             buffer,
@@ -174,7 +187,7 @@ impl FactorSeg {
             foreground: plan.foreground.clone(),
         };
         if let Kind::Own(ticket) = kind {
-            lock(&self.qos).waited = true;
+            lock(&self.qos).wait();
             match worker.wait_for(ticket, self.deadline(&plan, running_time)) {
                 Ok((found, when)) => {
                     mask = Some(own(found));
@@ -215,14 +228,21 @@ impl FactorSeg {
         if mask.is_some() && !matches!(kind, Kind::Own(_)) {
             self.counters.reused.fetch_add(1, Ordering::Relaxed);
         }
-        *lock(&self.shown) = Shown {
+        let shown = Shown {
             age: mask.as_ref().and_then(|shown| meta::age(shown.mask.pts, buffer.pts())),
             mask: mask.clone().map(|shown| ShownMask {
                 foreground: plan.foreground.clone(),
                 ..shown
             }),
         };
+        let before = std::mem::replace(&mut *lock(&self.shown), shown);
         let mask = mask.map(|shown| shown.mask);
+        if let Some(mask) = &mask
+            && before.mask.is_none_or(|before| !Arc::ptr_eq(&before.mask, mask))
+            && plan.settings.post_messages
+        {
+            self.post_mask(&plan, mask, &buffer);
+        }
         let refined = match &mask {
             Some(mask) if self.sees_refined(&plan) => {
                 let refined = lock(&self.canvas).refine(&plan, &layout, mask, &buffer);
@@ -301,11 +321,13 @@ impl FactorSeg {
         // With no mask at all, a late frame gets one all the same.
         let late = waits && plan.settings.qos && stream.has_mask && {
             let running_time = stream.segment.to_running_time(buffer.pts());
-            let earliest = lock(&self.qos).earliest;
+            let earliest = lock(&self.qos).earliest();
             matches!((running_time, earliest), (Some(time), Some(earliest)) if time < earliest)
         };
         if late {
             gst::debug!(CAT, imp = self, "late, not segmented: {:?}", buffer.pts());
+            // The next frame is due instead, so that one that is late does not cost a whole interval.
+            stream.since_due = 0;
         }
         !late
     }
@@ -380,7 +402,7 @@ impl FactorSeg {
     fn deadline(&self, plan: &Plan, running_time: Option<gst::ClockTime>) -> Option<Instant> {
         /// For drawing, and for the elements between.
         const MARGIN: gst::ClockTime = gst::ClockTime::from_mseconds(5);
-        if !plan.settings.qos || lock(&self.qos).earliest.is_none() || lock(&self.shown).mask.is_none() {
+        if !plan.settings.qos || lock(&self.qos).earliest().is_none() || lock(&self.shown).mask.is_none() {
             return None;
         }
         let due = running_time? + lock(&self.stream).sink_latency;

@@ -8,14 +8,13 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gstreamer as gst;
 use gstreamer_base::UniqueFlowCombiner;
-use gstreamer_video as gst_video;
 
 use super::FactorSegMaskPad;
 use super::canvas::Canvas;
 use super::element::{CAT, Counters, FactorSeg, Shown, Stream};
 use super::mask_pad::{MaskOutput, Outputs};
+use super::negotiation::{mask_template, template};
 use super::queue::Queue;
-use crate::pixels::layout::FORMATS;
 use crate::settings::Settings;
 use crate::sync::lock;
 
@@ -24,7 +23,7 @@ impl ObjectSubclass for FactorSeg {
     const NAME: &'static str = "GstFactorSeg";
     type Type = super::FactorSeg;
     type ParentType = gst::Element;
-    type Interfaces = (gst::ChildProxy,);
+    type Interfaces = (gst::ChildProxy, gst::Preset);
 
     fn with_class(class: &Self::Class) -> Self {
         let template = |name| class.pad_template(name).expect("the class has this template");
@@ -47,7 +46,6 @@ impl ObjectSubclass for FactorSeg {
                     .map(|element| element.imp().srcpad.clone());
                 gst::Iterator::from_vec(srcpad.into_iter().collect())
             })
-            .flags(gst::PadFlags::ACCEPT_TEMPLATE)
             .build();
         let srcpad = gst::Pad::builder_from_template(&template("src"))
             .event_function(|pad, parent, event| {
@@ -62,7 +60,6 @@ impl ObjectSubclass for FactorSeg {
                     element.activate_src(pad, mode, active)
                 })
             })
-            .flags(gst::PadFlags::PROXY_CAPS)
             .build();
         let mut combiner = UniqueFlowCombiner::new();
         combiner.add_pad(&srcpad);
@@ -99,10 +96,23 @@ impl ObjectImpl for FactorSeg {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        let alpha = self.wants_alpha();
         lock(&self.settings).set(pspec.name(), value);
-        self.guarded("a property", (), |element| match pspec.name() {
-            "model" | "device" | "precision" | "threads" => element.reload(),
-            _ => element.update_plan(),
+        self.guarded("a property", (), |element| {
+            if element.wants_alpha() != alpha {
+                // Who brings frames may have a better format for them now.
+                element.srcpad.mark_reconfigure();
+                element.sinkpad.push_event(gst::event::Reconfigure::new());
+            }
+            match pspec.name() {
+                "class" => element.obj().notify("target-class"),
+                "target-class" => element.obj().notify("class"),
+                _ => {}
+            }
+            match pspec.name() {
+                "model" | "device" | "precision" | "threads" => element.reload(),
+                _ => element.update_plan(),
+            }
         });
     }
 
@@ -139,7 +149,7 @@ impl ElementImpl for FactorSeg {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            let caps = gst_video::VideoCapsBuilder::new().format_list(FORMATS).build();
+            let caps = template();
             let always = |name, direction| {
                 gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).expect("a valid template")
             };
@@ -150,9 +160,7 @@ impl ElementImpl for FactorSeg {
                     "mask_%u",
                     gst::PadDirection::Src,
                     gst::PadPresence::Request,
-                    &gst_video::VideoCapsBuilder::new()
-                        .format(gst_video::VideoFormat::Gray8)
-                        .build(),
+                    &mask_template(),
                     FactorSegMaskPad::static_type(),
                 )
                 .expect("a valid template"),
@@ -227,6 +235,14 @@ impl FactorSeg {
         };
         let pad = gst::PadBuilder::<FactorSegMaskPad>::from_template(template)
             .name(name)
+            .event_function(|pad: &FactorSegMaskPad, parent, event| {
+                Self::guarded_pad(parent, "src event", false, |element| {
+                    element.src_event(pad.upcast_ref(), event)
+                })
+            })
+            .query_function(|pad: &FactorSegMaskPad, parent, query| {
+                Self::guarded_pad(parent, "mask query", false, |element| element.mask_query(pad, query))
+            })
             .build();
         // Added, and thereby active, before the stream may push to it.
         if let Err(error) = element.add_pad(&pad) {
@@ -256,17 +272,21 @@ impl FactorSeg {
     }
 }
 
+impl PresetImpl for FactorSeg {}
+
+/// The children are the mask pads: those that come and go, and have properties of their own.
 impl ChildProxyImpl for FactorSeg {
     fn children_count(&self) -> u32 {
-        self.obj().num_pads().into()
+        self.mask_pads().len() as u32
     }
 
     fn child_by_name(&self, name: &str) -> Option<glib::Object> {
-        self.obj().static_pad(name).map(|pad| pad.upcast())
+        let pad = self.mask_pads().into_iter().find(|pad| pad.name() == name)?;
+        Some(pad.upcast())
     }
 
     fn child_by_index(&self, index: u32) -> Option<glib::Object> {
-        let pad = self.obj().pads().into_iter().nth(index as usize)?;
+        let pad = self.mask_pads().into_iter().nth(index as usize)?;
         Some(pad.upcast())
     }
 }

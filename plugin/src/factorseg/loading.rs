@@ -69,9 +69,10 @@ impl FactorSeg {
             }
         });
         let factory = lock(&self.factory).clone();
-        let session = Session::load(settings, request, factory, on_failure).inspect_err(|_| {
-            self.post_progress(gst::ProgressType::Error, "The model was not loaded");
-        })?;
+        let session = Session::load(settings, request, factory, self.counters.engines.clone(), on_failure)
+            .inspect_err(|_| {
+                self.post_progress(gst::ProgressType::Error, "The model was not loaded");
+            })?;
         let info = session.worker.info();
         if let Some(reason) = &info.refused {
             gst::warning!(CAT, imp = self, "runs on {} because {reason}", info.device);
@@ -146,7 +147,8 @@ impl FactorSeg {
         match slot.as_ref() {
             Some(old) if old.request != session.request => {
                 if let Some(layout) = &lock(&self.stream).layout {
-                    session.worker.set_frame_size(layout.width, layout.height);
+                    let (width, height) = layout.square_size();
+                    session.worker.set_frame_size(width, height);
                 }
                 session.worker.set_flushing(old.worker.is_flushing());
                 old.worker.retire();
@@ -213,14 +215,14 @@ impl FactorSeg {
         let live = lock(&self.stream).live;
         let mask_age = lock(&self.shown).age;
         let session = self.session();
-        let mut worker = session
+        let mut durations = session
             .as_ref()
-            .map(|session| session.worker.stats())
+            .map(|session| session.worker.durations())
             .unwrap_or_default();
-        worker.durations.sort_unstable();
+        durations.sort_unstable();
         let percentile = |share: f64| {
-            let last = worker.durations.len().saturating_sub(1);
-            let duration = worker.durations.get((last as f64 * share).round() as usize);
+            let last = durations.len().saturating_sub(1);
+            let duration = durations.get((last as f64 * share).round() as usize);
             duration.map_or(0, Duration::as_nanos) as u64
         };
         let info = session.as_ref().map(|session| session.worker.info());
@@ -234,10 +236,10 @@ impl FactorSeg {
         };
         gst::Structure::builder("factorseg-stats")
             .field("frames", self.counters.frames.load(Ordering::Relaxed))
-            .field("inferred", worker.inferred)
+            .field("inferred", self.counters.engines.inferred.get())
             .field("reused", self.counters.reused.load(Ordering::Relaxed))
-            .field("dropped", worker.dropped)
-            .field("unjudged", worker.unjudged)
+            .field("dropped", self.counters.engines.dropped.get())
+            .field("unjudged", self.counters.engines.unjudged.get())
             .field("mask-age", mask_age.unwrap_or_default().nseconds())
             .field("latency-p50", percentile(0.5))
             .field("latency-p95", percentile(0.95))

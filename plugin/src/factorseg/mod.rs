@@ -22,6 +22,11 @@
 //! A camera with a blurred background; the source is live, so no frame waits for the network.
 //!
 //! ```text
+//! gst-launch-1.0 compositor name=c background=white ! videoconvert ! autovideosink videotestsrc num-buffers=100 ! video/x-raw,format=I420 ! factorseg overlay=foreground ! c.
+//! ```
+//! The object alone, above another picture: frames in I420 get an opacity where the next element takes one.
+//!
+//! ```text
 //! gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! factorseg name=s overlay=none mask_0::format=foreground s.src ! queue ! fakesink s.mask_0 ! queue ! videoconvert ! x264enc ! mp4mux ! filesink location=mask.mp4
 //! ```
 //! The mask itself as a grey video.
@@ -31,7 +36,8 @@
 //! Each request pad `mask_%u` carries one GRAY8 picture for every frame, with the frame's size and timestamps.
 //! Its property `format` says what the bytes mean: `labels` (number of the winning region from 1),
 //! `foreground` (probability, 0 to 255), `foreground-hard` (0 or 255), `regions` (probability of each region,
-//! one picture below the other). While there is no mask yet, all bytes are 0. Put a queue behind every pad.
+//! one picture below the other). While there is no mask yet, all bytes are 0. Put a queue behind every pad. Tags, events,
+//! latency and QoS are those of the video.
 //!
 //! Every buffer, of video and masks, also carries the facts of its mask: see [`crate::meta`].
 //!
@@ -96,6 +102,7 @@ mod imp;
 mod latency;
 mod loading;
 mod mask_pad;
+mod negotiation;
 mod outputs;
 mod qos;
 mod queue;
@@ -105,7 +112,7 @@ glib::wrapper! {
     /// The element `factorseg`.
     pub struct FactorSeg(ObjectSubclass<element::FactorSeg>)
         @extends gst::Element, gst::Object,
-        @implements gst::ChildProxy;
+        @implements gst::ChildProxy, gst::Preset;
 }
 
 glib::wrapper! {

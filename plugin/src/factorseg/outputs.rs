@@ -26,6 +26,7 @@ impl FactorSeg {
     }
 
     pub(super) fn forget_pad(&self, pad: &gst::Pad) {
+        lock(&self.qos).forget(&pad.name());
         let mut outputs = lock(&self.outputs);
         outputs.combiner.remove_pad(pad);
         outputs
@@ -53,6 +54,8 @@ impl FactorSeg {
         gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, layout.info.width(), height as u32)
             .fps(layout.info.fps())
             .par(layout.info.par())
+            .multiview_mode(layout.info.multiview_mode())
+            .multiview_flags(layout.info.multiview_flags())
             .build()
             .map_err(|_| {
                 let text = format!("{} cannot be {} x {height} pixels", pad.name(), layout.info.width());
@@ -75,15 +78,45 @@ impl FactorSeg {
             Ok(_) => {}
             Err(error) => gst::error!(CAT, imp = self, "no caps for {info:?}: {error}"),
         }
-        let segment = self.sinkpad.sticky_event::<gst::event::Segment>(0);
-        let sent = pad.sticky_event::<gst::event::Segment>(0);
-        let number = |segment: &Option<gst::event::Segment<gst::Event>>| {
-            segment.as_ref().map(|event| (event.seqnum(), event.segment().clone()))
+        // Segment, tags and all else that stays with a stream; a pad that was requested late has missed them.
+        let (sent, wanted) = (sticky_events(pad.upcast_ref()), sticky_events(&self.sinkpad));
+        for event in wanted {
+            let own = [gst::EventType::StreamStart, gst::EventType::Caps, gst::EventType::Eos];
+            let is_there = |sent: &gst::Event| sent.as_ptr() == event.as_ptr();
+            if !own.contains(&event.type_()) && !sent.iter().any(is_there) {
+                pad.push_event(event);
+            }
+        }
+    }
+
+    /// Sends an event of the video's stream by the mask pads too.
+    pub(super) fn push_event_to_masks(&self, event: &gst::Event) {
+        let layout = lock(&self.stream).layout.clone();
+        let regions = self.session().map_or(1, |session| session.worker.info().regions);
+        // These need a segment before them, and that needs caps.
+        let in_segment = matches!(event.type_(), gst::EventType::Gap | gst::EventType::SegmentDone);
+        for pad in self.mask_pads() {
+            if event.is_serialized()
+                && let Some(Ok(info)) = layout.as_ref().map(|layout| self.mask_info(&pad, layout, regions))
+            {
+                self.prepare_mask_pad(&pad, &info);
+            }
+            if !in_segment || layout.is_some() {
+                pad.push_event(event.clone());
+            }
+        }
+    }
+
+    /// Tells mask pads that there is no mask, for there is no frame.
+    pub(super) fn push_gaps(&self, layout: &Layout, regions: usize, frame: &gst::BufferRef) {
+        let Some(pts) = frame.pts() else {
+            return;
         };
-        if number(&segment) != number(&sent)
-            && let Some(segment) = segment
-        {
-            pad.push_event(segment);
+        for pad in self.mask_pads() {
+            if let Ok(info) = self.mask_info(&pad, layout, regions) {
+                self.prepare_mask_pad(&pad, &info);
+                pad.push_event(gst::event::Gap::builder(pts).duration(frame.duration()).build());
+            }
         }
     }
 
@@ -120,6 +153,9 @@ impl FactorSeg {
                 frame
                     .copy_into(buffer, gst::BufferCopyFlags::TIMESTAMPS, ..)
                     .map_err(|error| self.meta_error(&error))?;
+                if mask.is_none() {
+                    buffer.set_flags(gst::BufferFlags::GAP);
+                }
                 if let Some(mask) = mask {
                     FrameReport::new(mask, &plan.foreground, frame.pts())
                         .attach(buffer)
@@ -127,6 +163,11 @@ impl FactorSeg {
                 }
             }
             let flow = output.pad.push(buffer);
+            if flow == Err(gst::FlowError::NotNegotiated) {
+                let caps = output.pad.current_caps().map_or(String::new(), |caps| caps.to_string());
+                let text = format!("What is linked to {} does not take {caps}", output.pad.name());
+                self.fail(gst::StreamError::Format, &text);
+            }
             let mut outputs = lock(&self.outputs);
             let Some(kept) = outputs.masks.iter_mut().find(|kept| kept.pad == output.pad) else {
                 // It was released while it was pushed to.
@@ -143,7 +184,30 @@ impl FactorSeg {
         lock(&self.outputs).combiner.update_pad_flow(&self.srcpad, flow)
     }
 
+    /// Tells the application of a mask that is seen for the first time.
+    pub(super) fn post_mask(&self, plan: &Plan, mask: &Mask, frame: &gst::BufferRef) {
+        let mut facts = FrameReport::new(mask, &plan.foreground, frame.pts()).to_structure();
+        let segment = lock(&self.stream).segment.clone();
+        if let Some(pts) = frame.pts() {
+            facts.set("timestamp", pts);
+            facts.set("stream-time", segment.to_stream_time(pts));
+            facts.set("running-time", segment.to_running_time(pts));
+        }
+        let element = self.obj();
+        // Without a bus nobody wants to know.
+        let _ = element.post_message(gst::message::Element::builder(facts).src(&*element).build());
+    }
+
     pub(super) fn meta_error(&self, error: &glib::BoolError) -> gst::FlowError {
         self.flow_error(gst::CoreError::Failed, &format!("Cannot describe a buffer: {error}"))
     }
+}
+
+fn sticky_events(pad: &gst::Pad) -> Vec<gst::Event> {
+    let mut events = Vec::new();
+    pad.sticky_events_foreach(|event| {
+        events.push(event.clone());
+        std::ops::ControlFlow::Continue(gst::EventForeachAction::Keep)
+    });
+    events
 }

@@ -1,26 +1,56 @@
-//! What a clocked sink says of its frames, and who acts on it.
+//! What clocked sinks say of their frames, and who acts on it.
 
+use std::collections::BTreeMap;
+
+use gst::glib;
 use gstreamer as gst;
 
-/// By the sink's last QoS event.
+/// By the last QoS event of each sink, of video and masks.
 #[derive(Debug, Default)]
 pub(super) struct Qos {
-    /// The running time that the sink wants frames from.
-    pub(super) earliest: Option<gst::ClockTime>,
+    /// By the name of the pad that leads there.
+    sinks: BTreeMap<glib::GString, Sink>,
+    /// Frames that have waited for their own masks.
+    waits: u64,
+}
+
+#[derive(Debug, Default)]
+struct Sink {
+    /// The running time that it wants frames from.
+    earliest: Option<gst::ClockTime>,
     /// How late its frame was, in ns.
     late: i64,
-    /// A frame has waited for its own mask since.
-    pub(super) waited: bool,
+    /// [`Qos::waits`] at that time.
+    waits: u64,
 }
 
 impl Qos {
-    /// Takes note of an event. Returns whether upstream is to know of it: that would drop frames, where this element only has
-    /// to stop segmenting them. If frames stay late while none has waited for a mask, it is not the masks.
-    pub(super) fn observe(&mut self, timestamp: Option<gst::ClockTime>, late: i64) -> bool {
-        self.earliest = timestamp.and_then(|timestamp| earliest(timestamp, late));
-        let shrinks = late < self.late;
-        self.late = late;
-        let waited = std::mem::take(&mut self.waited);
+    /// A frame waits for its own mask.
+    pub(super) fn wait(&mut self) {
+        self.waits += 1;
+    }
+
+    /// The running time that all sinks want frames from: the latest sink counts. None if none has said so.
+    pub(super) fn earliest(&self) -> Option<gst::ClockTime> {
+        self.sinks.values().filter_map(|sink| sink.earliest).max()
+    }
+
+    /// A pad is gone.
+    pub(super) fn forget(&mut self, pad: &str) {
+        self.sinks.remove(pad);
+    }
+
+    /// Takes note of an event at a pad. Returns whether upstream is to know of it: that would drop frames, where this element
+    /// only has to stop segmenting them. If frames stay late while none has waited for a mask, it is not the masks.
+    pub(super) fn observe(&mut self, pad: &str, timestamp: Option<gst::ClockTime>, late: i64) -> bool {
+        let sink = self.sinks.entry(pad.into()).or_default();
+        let shrinks = late < sink.late;
+        let waited = self.waits > sink.waits;
+        *sink = Sink {
+            earliest: timestamp.and_then(|timestamp| earliest(timestamp, late)),
+            late,
+            waits: self.waits,
+        };
         late <= 0 || !waited && !shrinks
     }
 }
@@ -40,15 +70,32 @@ mod tests {
     #[test]
     fn upstream_learns_of_what_is_not_the_masks_fault() {
         let time = Some(gst::ClockTime::SECOND);
-        let mut qos = Qos {
-            waited: true,
-            ..Qos::default()
-        };
-        assert!(!qos.observe(time, 50), "a frame has waited");
-        assert_eq!(qos.earliest.map(|time| time.nseconds()), Some(1_000_000_100));
-        assert!(!qos.observe(time, 40), "it catches up");
-        assert!(qos.observe(time, 40), "no less late");
-        assert!(qos.observe(time, 60), "later and later");
-        assert!(qos.observe(time, -10), "in time");
+        let mut qos = Qos::default();
+        qos.wait();
+        assert!(!qos.observe("src", time, 50), "a frame has waited");
+        assert_eq!(qos.earliest().map(|time| time.nseconds()), Some(1_000_000_100));
+        assert!(!qos.observe("src", time, 40), "it catches up");
+        assert!(qos.observe("src", time, 40), "no less late");
+        assert!(qos.observe("src", time, 60), "later and later");
+        assert!(qos.observe("src", time, -10), "in time");
+    }
+
+    #[test]
+    fn each_sink_is_late_for_itself_and_the_latest_counts() {
+        let time = Some(gst::ClockTime::SECOND);
+        let mut qos = Qos::default();
+        qos.wait();
+        let earliest = |qos: &Qos| qos.earliest().map(|time| time.nseconds());
+        assert!(!qos.observe("src", time, 50), "a frame has waited");
+        assert!(!qos.observe("mask_0", time, 10), "that frame's mask, too");
+        assert_eq!(earliest(&qos), Some(1_000_000_100));
+        assert!(
+            qos.observe("mask_0", time, 20),
+            "later, though no other frame has waited"
+        );
+        assert!(!qos.observe("src", time, 40), "it catches up, whatever the other does");
+        assert_eq!(earliest(&qos), Some(1_000_000_080));
+        qos.forget("src");
+        assert_eq!(earliest(&qos), Some(1_000_000_040));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use factorseg_model::{Engine, Segmenter, SegmenterOptions};
 use gstreamer as gst;
 
+use crate::engine::counts::Counts;
 use crate::engine::pool::SharedEngine;
 use crate::engine::request::{EngineError, EngineFactory, EngineRequest};
 use crate::engine::worker::{OnFailure, Worker, panic_text};
@@ -33,6 +34,7 @@ impl Session {
         settings: &Settings,
         request: EngineRequest,
         factory: Option<EngineFactory>,
+        counts: Arc<Counts>,
         on_failure: OnFailure,
     ) -> Result<Self, OpenError> {
         let factory = factory.unwrap_or_else(default_factory);
@@ -45,7 +47,7 @@ impl Session {
         let (plan, _) = settings.plan_after(engine.info(), None);
         let session = Session {
             request,
-            worker: Worker::start(engine, "factorseg", on_failure).map_err(OpenError::Thread)?,
+            worker: Worker::start(engine, "factorseg", counts, on_failure).map_err(OpenError::Thread)?,
             plan: Mutex::new(Arc::new(plan)),
             wrong: Mutex::default(),
         };

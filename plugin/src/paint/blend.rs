@@ -4,7 +4,7 @@
 use factorseg_refine::vectorised;
 
 use super::grid::{Grids, Place, RowPair, nearest, rows};
-use crate::pixels::layout::{Component, Layout, PlaneMut};
+use crate::pixels::layout::{Channel, Component, Layout, PlaneMut};
 
 /// A weight of one, as [`super::layers`] has it.
 const ONE: f32 = 16383.0;
@@ -18,6 +18,13 @@ pub enum Weight {
     Foreground(f32),
     /// All but the foreground, entirely.
     Background,
+    /// All but the foreground, where it gets an opacity (`0..=1`): colours weigh as much as they are seen.
+    Seen(f32),
+}
+
+/// How much of its colour a pixel keeps that is foreground by `p`, above a background of some opacity (`0..=1`, not 0).
+pub(super) fn kept_color(p: f32, opacity: f32) -> f32 {
+    p / (p + (1.0 - p) * opacity)
 }
 
 /// Where pixels move to.
@@ -29,14 +36,18 @@ pub struct Blend {
     pub targets: Grids<Vec<f32>>,
 }
 
+/// The weights of all values of the foreground.
+type Table = [i16; 256];
+
 impl Blend {
-    /// The weights of all values of the foreground.
-    fn weights(&self) -> [i16; 256] {
+    /// The weights for a channel.
+    fn weights(&self, channel: Channel) -> Table {
         std::array::from_fn(|p| {
             let p = p as f32 / 255.0;
-            let weight = match self.weight {
-                Weight::Foreground(strength) => strength * p,
-                Weight::Background => 1.0 - p,
+            let weight = match (self.weight, channel) {
+                (Weight::Foreground(strength), _) => strength * p,
+                (Weight::Seen(opacity), Channel::Color(_)) => 1.0 - kept_color(p, opacity),
+                (Weight::Background | Weight::Seen(_), _) => 1.0 - p,
             };
             (weight * ONE + 0.5) as i16
         })
@@ -48,19 +59,20 @@ impl Blend {
 pub struct Blender {
     weights: Vec<i16>,
     targets: RowPair<Vec<i16>>,
+    wide: Vec<f32>,
 }
 
 impl Blender {
     /// Draws on the planes of a frame. `foreground` has `layout.width * layout.height` values, `0..=255`.
     pub fn paint(&mut self, layout: &Layout, foreground: &[u8], blend: &Blend, frame: &mut [PlaneMut<'_>]) {
-        let table = blend.weights();
         let Grids { width, height, .. } = blend.targets;
         for (index, plane) in frame.iter_mut().enumerate().take(layout.planes) {
             let channels = blend.targets.in_plane(layout, index);
+            let tables: Vec<Table> = channels.iter().map(|(c, ..)| blend.weights(c.channel)).collect();
             let Some((shape, ..)) = channels.first() else {
                 continue;
             };
-            let (bytes, lines) = layout.plane_size(index);
+            let (bytes, _) = layout.plane_size(index);
             // Bytes between the channels keep a weight of 0.
             self.weights.clear();
             self.weights.resize(bytes, 0);
@@ -69,20 +81,31 @@ impl Blender {
                 row.resize(bytes, 0);
             });
             for (y, place) in rows(shape, height).iter().enumerate() {
-                let row = if lines == layout.height {
-                    y
-                } else {
-                    (2 * y).min(layout.height - 1)
-                };
+                let row = (shape.down * y).min(layout.height - 1);
                 let foreground = &foreground[row * layout.width..(row + 1) * layout.width];
-                let Some((first, last)) = drawn(foreground, &table) else {
+                if !shape.is_bytes() {
+                    for ((component, grid, columns), table) in channels.iter().zip(&tables) {
+                        let grid = [place.first, place.second].map(|row| &grid[row * width..(row + 1) * width]);
+                        let target = |x: usize| {
+                            let [top, bottom] = grid.map(|row| columns[x].of(row));
+                            top + (bottom - top) * place.fraction
+                        };
+                        let row = &mut plane.data[y * plane.stride..];
+                        blend_wide(component, foreground, table, target, row, &mut self.wide);
+                    }
+                    continue;
+                }
+                let (mut begin, mut end) = (bytes, 0);
+                let moving: Vec<_> = tables.iter().map(|table| drawn(foreground, table)).collect();
+                // A pixel that moves in one channel only has a weight of 0 in others.
+                let Some(first) = moving.iter().flatten().map(|(first, _)| *first).min() else {
                     continue;
                 };
-                let (mut begin, mut end) = (bytes, 0);
-                for (component, ..) in &channels {
-                    let first = nearest(first, layout.width, component.width);
-                    let last = nearest(last, layout.width, component.width);
-                    self.weigh(component, foreground, &table, first..last + 1);
+                let last = moving.iter().flatten().map(|(_, last)| *last).max().unwrap_or(first);
+                for ((component, ..), table) in channels.iter().zip(&tables) {
+                    let first = nearest(first, component.across, component.width);
+                    let last = nearest(last, component.across, component.width);
+                    self.weigh(component, foreground, table, first..last + 1);
                     begin = begin.min(component.offset + first * component.step);
                     end = end.max(component.offset + last * component.step + 1);
                 }
@@ -101,7 +124,7 @@ impl Blender {
     }
 
     /// Sets the weights of some samples of a row.
-    fn weigh(&mut self, component: &Component, row: &[u8], table: &[i16; 256], samples: std::ops::Range<usize>) {
+    fn weigh(&mut self, component: &Component, row: &[u8], table: &Table, samples: std::ops::Range<usize>) {
         let out = self.weights[component.offset..].iter_mut().step_by(component.step);
         let out = out.skip(samples.start).take(samples.len());
         if component.width == row.len() {
@@ -109,12 +132,40 @@ impl Blender {
                 *out = table[usize::from(*p)];
             }
         } else {
-            for (out, pair) in out.zip(row.chunks(2).skip(samples.start)) {
-                let sum: usize = pair.iter().map(|p| usize::from(*p)).sum();
-                *out = table[sum / pair.len()];
+            for (out, covered) in out.zip(row.chunks(component.across).skip(samples.start)) {
+                *out = table[mean(covered)];
             }
         }
     }
+}
+
+fn mean(covered: &[u8]) -> usize {
+    let sum: usize = covered.iter().map(|p| usize::from(*p)).sum();
+    sum / covered.len()
+}
+
+/// Moves the samples of one row, which are wider than a byte.
+fn blend_wide(
+    component: &Component,
+    foreground: &[u8],
+    table: &Table,
+    target: impl Fn(usize) -> f32,
+    row: &mut [u8],
+    wide: &mut Vec<f32>,
+) {
+    let Some((first, last)) = drawn(foreground, table) else {
+        return;
+    };
+    let first = nearest(first, component.across, component.width);
+    let last = nearest(last, component.across, component.width);
+    wide.resize(last + 1 - first, 0.0);
+    component.read(row, first, wide);
+    let covered = foreground.chunks(component.across).skip(first);
+    for (x, (value, covered)) in (first..).zip(wide.iter_mut().zip(covered)) {
+        let weight = f32::from(table[mean(covered)]) / ONE;
+        *value += (target(x) - *value) * weight;
+    }
+    component.write(row, first, wide);
 }
 
 /// Spreads a row of the targets' grids over the bytes of a row of a plane.
@@ -129,7 +180,7 @@ fn spread(row: usize, grid_width: usize, channels: &[(&Component, &Vec<f32>, Vec
 }
 
 /// The first and the last pixel of a row that moves.
-fn drawn(row: &[u8], table: &[i16; 256]) -> Option<(usize, usize)> {
+fn drawn(row: &[u8], table: &Table) -> Option<(usize, usize)> {
     let moves = |p: &u8| table[usize::from(*p)] != 0;
     Some((row.iter().position(moves)?, row.iter().rposition(moves)?))
 }
@@ -153,7 +204,7 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pixels::layout::{Channel, FORMATS, OwnedFrame, tests::layout};
+    use crate::pixels::layout::{FORMATS, OwnedFrame, tests::layout};
 
     #[test]
     fn bytes_move_by_their_pixel_s_weight_in_every_format() {
@@ -177,6 +228,7 @@ mod tests {
                     (Weight::Foreground(1.0), 0.0, 1.0),
                     (Weight::Foreground(0.25), 0.0, 0.25),
                     (Weight::Background, 1.0, 0.0),
+                    (Weight::Seen(1.0), 1.0, 0.0),
                 ] {
                     let mut frame = OwnedFrame::new(&layout, 0, || 100);
                     Blender::default().paint(&layout, &foreground, &blend(weight), &mut frame.write());
@@ -186,12 +238,15 @@ mod tests {
                             Channel::Alpha => 0.0,
                         };
                         let (data, stride) = &frame.planes[component.plane];
+                        let before = vec![100; data.len()];
                         for y in 0..component.height {
                             for (x, weight) in [(0, left), (component.width - 1, right)] {
                                 // A single column is on the left.
                                 let weight = if component.width == 1 { left } else { weight };
-                                let got = f64::from(data[y * stride + component.offset + x * component.step]);
-                                let expected = 100.0 + (target - 100.0) * weight;
+                                let value = |data: &[u8]| f64::from(component.get(&data[y * stride..], x));
+                                let (got, old) = (value(data), value(&before));
+                                let target = target / f64::from(component.unit());
+                                let expected = old + (target - old) * weight;
                                 assert!(
                                     (got - expected).abs() < 1.1,
                                     "{format:?} {component:?}: {got}, not {expected}"

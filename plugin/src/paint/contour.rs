@@ -34,7 +34,7 @@ fn margins(map: &RegionMap, region: usize) -> Vec<f32> {
 #[derive(Default)]
 struct SpreadRow {
     values: Vec<f32>,
-    /// Per pixel of the frame.
+    /// Per square pixel of the frame.
     slopes: Vec<f32>,
     /// The smallest margin, either way.
     nearest: f32,
@@ -96,10 +96,12 @@ fn paint_components(
     alpha: f32,
     frame: &mut [PlaneMut<'_>],
 ) {
-    let reach = line_width(layout.width, layout.height) / 2.0 + 0.5;
+    // As wide as told where pixels are shown as squares.
+    let (width, height) = layout.square_size();
+    let reach = line_width(width, height) / 2.0 + 0.5;
     let columns = columns(shape, map.width);
-    let scale_x = map.width as f32 / layout.width as f32;
-    let scale_y = map.height as f32 / layout.height as f32;
+    let scale_x = map.width as f32 / width as f32;
+    let scale_y = map.height as f32 / height as f32;
     // Margins of neighbouring cells differ by at most 2, which bounds the gradient.
     let steepest = 2.0 * scale_x.hypot(scale_y);
     let mut pair = RowPair::<SpreadRow>::default();
@@ -126,6 +128,15 @@ fn paint_components(
         }
         for (component, sample) in targets {
             let plane = &mut frame[component.plane];
+            if !component.is_bytes() {
+                let row = &mut plane.data[y * plane.stride..];
+                for (x, coverage) in coverage.iter().enumerate().filter(|(_, coverage)| **coverage > 0.0) {
+                    let mut old = [0.0];
+                    component.read(row, x, &mut old);
+                    component.write(row, x, &[old[0] + (sample - old[0]) * alpha * coverage]);
+                }
+                continue;
+            }
             let row = &mut plane.data[y * plane.stride + component.offset..];
             for (byte, coverage) in row.iter_mut().step_by(component.step).zip(&coverage) {
                 if *coverage > 0.0 {
@@ -170,6 +181,31 @@ mod tests {
                 / covered;
             assert!((covered - line_width(400, 400)).abs() < 0.1, "{covered} px wide");
             assert!((center - 200.0).abs() < 0.1, "at {center}");
+        }
+    }
+
+    #[test]
+    fn the_line_is_as_wide_one_way_as_the_other_where_pixels_are_wide() {
+        gstreamer::init().unwrap();
+        let info = gstreamer_video::VideoInfo::builder(VideoFormat::Gray8, 200, 400);
+        let layout = Layout::new(&info.par(gstreamer::Fraction::new(2, 1)).build().unwrap());
+        let across = halves();
+        let mut down = halves();
+        for cell in 0..128 {
+            let (region, y, x) = (cell / 64, cell / 8 % 8, cell % 8);
+            down.probabilities[cell] = across.probabilities[region * 64 + x * 8 + y];
+        }
+        for (map, pixel) in [(across, 2.0), (down, 1.0)] {
+            let mut frame = OwnedFrame::new(&layout, 0, || 0);
+            paint(&layout, &map, &[true, false], &[[1.0; 3]], 1.0, &mut frame.write());
+            let data = &frame.planes[0].0;
+            let line: Vec<u8> = match pixel > 1.0 {
+                true => data[..200].to_vec(),
+                false => data.iter().step_by(200).copied().collect(),
+            };
+            let covered: f32 = line.iter().map(|&byte| pixel * f32::from(byte) / 255.0).sum();
+            // To half of a wide pixel.
+            assert!((covered - line_width(400, 400)).abs() < 1.0, "{covered} wide");
         }
     }
 

@@ -99,13 +99,9 @@ pub(super) fn places(length: usize, extent: f64, cells: usize) -> Vec<Place> {
         .collect()
 }
 
-/// The sample of a component that covers a sample of the frame.
-pub(super) fn nearest(index: usize, length: usize, samples: usize) -> usize {
-    if samples == length {
-        index
-    } else {
-        (index / 2).min(samples - 1)
-    }
+/// The sample of a component that covers a sample of the frame, where each covers `across` of them.
+pub(super) fn nearest(index: usize, across: usize, samples: usize) -> usize {
+    (index / across).min(samples - 1)
 }
 
 /// The two rows of a grid around a row of the frame, spread to the frame's width; each is spread once on the way down.

@@ -70,7 +70,7 @@ impl Refiner {
                 }
             });
             for (index, component) in colors.iter().enumerate() {
-                let row = nearest(y, height, component.height);
+                let row = nearest(y, component.down, component.height);
                 if converted[index] != row {
                     converted[index] = row;
                     let plane = &frame[component.plane];
@@ -90,6 +90,13 @@ impl Refiner {
 /// A row of a component as wide as the frame.
 fn widen(component: &Component, plane: &layout::Plane<'_>, row: usize, width: usize, out: &mut Vec<f32>) {
     out.resize(width, 0.0);
+    if !component.is_bytes() {
+        let row = &plane.data[row * plane.stride..];
+        for (i, out) in out.chunks_mut(component.across).enumerate() {
+            out.fill(component.get(row, i) as f32 * component.unit());
+        }
+        return;
+    }
     let start = row * plane.stride + component.offset;
     let end = start + (component.width - 1) * component.step + 1;
     let samples = &plane.data[start..end];
@@ -102,7 +109,10 @@ fn widen(component: &Component, plane: &layout::Plane<'_>, row: usize, width: us
             *out = f32::from(*sample);
         }
     } else {
-        for (out, sample) in out.chunks_mut(2).zip(samples.iter().step_by(component.step)) {
+        for (out, sample) in out
+            .chunks_mut(component.across)
+            .zip(samples.iter().step_by(component.step))
+        {
             out.fill(f32::from(*sample));
         }
     }

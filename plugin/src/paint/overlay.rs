@@ -4,7 +4,7 @@
 use factorseg_model::RegionMap;
 use factorseg_refine::Plane;
 
-use super::blend::{Blend, Weight};
+use super::blend::{Blend, Weight, kept_color};
 use super::grid::Grids;
 use super::layers::{ChannelLayer, Layer};
 use crate::engine::mask::{chosen, foreground};
@@ -46,18 +46,28 @@ pub fn tint(map: &RegionMap, is_foreground: &[bool], colors: &[Rgb], alpha: f32,
     })
 }
 
-/// Everything but the foreground painted over with `background`; where pixels have an opacity, they become
-/// transparent there instead.
-pub fn cut_out(map: &RegionMap, is_foreground: &[bool], background: Rgb, layout: &Layout) -> Layer {
+/// How far the background of a cut-out is mixed in at least. Elements that know no opacity then show its colour, not what
+/// was there.
+const LEAST: f32 = 1.0 / 64.0;
+
+/// Everything but the foreground painted over with a colour; where pixels have an opacity, they get the colour's there.
+pub fn cut_out(map: &RegionMap, is_foreground: &[bool], (background, opacity): (Rgb, f32), layout: &Layout) -> Layer {
     let keep = foreground(map, is_foreground);
-    if layout.has_alpha() {
-        let add = vec![0.0; keep.len()];
-        return Layer::of_alpha(map.width, map.height, ChannelLayer { keep, add });
-    }
     let background = layout.colorimetry.samples_of(background);
-    layer(map, &keep, layout, |channel| {
-        keep.iter().map(|keep| (1.0 - keep) * background[channel]).collect()
-    })
+    let covered = |keep: &[f32]| {
+        layer(map, keep, layout, |channel| {
+            keep.iter().map(|keep| (1.0 - keep) * background[channel]).collect()
+        })
+    };
+    if !layout.has_alpha() {
+        return covered(&keep);
+    }
+    let colors: Vec<f32> = keep.iter().map(|p| kept_color(*p, opacity.max(LEAST))).collect();
+    let add = keep.iter().map(|keep| (1.0 - keep) * opacity * 255.0).collect();
+    Layer {
+        alpha: Some(ChannelLayer { keep, add }),
+        ..covered(&colors)
+    }
 }
 
 /// Everything but the foreground blurred.
@@ -128,13 +138,17 @@ pub fn tint_blend(map: &RegionMap, is_foreground: &[bool], colors: &[Rgb], alpha
 }
 
 /// [`cut_out`] for a foreground that is known for each pixel.
-pub fn cut_out_blend(background: Rgb, layout: &Layout) -> Blend {
+pub fn cut_out_blend((background, opacity): (Rgb, f32), layout: &Layout) -> Blend {
     let background = layout.colorimetry.samples_of(background);
+    let alpha = layout.has_alpha();
     Blend {
-        weight: Weight::Background,
-        targets: match layout.has_alpha() {
-            true => Grids::of_alpha(1, 1, vec![0.0]),
-            false => Grids::of_colors(1, 1, layout, |channel| vec![background[channel]]),
+        weight: match alpha {
+            true => Weight::Seen(opacity.max(LEAST)),
+            false => Weight::Background,
+        },
+        targets: Grids {
+            alpha: alpha.then(|| vec![255.0 * opacity]),
+            ..Grids::of_colors(1, 1, layout, |channel| vec![background[channel]])
         },
     }
 }
@@ -175,14 +189,41 @@ mod tests {
     #[test]
     fn cut_out_uses_the_opacity_where_there_is_one() {
         let is_foreground = [false, true, false];
-        let opaque = cut_out(&map(), &is_foreground, [0.0, 0.0, 1.0], &layout(VideoFormat::Bgr, 4, 2));
+        let opaque = cut_out(
+            &map(),
+            &is_foreground,
+            ([0.0, 0.0, 1.0], 0.0),
+            &layout(VideoFormat::Bgr, 4, 2),
+        );
         assert_eq!(opaque.alpha, None);
         let blue = opaque.colors[2].as_ref().unwrap();
         assert_eq!(blue.keep, [0.25, 1.0]);
         assert!((blue.add[0] - 0.75 * 255.0).abs() < 1e-3 && blue.add[1] == 0.0);
-        let transparent = cut_out(&map(), &is_foreground, [0.0; 3], &layout(VideoFormat::Bgra, 4, 2));
-        assert_eq!(transparent.colors, [None, None, None]);
-        assert_eq!(transparent.alpha.unwrap().keep, [0.25, 1.0]);
+        for opacity in [0.0, 0.5, 1.0] {
+            let seen = cut_out(
+                &map(),
+                &is_foreground,
+                ([0.0; 3], opacity),
+                &layout(VideoFormat::Bgra, 4, 2),
+            );
+            let alpha = seen.alpha.unwrap();
+            assert_eq!(alpha.keep, [0.25, 1.0]);
+            assert_eq!(alpha.add, [0.75 * 255.0 * opacity, 0.0]);
+            for color in seen.colors.map(Option::unwrap) {
+                // Shown above anything, colours weigh by their own opacity: 0.25 of the frame's, 0.75 of the other's.
+                let expected = 0.25 / (0.25 + 0.75 * opacity);
+                assert!((color.keep[0] - expected).abs() < 0.05, "{}", color.keep[0]);
+                assert_eq!((color.keep[1], color.add[1]), (1.0, 0.0));
+            }
+        }
+        // What nobody sees has the background's colour all the same.
+        let nothing = cut_out(
+            &map(),
+            &[false; 3],
+            ([0.0, 1.0, 0.0], 0.0),
+            &layout(VideoFormat::Bgra, 4, 2),
+        );
+        assert_eq!(nothing.colors[1].as_ref().unwrap().add, [255.0; 2]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! From 8-bit samples to RGB and back, by the colorimetry of the caps (matrix and range).
+//! From samples to RGB and back, by the colorimetry of the caps (matrix, range, and transfer of HDR).
 
 use gstreamer_video as gst_video;
 
@@ -20,6 +20,85 @@ pub struct Colorimetry {
     /// Weights of red and blue in luma.
     kr: f32,
     kb: f32,
+    transfer: Transfer,
+}
+
+/// How codes of `0..=1` stand for light.
+#[derive(Clone, Debug, PartialEq)]
+enum Transfer {
+    /// As usual.
+    Sdr,
+    /// As usual up to reference white, which has this code.
+    Hlg(f32),
+    /// Perceptual quantiser: what each code looks like in SDR, at even steps.
+    Pq(Vec<f32>),
+}
+
+/// What is shown white in SDR is as bright as this in HDR, in cd/m2 (ITU-R BT.2408).
+const WHITE: f32 = 203.0;
+/// The exponent of an SDR screen (ITU-R BT.1886).
+const GAMMA: f32 = 2.4;
+
+/// The perceptual quantiser (SMPTE ST 2084).
+mod pq {
+    const M1: f32 = 0.159_301_76;
+    const M2: f32 = 78.843_75;
+    const C1: f32 = 0.835_937_5;
+    const C2: f32 = 18.851_563;
+    const C3: f32 = 18.6875;
+
+    /// The light of a code, in cd/m2.
+    pub fn light(code: f32) -> f32 {
+        let power = code.powf(1.0 / M2);
+        10_000.0 * ((power - C1).max(0.0) / (C2 - C3 * power)).powf(1.0 / M1)
+    }
+
+    /// The code of a light in cd/m2.
+    pub fn code(light: f32) -> f32 {
+        let power = (light / 10_000.0).powf(M1);
+        ((C1 + C2 * power) / (1.0 + C3 * power)).powf(M2)
+    }
+}
+
+impl Transfer {
+    fn new(function: gst_video::VideoTransferFunction) -> Self {
+        const STEPS: usize = 1023;
+        match function {
+            gst_video::VideoTransferFunction::Smpte2084 => {
+                let shown = |step: usize| {
+                    (pq::light(step as f32 / STEPS as f32) / WHITE)
+                        .min(1.0)
+                        .powf(1.0 / GAMMA)
+                };
+                Transfer::Pq((0..=STEPS).map(shown).collect())
+            }
+            gst_video::VideoTransferFunction::AribStdB67 => Transfer::Hlg(0.75),
+            _ => Transfer::Sdr,
+        }
+    }
+
+    /// What a code looks like in SDR, both `0..=1`. What is brighter than reference white is white.
+    fn shown(&self, code: f32) -> f32 {
+        match self {
+            Transfer::Sdr => code,
+            Transfer::Hlg(white) => (code / white).min(1.0),
+            Transfer::Pq(table) => {
+                let at = code * (table.len() - 1) as f32;
+                let first = at as usize;
+                let last = (first + 1).min(table.len() - 1);
+                table[first] + (table[last] - table[first]) * (at - first as f32)
+            }
+        }
+    }
+
+    /// The code of what is seen so in SDR.
+    fn code(&self, shown: f32) -> f32 {
+        match self {
+            Transfer::Sdr => shown,
+            Transfer::Hlg(white) => shown * white,
+            Transfer::Pq(_) => pq::code(WHITE * shown.powf(GAMMA)),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +120,16 @@ impl Colorimetry {
         };
         let colorimetry = info.colorimetry();
         let (offset, scale) = info.range_offsets(colorimetry.range());
+        // The largest sample is 255 here, whatever the depth.
+        let unit = 255.0 / ((1u32 << info.format_info().depth()[0]) - 1) as f32;
         let (kr, kb) = colorimetry.matrix().kr_kb().unwrap_or((0.299, 0.114));
         Self {
             family,
-            offset: [0, 1, 2].map(|i| offset[i] as f32),
-            scale: [0, 1, 2].map(|i| (scale[i] as f32).max(1.0)),
+            offset: [0, 1, 2].map(|i| offset[i] as f32 * unit),
+            scale: [0, 1, 2].map(|i| (scale[i] as f32).max(1.0) * unit),
             kr: kr as f32,
             kb: kb as f32,
+            transfer: Transfer::new(colorimetry.transfer()),
         }
     }
 
@@ -76,11 +158,12 @@ impl Colorimetry {
                 ]
             }
         };
-        rgb.map(|value| value.clamp(0.0, 1.0))
+        rgb.map(|value| self.transfer.shown(value.clamp(0.0, 1.0)))
     }
 
     /// Turns RGB in `0..=1` into samples in `0..=255` (grey: luma in the first).
     pub fn samples_of(&self, rgb: Rgb) -> [f32; 3] {
+        let rgb = rgb.map(|value| self.transfer.code(value));
         let luma = self.kr * rgb[0] + (1.0 - self.kr - self.kb) * rgb[1] + self.kb * rgb[2];
         let values = match self.family {
             Family::Rgb => rgb,
@@ -138,6 +221,25 @@ mod tests {
             for rgb in [[0.1, 0.5, 0.9], [1.0, 1.0, 1.0], [0.0, 0.3, 0.0]] {
                 assert_near(model.to_rgb(model.samples_of(rgb)), rgb, 1e-5);
             }
+        }
+    }
+
+    #[test]
+    fn hdr_is_seen_and_drawn_as_in_sdr() {
+        // Codes of reference white in 10 bits, narrow range, by ITU-R BT.2408: 58 % of PQ, 75 % of HLG.
+        for (name, code) in [("bt2100-pq", 64.0 + 876.0 * 0.58), ("bt2100-hlg", 64.0 + 876.0 * 0.75)] {
+            let model = model(VideoFormat::P01010le, Some(name));
+            let [luma, ..] = model.samples_of([1.0; 3]);
+            assert!((luma / 255.0 * 1023.0 - code).abs() < 2.0, "{name}: {luma}");
+            for rgb in [[0.1, 0.5, 0.9], [1.0, 1.0, 1.0], [0.9, 0.62, 0.05]] {
+                assert_near(model.to_rgb(model.samples_of(rgb)), rgb, 2e-3);
+            }
+            // Highlights are white.
+            assert_near(
+                model.to_rgb([luma + 20.0, 128.0 / 1.003_9, 128.0 / 1.003_9]),
+                [1.0; 3],
+                2e-3,
+            );
         }
     }
 

@@ -1,17 +1,18 @@
-//! Where the components of a pixel lie in a frame, for every 8-bit format the element takes.
+//! Where the components of a pixel lie in a frame, for every format the element takes.
 //!
-//! One description serves packed RGB, planar and semi-planar YUV, packed YUV 4:2:2 and grey: a component is
-//! a strided walk through one plane. [`super::sampling`] reads by it and `paint` writes by it, so
+//! One description serves packed RGB, planar and semi-planar YUV, packed YUV and grey, of bytes and of wider samples: a
+//! component is a strided walk through one plane. [`super::sampling`] reads by it and `paint` writes by it, so
 //! neither knows a pixel format.
 
 use gstreamer_video as gst_video;
 
 use super::colorimetry::Colorimetry;
 
-/// The pixel formats the element takes, best first.
-pub const FORMATS: [gst_video::VideoFormat; 20] = [
+/// The pixel formats the element takes, best first: those of bytes, then those of wider samples.
+pub const FORMATS: [gst_video::VideoFormat; 45] = [
     gst_video::VideoFormat::I420,
     gst_video::VideoFormat::Nv12,
+    gst_video::VideoFormat::A420,
     gst_video::VideoFormat::Rgb,
     gst_video::VideoFormat::Bgr,
     gst_video::VideoFormat::Rgbx,
@@ -30,6 +31,30 @@ pub const FORMATS: [gst_video::VideoFormat; 20] = [
     gst_video::VideoFormat::Yuy2,
     gst_video::VideoFormat::Uyvy,
     gst_video::VideoFormat::Yvyu,
+    gst_video::VideoFormat::Nv16,
+    gst_video::VideoFormat::Nv61,
+    gst_video::VideoFormat::Nv24,
+    gst_video::VideoFormat::Ayuv,
+    gst_video::VideoFormat::Vuya,
+    gst_video::VideoFormat::V308,
+    gst_video::VideoFormat::Iyu2,
+    gst_video::VideoFormat::Gbr,
+    gst_video::VideoFormat::Gbra,
+    gst_video::VideoFormat::Y41b,
+    gst_video::VideoFormat::P01010le,
+    gst_video::VideoFormat::I42010le,
+    gst_video::VideoFormat::I42210le,
+    gst_video::VideoFormat::Y44410le,
+    gst_video::VideoFormat::A42010le,
+    gst_video::VideoFormat::V210,
+    gst_video::VideoFormat::Rgb10a2Le,
+    gst_video::VideoFormat::Bgr10a2Le,
+    gst_video::VideoFormat::Y410,
+    gst_video::VideoFormat::Gbr10le,
+    gst_video::VideoFormat::Gray16Le,
+    gst_video::VideoFormat::P012Le,
+    gst_video::VideoFormat::I42012le,
+    gst_video::VideoFormat::P016Le,
 ];
 
 /// What a component stands for.
@@ -41,7 +66,8 @@ pub enum Channel {
     Alpha,
 }
 
-/// One component: sample `i` of row `y` is the byte `y * stride + offset + i * step` of its plane.
+/// One component: sample `i` of row `y` is the byte `y * stride + offset + i * step` of its plane, or, where samples are
+/// wider than a byte, what [`Component::get`] finds there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Component {
     /// What the samples stand for.
@@ -61,6 +87,146 @@ pub struct Component {
     pub extent_width: f64,
     /// Height of the picture in samples of this component.
     pub extent_height: f64,
+    /// Columns of the frame that a sample stands for.
+    pub across: usize,
+    /// Rows of the frame that a sample stands for.
+    pub down: usize,
+    /// The largest sample.
+    pub max: u32,
+    /// How samples lie that are wider than a byte.
+    pub words: Option<Words>,
+}
+
+/// Samples in parts of little-endian words. Groups of them lie `step` bytes apart, in each the same way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Words {
+    /// Bytes of a word: 2 or 4.
+    pub bytes: usize,
+    /// For each sample of a group: the first byte of its word in the group, and the word's bits below the sample.
+    pub places: &'static [(usize, u32)],
+}
+
+impl Component {
+    /// Whether samples are bytes of their own.
+    pub fn is_bytes(&self) -> bool {
+        self.words.is_none()
+    }
+
+    /// The first byte of the word with sample `i` in a row, bytes of the word, and bits below the sample.
+    fn place(&self, i: usize) -> (usize, usize, u32) {
+        match &self.words {
+            None => (self.offset + i * self.step, 1, 0),
+            Some(words) => {
+                let (byte, shift) = words.places[i % words.places.len()];
+                (
+                    self.offset + i / words.places.len() * self.step + byte,
+                    words.bytes,
+                    shift,
+                )
+            }
+        }
+    }
+
+    /// Bytes of a row up to the end of its last sample.
+    fn end(&self) -> usize {
+        // Of packed samples another than the last may reach furthest.
+        let group = self.words.as_ref().map_or(1, |words| words.places.len());
+        let ends = (self.width.saturating_sub(group)..self.width).map(|i| {
+            let (at, bytes, _) = self.place(i);
+            at + bytes
+        });
+        ends.max().unwrap_or(0)
+    }
+
+    /// Sample `i` of a row, `0..=max`.
+    #[inline]
+    pub fn get(&self, row: &[u8], i: usize) -> u32 {
+        let (at, bytes, shift) = self.place(i);
+        (word(&row[at..at + bytes]) >> shift) & self.max
+    }
+
+    /// Sets sample `i` of a row to a value of `0..=max`, and no bit beside it.
+    #[inline]
+    pub fn set(&self, row: &mut [u8], i: usize, value: u32) {
+        let (at, bytes, shift) = self.place(i);
+        let word = word(&row[at..at + bytes]) & !(self.max << shift) | (value.min(self.max) << shift);
+        row[at..at + bytes].copy_from_slice(&word.to_le_bytes()[..bytes]);
+    }
+
+    /// What a step of a sample is worth where the largest sample is 255, as it is everywhere above the pixels.
+    pub fn unit(&self) -> f32 {
+        255.0 / self.max as f32
+    }
+
+    /// The samples from `first` on in a row, `0..=255`.
+    pub fn read(&self, row: &[u8], first: usize, out: &mut [f32]) {
+        let unit = self.unit();
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = self.get(row, first + i) as f32 * unit;
+        }
+    }
+
+    /// Sets the samples from `first` on in a row to values of `0..=255`, rounded to the nearest.
+    pub fn write(&self, row: &mut [u8], first: usize, values: &[f32]) {
+        let scale = self.max as f32 / 255.0;
+        for (i, value) in values.iter().enumerate() {
+            self.set(row, first + i, (value * scale + 0.5) as u32);
+        }
+    }
+}
+
+/// A little-endian word of at most 4 bytes.
+#[inline]
+fn word(bytes: &[u8]) -> u32 {
+    match *bytes {
+        [a] => u32::from(a),
+        [a, b] => u32::from(u16::from_le_bytes([a, b])),
+        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
+        _ => 0,
+    }
+}
+
+/// How the samples of a component lie, and their step and offset, if they are no bytes.
+fn words(info: &gst_video::VideoInfo, index: usize) -> Option<(Words, usize, usize)> {
+    use gst_video::VideoFormat::{Bgr10a2Le, Rgb10a2Le, V210, Y410};
+    /// One sample in each word, above as many bits as the index says.
+    static ABOVE: [[(usize, u32); 1]; 32] = {
+        let mut above = [[(0, 0)]; 32];
+        let mut bits = 0;
+        while bits < above.len() {
+            above[bits][0].1 = bits as u32;
+            bits += 1;
+        }
+        above
+    };
+    let four = |places| Words { bytes: 4, places };
+    let format = info.format_info();
+    Some(match info.format() {
+        Rgb10a2Le => (four(&ABOVE[[0, 10, 20, 30][index]]), 4, 0),
+        Bgr10a2Le => (four(&ABOVE[[20, 10, 0, 30][index]]), 4, 0),
+        Y410 => (four(&ABOVE[[10, 0, 20, 30][index]]), 4, 0),
+        V210 => {
+            // Six pixels in four words of three samples: U Y V, Y U Y, V Y U, Y V Y.
+            let places: [&'static [(usize, u32)]; 3] = [
+                &[(0, 10), (4, 0), (4, 20), (8, 10), (12, 0), (12, 20)],
+                &[(0, 0), (4, 10), (8, 20)],
+                &[(0, 20), (8, 0), (12, 10)],
+            ];
+            (four(places[index]), 16, 0)
+        }
+        _ if format.depth()[index] > 8 => {
+            let places = &ABOVE[format.shift()[index] as usize % ABOVE.len()];
+            let component = index as u8;
+            let (step, offset) = (info.comp_pstride(component), info.comp_poffset(component));
+            // Of P010 and its kin GStreamer 1.22 counts the offset in words.
+            (
+                Words { bytes: 2, places },
+                step as usize,
+                (offset as usize).next_multiple_of(2),
+            )
+        }
+        _ => return None,
+    })
 }
 
 /// The layout of a frame, fixed by its caps; strides are the buffer's own.
@@ -87,9 +253,14 @@ impl Layout {
     pub fn new(info: &gst_video::VideoInfo) -> Self {
         let format = info.format_info();
         let alpha = info.has_alpha().then(|| info.n_components() - 1);
+        // BGR10A2 has bits for an opacity, which GStreamer does not know.
+        let colors = |index: &u32| *index < 3 || alpha == Some(*index);
         let components = (0..info.n_components())
+            .filter(colors)
             .map(|index| {
                 let at = index as u8;
+                let words = words(info, index as usize);
+                let (columns, rows) = (format.w_sub()[index as usize], format.h_sub()[index as usize]);
                 Component {
                     channel: if alpha == Some(index) {
                         Channel::Alpha
@@ -97,12 +268,16 @@ impl Layout {
                         Channel::Color(index as usize)
                     },
                     plane: info.comp_plane(at) as usize,
-                    offset: info.comp_poffset(at) as usize,
-                    step: info.comp_pstride(at) as usize,
+                    offset: words.map_or(info.comp_poffset(at) as usize, |(_, _, offset)| offset),
+                    step: words.map_or(info.comp_pstride(at) as usize, |(_, step, _)| step),
                     width: info.comp_width(at) as usize,
                     height: info.comp_height(at) as usize,
-                    extent_width: f64::from(info.width()) / f64::from(1u32 << format.w_sub()[index as usize]),
-                    extent_height: f64::from(info.height()) / f64::from(1u32 << format.h_sub()[index as usize]),
+                    extent_width: f64::from(info.width()) / f64::from(1u32 << columns),
+                    extent_height: f64::from(info.height()) / f64::from(1u32 << rows),
+                    across: 1 << columns,
+                    down: 1 << rows,
+                    max: (1 << format.depth()[index as usize]) - 1,
+                    words: words.map(|(words, ..)| words),
                 }
             })
             .collect();
@@ -113,6 +288,18 @@ impl Layout {
             components,
             planes: info.n_planes() as usize,
             colorimetry: Colorimetry::new(info),
+        }
+    }
+
+    /// The size of the picture in square pixels, at least 1x1: what is shown of an anamorphic frame.
+    pub fn square_size(&self) -> (usize, usize) {
+        let par = self.info.par();
+        let ratio = f64::from(par.numer().max(1)) / f64::from(par.denom().max(1));
+        let stretched = |side: usize, by: f64| ((side as f64 * by).round() as usize).clamp(1, i32::MAX as usize);
+        // The longer way, so that nothing is lost of the other.
+        match ratio >= 1.0 {
+            true => (stretched(self.width, ratio), self.height),
+            false => (self.width, stretched(self.height, 1.0 / ratio)),
         }
     }
 
@@ -131,10 +318,7 @@ impl Layout {
     /// Bytes of a row of a plane that hold samples, and the rows of that plane.
     pub fn plane_size(&self, plane: usize) -> (usize, usize) {
         self.in_plane(plane).fold((0, 0), |(bytes, rows), component| {
-            (
-                bytes.max(component.offset + component.step * (component.width - 1) + 1),
-                rows.max(component.height),
-            )
+            (bytes.max(component.end()), rows.max(component.height))
         })
     }
 }
@@ -212,24 +396,43 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_byte_of_a_row_belongs_to_at_most_one_component() {
+    fn every_bit_of_a_row_belongs_to_at_most_one_sample() {
         for format in FORMATS {
             for (width, height) in [(1, 1), (5, 3), (16, 8)] {
                 let layout = layout(format, width, height);
                 let mut colors = 0;
                 for plane in 0..layout.planes {
                     let (bytes, _) = layout.plane_size(plane);
-                    let mut owners = vec![0; bytes];
+                    let mut row = vec![0; bytes];
                     for component in layout.in_plane(plane) {
                         colors += 1;
                         for i in 0..component.width {
-                            owners[component.offset + i * component.step] += 1;
+                            assert_eq!(component.get(&row, i), 0, "{format:?} plane {plane}");
+                            component.set(&mut row, i, component.max);
+                            assert_eq!(component.get(&row, i), component.max);
                         }
                     }
-                    assert!(owners.iter().all(|&n| n <= 1), "{format:?} plane {plane}");
                 }
                 assert_eq!(colors, layout.components.len(), "{format:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_read_and_written_again_is_the_same() {
+        for format in FORMATS {
+            let layout = layout(format, 37, 5);
+            let before = OwnedFrame::new(&layout, 3, noise(5));
+            let mut after = before.clone();
+            for component in &layout.components {
+                let (data, stride) = &mut after.planes[component.plane];
+                for row in data.chunks_mut(*stride).take(component.height) {
+                    let mut values = vec![0.0; component.width - 1];
+                    component.read(row, 1, &mut values);
+                    component.write(row, 1, &values);
+                }
+            }
+            assert_eq!(before, after, "{format:?}");
         }
     }
 

@@ -2,7 +2,8 @@
 //! pixel straight from its planes, and only the small picture is converted to RGB.
 //!
 //! Rows are summed first, in 16-bit integers over whole rows of a plane, which compilers vectorise; columns
-//! are summed once for each input row. A size above the frame's own is interpolated linearly.
+//! are summed once for each input row. Samples wider than a byte are averaged in floats, component by component. A size
+//! above the frame's own is interpolated linearly.
 
 use factorseg_model::InputImage;
 
@@ -92,6 +93,8 @@ pub struct Sampler {
     columns: Vec<(Component, Vec<Tap>)>,
     sums: Vec<u16>,
     row: Vec<f32>,
+    /// One row of samples that are wider than a byte.
+    wide: Vec<f32>,
     small: Vec<f32>,
 }
 
@@ -120,6 +123,7 @@ impl Sampler {
             columns,
             sums: vec![0; longest],
             row: vec![0.0; longest],
+            wide: Vec::new(),
         }
     }
 
@@ -143,12 +147,24 @@ impl Sampler {
             for y in 0..self.height {
                 let (bytes, rows) = &self.planes[index];
                 let row = &mut self.row[..*bytes];
-                average_rows(plane, &rows[y], &mut self.sums[..*bytes], row);
+                let mut averaged = false;
                 for (c, (component, columns)) in self.columns.iter().enumerate() {
-                    if component.plane == index {
-                        let at = c * pixels + y * self.width;
-                        average_columns(row, component, columns, &mut self.small[at..at + self.width]);
+                    if component.plane != index {
+                        continue;
                     }
+                    let at = c * pixels + y * self.width;
+                    let out = &mut self.small[at..at + self.width];
+                    if !component.is_bytes() {
+                        self.wide.resize(component.width, 0.0);
+                        let row = &mut row[..component.width];
+                        average_wide_rows(plane, component, &rows[y], &mut self.wide, row);
+                        average_columns(row, 1, columns, out);
+                        continue;
+                    }
+                    if !std::mem::replace(&mut averaged, true) {
+                        average_rows(plane, &rows[y], &mut self.sums[..*bytes], row);
+                    }
+                    average_columns(&row[component.offset..], component.step, columns, out);
                 }
             }
         }
@@ -202,6 +218,22 @@ fn average_rows(plane: &Plane<'_>, tap: &Tap, sums: &mut [u16], row: &mut [f32])
     }
 }
 
+/// Averages the rows of a tap into `row`, the samples of one component.
+fn average_wide_rows(plane: &Plane<'_>, component: &Component, tap: &Tap, wide: &mut [f32], row: &mut [f32]) {
+    row.fill(0.0);
+    for y in tap.first..=tap.last {
+        let weight = match y {
+            y if y == tap.first => tap.head,
+            y if y == tap.last => tap.tail,
+            _ => tap.interior,
+        };
+        component.read(&plane.data[y * plane.stride..], 0, wide);
+        for (out, value) in row.iter_mut().zip(&*wide) {
+            *out += weight * value;
+        }
+    }
+}
+
 vectorised! {
     fn add_weighted(source: &[u8], weight: f32, row: &mut [f32]) {
         for (out, &byte) in row.iter_mut().zip(source) {
@@ -218,10 +250,8 @@ vectorised! {
     }
 }
 
-/// Averages the columns of one component of a row into `out`.
-fn average_columns(row: &[f32], component: &Component, columns: &[Tap], out: &mut [f32]) {
-    let row = &row[component.offset..];
-    let step = component.step;
+/// Averages the columns of one component, whose samples lie `step` apart, into `out`.
+fn average_columns(row: &[f32], step: usize, columns: &[Tap], out: &mut [f32]) {
     for (out, tap) in out.iter_mut().zip(columns) {
         let mut value = tap.head * row[tap.first * step] + tap.tail * row[tap.last * step];
         if tap.interior > 0.0 && tap.last > tap.first + 1 {
@@ -272,8 +302,8 @@ mod tests {
                         for i in 0..component.width {
                             let w = v * weight(component.width, component.extent_width, width, x, i);
                             if w > 0.0 {
-                                let at = j * plane.stride + component.offset + i * component.step;
-                                sum += w * f64::from(plane.data[at]);
+                                let sample = component.get(&plane.data[j * plane.stride..], i);
+                                sum += w * f64::from(sample) * 255.0 / f64::from(component.max);
                             }
                         }
                     }

@@ -63,7 +63,7 @@ pub enum Overlay {
     Contour,
     /// The foreground alone.
     #[enum_value(
-        name = "Foreground: the rest is background-color, or transparent in formats with alpha",
+        name = "Foreground: the rest is background-color, transparent where that is and frames can be",
         nick = "foreground"
     )]
     Foreground,

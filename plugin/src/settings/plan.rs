@@ -6,6 +6,7 @@ use factorseg_model::{
     CheckpointSource, ClassError, DEFAULT_TIMESTEP, DeviceError, EngineInfo, LoadOptions, SegmenterOptions, find_class,
 };
 
+use super::choices::Overlay;
 use super::properties::Settings;
 use crate::engine::request::EngineRequest;
 use crate::pixels::colorimetry::{Rgb, rgb};
@@ -21,7 +22,7 @@ pub const PALETTE: [u32; 8] = [
 pub enum SettingsError {
     #[error("property device: {0}")]
     Device(#[from] DeviceError),
-    #[error("property class: {0}")]
+    #[error("property target-class: {0}")]
     Class(#[from] ClassError),
     #[error("property timestep: {value} is above the model's {timesteps}")]
     Timestep { value: u32, timesteps: usize },
@@ -46,6 +47,8 @@ pub struct Plan {
     pub colors: Vec<Rgb>,
     /// Colour behind a cut-out.
     pub background: Rgb,
+    /// Its opacity in formats that have one, `0..=1`.
+    pub opacity: f32,
     /// For each region, whether it is foreground.
     pub foreground: Vec<bool>,
 }
@@ -66,6 +69,11 @@ impl Settings {
         })
     }
 
+    /// Whether a cut-out is to be seen through.
+    pub fn wants_alpha(&self) -> bool {
+        self.overlay == Overlay::Foreground && self.background_color >> 24 < 0xff
+    }
+
     /// What the settings mean for an engine.
     ///
     /// # Errors
@@ -79,7 +87,7 @@ impl Settings {
     /// are as by default.
     pub fn plan_after(&self, engine: &EngineInfo, last: Option<&Plan>) -> (Plan, Vec<SettingsError>) {
         let mut wrong = Vec::new();
-        let class = find_class(&engine.classes, &self.class).unwrap_or_else(|error| {
+        let class = find_class(&engine.classes, &self.target_class).unwrap_or_else(|error| {
             wrong.push(error.into());
             last.and_then(|last| last.options.class)
         });
@@ -112,6 +120,7 @@ impl Settings {
             class: class.map_or("none", |index| &engine.classes[index].name).into(),
             colors,
             background: rgb(self.background_color),
+            opacity: (self.background_color >> 24) as f32 / 255.0,
             foreground,
         };
         (plan, wrong)
@@ -197,7 +206,7 @@ mod tests {
     #[test]
     fn values_mean_what_they_say() {
         let settings = Settings {
-            class: "Tabby".into(),
+            target_class: "Tabby".into(),
             colors: "#ff0000, 00ff00,0x0000ff".into(),
             foreground_regions: "1,3".into(),
             ..Settings::default()
@@ -216,6 +225,7 @@ mod tests {
     #[test]
     fn errors_name_the_property_and_the_value() {
         for (property, value, word) in [
+            ("target-class", "unicorn".to_value(), "unicorn"),
             ("class", "unicorn".to_value(), "unicorn"),
             ("timestep", 1001u32.to_value(), "1001"),
             ("colors", "ff0000,red".to_value(), "red"),

@@ -58,7 +58,7 @@ macro_rules! settings {
         }
 
         impl Settings {
-            /// All properties, with `stats`, which no setting is behind.
+            /// All properties, with `stats`, which no setting is behind, and the old name of `target-class`.
             pub fn specs() -> Vec<glib::ParamSpec> {
                 let default = Self::default();
                 let stats = glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
@@ -66,8 +66,16 @@ macro_rules! settings {
                     .blurb("frames, inferred, reused, dropped (not segmented for a newer one), unjudged (by a refinement), mask-age and latency-p50, -p95, -p99 in ns, model, device, mode")
                     .read_only()
                     .build();
+                let class = glib::ParamSpecString::builder("class")
+                    .nick("Class")
+                    .blurb("Deprecated: use target-class")
+                    .default_value(Some(default.target_class.as_str()))
+                    .mutable_playing()
+                    .deprecated()
+                    .build();
                 vec![
                     $(builder!($type, $name, default.$field)$(.$limit($bound))*.nick($nick).blurb($blurb).mutable_playing().build(),)*
+                    class,
                     stats,
                 ]
             }
@@ -76,6 +84,7 @@ macro_rules! settings {
             pub fn set(&mut self, name: &str, value: &glib::Value) {
                 match name {
                     $($name => self.$field = read!($type, value),)*
+                    "class" => self.set("target-class", value),
                     name => unreachable!("no writable property {name}"),
                 }
             }
@@ -84,6 +93,7 @@ macro_rules! settings {
             pub fn get(&self, name: &str) -> glib::Value {
                 match name {
                     $($name => self.$field.to_value(),)*
+                    "class" => self.get("target-class"),
                     name => unreachable!("no readable property {name}"),
                 }
             }
@@ -100,8 +110,8 @@ settings! {
         "Precision", "What the network computes in";
     threads "threads": u32 = 0, maximum 1024;
         "Threads", "Threads of the network on the CPU, shared by elements with the same number; 0 for one per core";
-    class "class": String = "none".to_owned();
-        "Class", "Class to look for: a name, a WordNet id or an index of the model's classes, or none";
+    target_class "target-class": String = "none".to_owned();
+        "Target class", "Class to look for: a name, a WordNet id or an index of the model's classes, or none";
     timestep "timestep": u32 = SegmenterOptions::default().timestep as u32, minimum 1, maximum 1_000_000;
         "Timestep", "Noise level at which frames are segmented, 1 to the model's number of timesteps";
     seed "seed": u64 = SegmenterOptions::default().seed;
@@ -124,8 +134,8 @@ settings! {
         "Alpha", "Opacity of overlay=tint and contour, 0 is invisible";
     colors "colors": String = String::new();
         "Colors", "Colours of regions 1, 2, ... as RRGGBB in hexadecimal, separated by commas; empty for a built-in palette";
-    background_color "background-color": u32 = 0, maximum 0xff_ffff;
-        "Background color", "Colour behind overlay=foreground, 0xRRGGBB";
+    background_color "background-color": u32 = 0;
+        "Background color", "Colour behind overlay=foreground, 0xAARRGGBB; where frames can be transparent, AA is its opacity";
     foreground_regions "foreground-regions": String = "auto".to_owned();
         "Foreground regions", "Regions that are the object: auto (the model's own; all if it names none), all, or numbers from 1, separated by commas";
     refine "refine": Refine = Refine::default();
@@ -134,6 +144,8 @@ settings! {
         "Sharpness", "Exponent of the probabilities, which are then divided by their sum: above 1, soft masks become harder";
     smoothing "smoothing": f64 = 0.0, minimum 0.0, maximum 0.99;
         "Smoothing", "Share of the mask before in each mask where both agree; 0 for none";
+    post_messages "post-messages": bool = false;
+        "Post messages", "Post an element message with the facts of each mask, for applications that look at no buffers";
     on_error "on-error": ErrorPolicy = ErrorPolicy::default();
         "On error", "What happens when frames cannot be segmented";
 }

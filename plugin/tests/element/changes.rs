@@ -107,7 +107,7 @@ fn every_property_holds_from_the_next_frame() {
     let changed = Stream::new(&off).changed(|stream| stream.bench.element.set_property("smoothing", 0.9));
     assert!(changed != unchanged, "smoothing=0.9 does not hold yet");
 
-    // Those below, those of which sessions.rs tells (other models), and the class, of which properties.rs does.
+    // Those below, those of which sessions.rs tells (other models), and class and messages, of which properties.rs does.
     let others = [
         "interval",
         "mode",
@@ -118,6 +118,8 @@ fn every_property_holds_from_the_next_frame() {
         "precision",
         "threads",
         "class",
+        "target-class",
+        "post-messages",
     ];
     for property in Stream::new(&[]).bench.element.list_properties() {
         let known = table

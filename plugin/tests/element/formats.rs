@@ -66,11 +66,12 @@ fn a_full_tint_has_its_colour_in_every_format_size_and_stride() {
                 bench.set_caps(format, width, height);
                 let info = video_info(format, width, height);
                 let input = padded_frame(&info, padding, 77);
+                let before = to_rgba(&info, &input);
                 let output = bench.harness.push_and_pull(input).unwrap();
                 let report = FrameReport::from_buffer(&output).unwrap();
                 assert_eq!(report.regions[0].area, 1.0);
                 let pixels = to_rgba(&info, &output);
-                let grey = format == gst_video::VideoFormat::Gray8;
+                let grey = info.is_gray();
                 // Luma of the colour, by BT.601.
                 let expected = if grey { [103; 3] } else { [0xd0, 0x40, 0x20] };
                 for (i, pixel) in pixels.chunks_exact(4).enumerate() {
@@ -82,7 +83,8 @@ fn a_full_tint_has_its_colour_in_every_format_size_and_stride() {
                     }
                 }
                 if info.has_alpha() {
-                    assert!(pixels.chunks_exact(4).all(|pixel| pixel[3] == 77));
+                    let alphas = pixels.chunks_exact(4).zip(before.chunks_exact(4));
+                    assert!(alphas.into_iter().all(|(pixel, before)| pixel[3] == before[3]));
                 }
                 count += 1;
             }
@@ -102,8 +104,10 @@ fn every_overlay_works_in_every_format_and_leaves_padding_alone() {
             element.set_property_from_str("overlay", overlay);
             element.set_property_from_str("refine", refine);
             let mut bench = Bench::with(element);
-            bench.set_caps(format, width, height);
             let info = video_info(format, width, height);
+            // Nobody takes another format with an opacity.
+            bench.harness.set_sink_caps(info.to_caps().unwrap());
+            bench.set_caps(format, width, height);
             let input = padded_frame(&info, padding, 90);
             let before = bytes(&input);
             let output = bench.harness.push_and_pull(input).unwrap();
@@ -111,7 +115,10 @@ fn every_overlay_works_in_every_format_and_leaves_padding_alone() {
             assert_eq!(before.len(), after.len());
             // A flat frame stays flat when it is blurred.
             let changes = !matches!(overlay, "none" | "blur-background");
-            assert_eq!(before != after, changes, "{format:?} {overlay}");
+            // What has the same bytes everywhere is not flat in V210.
+            if (format, overlay) != (gst_video::VideoFormat::V210, "blur-background") {
+                assert_eq!(before != after, changes, "{format:?} {overlay}");
+            }
             let meta = output.meta::<gst_video::VideoMeta>().unwrap();
             for plane in 0..info.n_planes() as usize {
                 let used = gstfactorseg::parts::layout::Layout::new(&info).plane_size(plane);
@@ -167,8 +174,9 @@ fn large_frames_pass() {
         for overlay in ["tint", "contour", "foreground", "blur-background"] {
             let mut bench = Bench::new(&fake);
             bench.element.set_property_from_str("overlay", overlay);
-            bench.set_caps(format, width, height);
             let info = video_info(format, width, height);
+            bench.harness.set_sink_caps(info.to_caps().unwrap());
+            bench.set_caps(format, width, height);
             let output = bench.harness.push_and_pull(flat_frame(&info, 0, 16)).unwrap();
             assert_eq!(output.size(), info.size());
             if overlay == "tint" {

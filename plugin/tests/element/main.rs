@@ -12,6 +12,7 @@ mod loading;
 mod masks;
 mod modes;
 mod motion;
+mod negotiation;
 mod overlap;
 mod properties;
 mod scenes;

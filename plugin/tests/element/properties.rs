@@ -179,6 +179,8 @@ fn every_property_reads_as_it_was_written() {
         ("precision", "bf16"),
         ("threads", "2"),
         ("class", "tabby"),
+        ("target-class", "tractor"),
+        ("post-messages", "true"),
         ("timestep", "77"),
         ("seed", "12345678901234567890"),
         ("samples", "3"),
@@ -207,7 +209,7 @@ fn every_property_reads_as_it_was_written() {
         .filter(|property| property.owner_type() == element.type_())
         .filter(|property| property.flags().contains(gst::glib::ParamFlags::WRITABLE))
         .count();
-    assert_eq!(writable, 22, "a property is missing above");
+    assert_eq!(writable, 24, "a property is missing above");
 }
 
 #[test]
@@ -269,5 +271,140 @@ fn the_documented_pipelines_can_be_built() {
             "{pipeline}: {:?}",
             built.err()
         );
+    }
+}
+
+#[test]
+fn the_class_has_a_name_for_every_language_and_its_old_one() {
+    let element = Fake::new(Behaviour::Whole).element();
+    let deprecated = |name: &str| {
+        let flags = element.find_property(name).unwrap().flags();
+        flags.contains(gst::glib::ParamFlags::DEPRECATED)
+    };
+    assert!(deprecated("class") && !deprecated("target-class"));
+    for (set, read) in [("class", "target-class"), ("target-class", "class")] {
+        let told = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let heard = told.clone();
+        let watch = element.connect_notify(Some(read), move |_, _| {
+            heard.store(true, std::sync::atomic::Ordering::SeqCst)
+        });
+        element.set_property(set, set);
+        assert_eq!(element.property::<String>(read), set);
+        assert!(
+            told.load(std::sync::atomic::Ordering::SeqCst),
+            "{read} is not notified of"
+        );
+        element.disconnect(watch);
+    }
+}
+
+#[test]
+fn the_children_are_those_that_are_announced() {
+    use std::sync::{Arc, Mutex};
+    let element = Fake::new(Behaviour::Whole).element();
+    let announced = Arc::new(Mutex::new(Vec::new()));
+    let (added, removed) = (announced.clone(), announced.clone());
+    element.connect_child_added(move |_, _, name| added.lock().unwrap().push(name.to_owned()));
+    element.connect_child_removed(move |_, _, name| removed.lock().unwrap().retain(|old| old != name));
+    let listed = || {
+        let children = (0..element.children_count()).map(|index| element.child_by_index(index).unwrap());
+        children
+            .map(|child| child.downcast::<gst::Pad>().unwrap().name().to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(listed(), *announced.lock().unwrap());
+    let pads = ["mask_%u", "mask_9", "mask_%u"].map(|name| element.request_pad_simple(name).unwrap());
+    assert_eq!(listed(), ["mask_0", "mask_9", "mask_1"]);
+    assert_eq!(listed(), *announced.lock().unwrap());
+    assert!(element.child_by_name("mask_9").is_some() && element.child_by_name("mask_2").is_none());
+    assert!(element.child_by_index(3).is_none());
+    element.release_request_pad(&pads[1]);
+    assert_eq!(listed(), ["mask_0", "mask_1"]);
+    assert_eq!(listed(), *announced.lock().unwrap());
+}
+
+#[test]
+fn statistics_begin_anew_with_each_run() {
+    let fake = Fake::new(Behaviour::Whole);
+    let mut bench = Bench::new(&fake);
+    for _ in 0..2 {
+        bench.harness.play();
+        bench.set_caps(VideoFormat::I420, 64, 48);
+        let info = video_info(VideoFormat::I420, 64, 48);
+        for index in 0..3 {
+            bench.harness.push_and_pull(flat_frame(&info, index, 1)).unwrap();
+        }
+        let counts = ["frames", "inferred", "reused", "dropped"].map(|name| bench.stat(name));
+        assert_eq!(counts, [3, 3, 0, 0]);
+        // The engine stays, the counts do not.
+        bench.element.set_state(gst::State::Ready).unwrap();
+        bench.element.set_state(gst::State::Playing).unwrap();
+        let counts = ["frames", "inferred", "reused", "dropped", "latency-p50"].map(|name| bench.stat(name));
+        assert_eq!(counts, [0; 5]);
+        let sink = bench.element.static_pad("sink").unwrap();
+        sink.send_event(gst::event::StreamStart::new("again"));
+        sink.send_event(gst::event::Caps::new(&info.to_caps().unwrap()));
+        sink.send_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
+    }
+}
+
+#[test]
+fn a_late_frame_costs_no_whole_interval() {
+    let fake = Fake::new(Behaviour::Whole);
+    let mut bench = Bench::new(&fake);
+    bench.element.set_property_from_str("mode", "every-frame");
+    bench.element.set_property("interval", 4u32);
+    bench.set_caps(VideoFormat::I420, 64, 48);
+    let info = video_info(VideoFormat::I420, 64, 48);
+    let mut segmented = Vec::new();
+    for index in 0..12 {
+        if index == 4 {
+            // Frame 3 was late by one: frame 4 is not segmented, though it is due.
+            let event = gst::event::Qos::new(
+                gst::QOSType::Underflow,
+                1.0,
+                FRAME_DURATION.nseconds() as i64,
+                3 * FRAME_DURATION,
+            );
+            assert!(bench.harness.push_upstream_event(event));
+        }
+        let before = fake.segmented();
+        bench.harness.push_and_pull(flat_frame(&info, index, 1)).unwrap();
+        if fake.segmented() > before {
+            segmented.push(index);
+        }
+    }
+    assert_eq!(segmented, [0, 5, 9]);
+    assert_eq!(bench.stat("reused"), 9);
+}
+
+#[test]
+fn messages_tell_of_each_mask_once() {
+    let fake = Fake::new(Behaviour::Halves);
+    let mut bench = Bench::new(&fake);
+    bench.element.set_property("interval", 2u32);
+    bench.set_caps(VideoFormat::I420, 64, 48);
+    let info = video_info(VideoFormat::I420, 64, 48);
+    let told = |bench: &Bench| -> Vec<gst::Structure> {
+        std::iter::from_fn(|| bench.bus.pop_filtered(&[gst::MessageType::Element]))
+            .filter_map(|message| message.structure().map(|structure| structure.to_owned()))
+            .collect()
+    };
+    bench.harness.push_and_pull(flat_frame(&info, 0, 1)).unwrap();
+    assert!(told(&bench).is_empty(), "off by default");
+    bench.element.set_property("post-messages", true);
+    for index in 1..5 {
+        bench.harness.push_and_pull(flat_frame(&info, index, 1)).unwrap();
+    }
+    let told = told(&bench);
+    let times: Vec<_> = told
+        .iter()
+        .map(|facts| facts.get::<gst::ClockTime>("mask-pts").unwrap())
+        .collect();
+    assert_eq!(times, [2 * FRAME_DURATION, 4 * FRAME_DURATION]);
+    for (facts, time) in told.iter().zip(times) {
+        assert_eq!(facts.name(), "factorseg");
+        assert_eq!(facts.get::<gst::ClockTime>("running-time"), Ok(time));
+        assert_eq!(facts.get::<gst::Array>("regions").unwrap().len(), 3);
     }
 }

@@ -128,6 +128,27 @@ fn two_swaps_end_while_frames_wait_for_the_first_model() {
 }
 
 #[test]
+fn frames_that_wait_for_a_model_that_was_replaced_count() {
+    let fakes = three();
+    let mut bench = choosing(&fakes);
+    bench.element.set_property_from_str("mode", "every-frame");
+    bench.set_caps(VideoFormat::Gray8, 32, 16);
+    let info = video_info(VideoFormat::Gray8, 32, 16);
+    bench.harness.push_and_pull(flat_frame(&info, 0, 50)).unwrap();
+    let gate = fakes[0].delay.lock().unwrap();
+    bench.harness.push(flat_frame(&info, 1, 50)).unwrap();
+    swap(&bench, "second");
+    assert_eq!(bench.stat("inferred"), 1);
+    drop(gate);
+    assert!(bench.harness.pull().is_ok());
+    bench.harness.push_and_pull(flat_frame(&info, 2, 50)).unwrap();
+    assert_eq!(
+        ["frames", "inferred", "reused", "dropped"].map(|name| bench.stat(name)),
+        [3, 3, 0, 0]
+    );
+}
+
+#[test]
 fn a_flush_frees_frames_that_wait_for_a_model_that_was_replaced() {
     let fakes = three();
     let mut bench = choosing(&fakes);

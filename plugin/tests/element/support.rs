@@ -286,7 +286,7 @@ pub fn play_until_told(pipeline: &gst::Pipeline) -> gst::Message {
 /// Plays to the end of the stream, which must not fail.
 pub fn play_to_the_end(pipeline: &gst::Pipeline) {
     let message = play_until_told(pipeline);
-    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{}", error_text(&message));
 }
 
 /// What an error or a warning says.
