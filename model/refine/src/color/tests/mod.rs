@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// A red square on green, `side` pixels wide, of `[from, to)`.

@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// Smooth noise of three sizes: texture everywhere, known between pixels too, and nowhere the same.

@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// Blobs of brightness on a frame with masks of 64x48, whose reddish square of 16 of their pixels has moved to the right

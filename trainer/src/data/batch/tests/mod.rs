@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::data::dataset::DataSet;
 use factorseg_model::ScheduleConfig;

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::data::order::{Stream, random};
 use crate::recipe::{FrameEdges, Sight};

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::recipe::SelfTraining;
 use factorseg_model::Preset;
