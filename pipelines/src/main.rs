@@ -23,7 +23,7 @@ const INTERRUPTED: u8 = 130;
     after_help = "Examples:
   factorseg-overlay --output demo.mp4                        the built-in clip
   factorseg-overlay holiday.mp4 --output overlay.mp4
-  factorseg-overlay DAVIS/JPEGImages/480p/dog --output dog.mp4 --set overlay=contour --set class=tabby"
+  factorseg-overlay DAVIS/JPEGImages/480p/dog --output dog.mp4 --set overlay=contour --set target-class=tabby"
 )]
 struct Arguments {
     /// Video file, or folder of pictures (.jpg, .png); the built-in clip if not given
