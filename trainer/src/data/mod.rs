@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod jitter;
 pub mod loader;
+mod moving;
 pub mod teacher;
 
 #[cfg(feature = "video")]
