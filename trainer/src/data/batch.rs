@@ -99,13 +99,26 @@ impl BatchMaker {
                 targets: Vec::new(),
             };
             for _ in 0..size {
-                let (index, pixels) = good_image(images, order.image(position))?;
+                let place = self.place(images, order.image(position), position);
+                let (index, pixels) = good_image(images, place)?;
                 self.add(&mut part, position, &pixels, images.class(index), timesteps)?;
                 position += 1;
             }
             parts.push(part);
         }
         Ok(Batch { step, parts })
+    }
+
+    /// The image of `position`, where the order of all has `image`: one of another kind where the recipe says how many are
+    /// frames of videos.
+    fn place(&self, images: &ImageCache, image: usize, position: u64) -> usize {
+        match self.recipe.self_training {
+            Some(learns) if self.recipe.learns_from_motion() => {
+                let moves = random_part(self.seed, Stream::Sample, position, 2).random::<f64>() < learns.motion;
+                images.of_kind(moves, image)
+            }
+            _ => image,
+        }
     }
 
     fn add(
