@@ -71,6 +71,8 @@ struct Previous {
     /// Brightness, as fine as the masks.
     brightness: Plane,
     log_odds: Plane,
+    /// How much the frame's motion told, 0 to 1.
+    evidence: f32,
     /// How surely motion has shown the object, 0 to 1.
     sure: f32,
 }
@@ -90,6 +92,12 @@ impl MotionModel {
     /// Forgets the frame before: the next one begins a scene.
     pub fn reset(&mut self) {
         self.previous = None;
+    }
+
+    /// How much the motion of the frame that was told last says of the object: from 0 (nothing, or the scene has just begun)
+    /// to 1.
+    pub fn evidence(&self) -> f32 {
+        self.previous.as_ref().map_or(0.0, |previous| previous.evidence)
     }
 
     /// How many maps so far came back as they were because a step came to no finite result.
@@ -167,13 +175,14 @@ impl MotionModel {
             .previous
             .take()
             .filter(|previous| previous.log_odds.size() == (width, height));
-        let (mut log_odds, mut sure) = (network, 0.0);
+        let (mut log_odds, mut sure, mut told) = (network, 0.0, 0.0);
         if let Some(previous) = known {
             let flow = flow(&picture, &previous.picture).halved();
             if !is_cut(&brightness, &previous.brightness, &flow) {
                 let evidence = Evidence::of(camera::residual(&flow));
                 let risen = previous.sure + SURE.0 * (evidence.weight - previous.sure);
                 sure = risen.max(SURE.1 * previous.sure);
+                told = evidence.weight;
                 log_odds = evidence.weigh(&log_odds, &flow.warp(&previous.log_odds), sure);
             }
         }
@@ -183,6 +192,7 @@ impl MotionModel {
             picture,
             brightness,
             log_odds: log_odds.clone(),
+            evidence: told,
             sure,
         });
         edged.unwrap_or(log_odds)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fnv::FnvHasher;
 
-use crate::decode::{DecodeError, Pixels, decode_image, prepare, read_image};
+use crate::decode::{DecodeError, Pixels, decode_image, read_image};
 use crate::error::DataError;
 use crate::folder::{ImageFolder, Sample};
 use crate::pack::Pack;
@@ -118,6 +118,11 @@ impl DataSet {
         }
     }
 
+    /// Whether the object is known of any stored picture: [`Pixels::object`].
+    pub fn has_objects(&self) -> bool {
+        matches!(&*self.storage, Storage::Pack(pack) if pack.has_objects())
+    }
+
     fn stored(&self) -> usize {
         match &*self.storage {
             Storage::Folder(samples) => samples.len(),
@@ -187,7 +192,7 @@ impl DataSet {
                 if pixels.width.min(pixels.height) <= shorter_side {
                     return Ok(pixels);
                 }
-                Ok(prepare(pixels.into_image().into(), shorter_side))
+                Ok(pixels.prepared(shorter_side))
             }
         }
     }

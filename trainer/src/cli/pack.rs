@@ -71,6 +71,7 @@ impl Pack {
             threads: threads(self.threads),
             max_broken: self.max_broken,
             frames: self.frames.options(),
+            witness: None,
             store: Vec::new(),
         };
         let start = Instant::now();

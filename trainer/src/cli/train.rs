@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
@@ -13,14 +14,15 @@ use super::packing::{FrameArguments, STOPPING, pack_with_progress};
 use super::{exit_code, set_threads};
 use crate::data::batch::BatchMaker;
 use crate::data::dataset::DataSet;
-use crate::data::packing::PackOptions;
+use crate::data::packing::{PackOptions, Witness};
 use crate::data::source::Source;
+use crate::data::teacher::Teacher;
 use crate::recipe::{DEFAULT_RECIPE, MOST_STEPS, Recipe};
 use crate::training::parallel::Ranks;
 use crate::training::run::config::{DataDescription, OWN_DATA, RunConfig, RunOptions, StoredPrecision};
 use crate::training::run::directory::RunDirectory;
 use crate::training::run::signals::{Answer, Signals};
-use crate::training::{competition, run};
+use crate::training::{competition, run, self_training};
 
 /// Train a model on pictures or videos, without labels.
 ///
@@ -34,7 +36,7 @@ use crate::training::{competition, run};
 Examples:
   factorseg train photos --run runs/photos
   factorseg train footage --run runs/footage                    (videos: frames spread over their shots)
-  factorseg train imagenet-64.pack --run runs/imagenet --preset paper-64 --recipe paper-imagenet --micro-batch 64
+  factorseg train imagenet-64.pack --run runs/imagenet --preset paper-64 --recipe paper-imagenet
   mpirun -n 8 --bind-to none factorseg train photos --run runs/photos --device cuda    (one process for each GPU)
   factorseg recipes competition > mine.toml && factorseg train birds --run runs/birds --recipe mine.toml --steps 20000
   factorseg train photos --run runs/student --recipe self-training --init-from runs/photos/model.safetensors
@@ -144,6 +146,13 @@ impl Train {
                 recipe.name
             );
         }
+        ensure!(
+            !recipe.learns_from_motion() || images.has_objects(),
+            "recipe {} learns from what moves in videos, and in {} no video shows surely what that is; name a folder that holds videos, \
+             or a pack that was made by such a run",
+            recipe.name,
+            self.data
+        );
         let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
         let model = self.model(images.classes().len(), competes)?;
         let needed = BatchMaker::cached_side(model.image_size, &recipe.augmentation);
@@ -223,6 +232,7 @@ impl Train {
             threads: self.options.input.threads(),
             max_broken: self.options.input.max_broken,
             frames: self.frames.options(),
+            witness: self.witness(recipe)?,
             store: Vec::new(),
         };
         ranks.first_lead(|| {
@@ -233,6 +243,17 @@ impl Train {
             Ok(())
         })?;
         Ok(DataSet::open(&pack)?)
+    }
+
+    /// Who says where the object is in the frames of videos.
+    fn witness(&self, recipe: &Recipe) -> Result<Option<Arc<dyn Witness>>> {
+        if !recipe.learns_from_motion() {
+            return Ok(None);
+        }
+        let named = self.teacher.as_deref().or(self.init_from.as_deref());
+        let teacher = Teacher::load(CheckpointSource::from_path(self_training::file(recipe, named)?))?;
+        teacher.tells_object()?;
+        Ok(Some(Arc::new(teacher)))
     }
 
     fn recipe(&self, ranks: &Ranks) -> Result<Recipe> {

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::cache::{ImageCache, TooManyBroken};
 use super::decode::Pixels;
 use super::jitter::Jitter;
-use super::order::{Order, Stream, random};
+use super::order::{Order, Stream, random, random_part};
 use super::share::Share;
 use super::teacher::Teacher;
 use crate::recipe::{Augmentation, Crop, Recipe};
@@ -127,12 +127,29 @@ impl BatchMaker {
         let flip = random.random::<f64>() < augmentation.flip;
         let no_class = random.random::<f64>() < self.recipe.label_dropout;
         let timestep = random.random_range(timesteps.0..=timesteps.1);
+        let cut = match augmentation.zoom {
+            true => {
+                // A stream of its own: what is drawn without zoom stays what it is.
+                let part = random_part(self.seed, Stream::Sample, position, 1).random::<f64>();
+                let largest = pixels.width.min(pixels.height) as f64 / self.side as f64;
+                (self.side as f64 * largest.powf(part)).round() as usize
+            }
+            false => self.side,
+        };
         let (left, top) = match augmentation.crop {
-            Crop::Centre => ((pixels.width - self.side) / 2, (pixels.height - self.side) / 2),
+            Crop::Centre => ((pixels.width - cut) / 2, (pixels.height - cut) / 2),
             Crop::Random => (
-                (across * (pixels.width - self.side + 1) as f64) as usize,
-                (down * (pixels.height - self.side + 1) as f64) as usize,
+                (across * (pixels.width - cut + 1) as f64) as usize,
+                (down * (pixels.height - cut + 1) as f64) as usize,
             ),
+        };
+        let zoomed;
+        let (pixels, left, top) = match cut == self.side {
+            true => (pixels, left, top),
+            false => {
+                zoomed = pixels.clone().square((left, top), cut, self.side);
+                (&zoomed, 0, 0)
+            }
         };
         let values = 3 * self.side * self.side;
         let start = part.noise.len();
@@ -141,7 +158,9 @@ impl BatchMaker {
         let mut picture = Vec::with_capacity(values);
         square(pixels, left, top, self.side, flip, |value| picture.push(value));
         if let (Some(teacher), Some(self_training)) = (&self.teacher, &self.recipe.self_training) {
-            part.targets.extend(teacher.masks(&picture, self.side)?);
+            let object = object_square(pixels, left, top, self.side, flip);
+            part.targets
+                .extend(teacher.targets(&picture, object.as_deref(), self.side)?);
             Jitter::random(self_training.jitter as f32, &mut random).apply(&mut picture);
         }
         let noised = picture.iter().zip(&part.noise[start..]);
@@ -191,18 +210,23 @@ fn square(pixels: &Pixels, left: usize, top: usize, side: usize, flip: bool, mut
     }
 }
 
-/// The middle square of an image, `[3, side, side]` in -1..=1.
-pub fn centre_square(pixels: &Pixels, side: usize) -> Vec<f32> {
+/// How surely the pixels of a square are the object, 0 to 1, where that is known.
+fn object_square(pixels: &Pixels, left: usize, top: usize, side: usize, flip: bool) -> Option<Vec<f32>> {
+    let object = pixels.object.as_ref()?;
+    let rows = (top..top + side).flat_map(|y| {
+        let row = &object[y * pixels.width + left..][..side];
+        (0..side).map(move |x| row[if flip { side - 1 - x } else { x }])
+    });
+    Some(rows.map(|value| f32::from(value) / 255.0).collect())
+}
+
+/// The middle square of an image, `[3, side, side]` in -1..=1, and how surely its pixels are the object, 0 to 1, where that is
+/// known.
+pub fn centre_square(pixels: &Pixels, side: usize) -> (Vec<f32>, Option<Vec<f32>>) {
+    let (left, top) = ((pixels.width - side) / 2, (pixels.height - side) / 2);
     let mut values = Vec::with_capacity(3 * side * side);
-    square(
-        pixels,
-        (pixels.width - side) / 2,
-        (pixels.height - side) / 2,
-        side,
-        false,
-        |value| values.push(value),
-    );
-    values
+    square(pixels, left, top, side, false, |value| values.push(value));
+    (values, object_square(pixels, left, top, side, false))
 }
 
 /// Appends `count` standard normal numbers.

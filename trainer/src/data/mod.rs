@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod jitter;
 pub mod loader;
+mod moving;
 pub mod share;
 pub mod teacher;
 

@@ -34,9 +34,9 @@ impl Share {
         places.next().unwrap_or(Self::WHOLE)
     }
 
-    /// Whether item `index` of a list belongs to this share.
-    pub fn has(&self, index: usize) -> bool {
-        index % self.count == self.index
+    /// Every `count`th item.
+    pub fn take<T>(&self, items: Vec<T>) -> Vec<T> {
+        items.into_iter().skip(self.index).step_by(self.count).collect()
     }
 
     /// Neighbouring items, counted from the end: the first share has the last ones.
@@ -73,9 +73,12 @@ mod tests {
                 shares.iter().map(|share| share.range(items).len()).collect::<Vec<_>>(),
                 sizes
             );
-            for item in 0..items {
-                assert_eq!(shares.iter().filter(|share| share.has(item)).count(), 1);
-            }
+            let mut taken: Vec<usize> = shares
+                .iter()
+                .flat_map(|share| share.take((0..items).collect()))
+                .collect();
+            taken.sort_unstable();
+            assert!(taken.into_iter().eq(0..items));
         }
         assert_eq!("2/8".parse(), Ok(Share { index: 2, count: 8 }));
         for wrong in ["", "8", "8/8", "-1/8", "0/0", "1/x"] {

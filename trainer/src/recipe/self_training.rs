@@ -19,11 +19,17 @@ pub struct SelfTraining {
     /// Strength of the changes to the colours that the student sees, from 0 (none) to 1; see
     /// [`crate::data::jitter`].
     pub jitter: f64,
+    /// Whether frames of videos are learned from what moves on its own in them: the teacher's masks after the motion model,
+    /// forward and backward in time. Frames where that is not sure are left out.
+    pub motion: bool,
 }
 
 impl Default for SelfTraining {
     fn default() -> Self {
-        Self { jitter: 0.3 }
+        Self {
+            jitter: 0.3,
+            motion: false,
+        }
     }
 }
 
