@@ -162,7 +162,7 @@ impl LoaderBench {
 ///
 /// The steps are those of `factorseg train`: input, forward, backward, clipping, Adam, moving average. Without SOURCE the
 /// pictures are black; the arithmetic is the same. Nothing is written. Under `mpirun` the processes share each step, and
-/// rank 0 says what the sum of gradients took, waiting for others included.
+/// rank 0 says what it took to sum gradients up, without waiting for others.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -131,12 +131,13 @@ impl Ranks {
         let phase = &recipe.phases[phase];
         let mut outcome = learner.accumulate(batch, recipe, phase, phase_step)?;
         if let Some(world) = &self.world {
+            // All have come so far once the losses are summed: only work is timed.
             let mut loss = [f64::from(outcome.loss)];
+            world.sum_exactly(&mut loss);
+            outcome.loss = loss[0] as f32;
             timed(Part::Reduction, || {
                 learner.change_gradients(&mut |gradients| world.sum(gradients));
-                world.sum_exactly(&mut loss);
             });
-            outcome.loss = loss[0] as f32;
         }
         learner.apply(batch.step, recipe, phase, phase_step);
         Ok(outcome)

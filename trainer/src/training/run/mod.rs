@@ -260,6 +260,16 @@ impl<'a> Run<'a> {
             "ranks {unlike:?} have other pictures or options than rank 0: give all ranks the same command line, and the same data \
              under its path"
         );
+        let parts = config
+            .recipe
+            .batch_size
+            .div_ceil(config.recipe.micro_batch.unwrap_or(config.recipe.batch_size));
+        if ranks.lead() && parts < ranks.share.count {
+            eprintln!(
+                "warning: a step has {parts} micro-batches for {} processes: the others only wait",
+                ranks.share.count
+            );
+        }
         let record = match ranks.lead() {
             true => Some(Record::new(
                 &config,
