@@ -11,6 +11,7 @@ use super::cache::{ImageCache, TooManyBroken};
 use super::decode::Pixels;
 use super::jitter::Jitter;
 use super::order::{Order, Stream, random, random_part};
+use super::share::Share;
 use super::teacher::Teacher;
 use crate::recipe::{Augmentation, Crop, Recipe};
 
@@ -42,12 +43,14 @@ pub struct MicroBatch {
     pub targets: Vec<f32>,
 }
 
-/// All images of one optimizer step.
+/// What one process computes of an optimizer step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// 0-based step that this batch belongs to.
     pub step: u64,
-    /// Its parts.
+    /// Index of the first of `parts` within the whole batch.
+    pub first: usize,
+    /// Its micro-batches.
     pub parts: Vec<MicroBatch>,
 }
 
@@ -64,6 +67,8 @@ pub struct BatchMaker {
     pub schedule: NoiseSchedule,
     /// Phases, batch sizes, augmentation.
     pub recipe: Recipe,
+    /// Which micro-batches of a step are made.
+    pub share: Share,
     /// Whose masks are learned, where the recipe is one of self-training.
     pub teacher: Option<Arc<Teacher>>,
 }
@@ -74,7 +79,7 @@ impl BatchMaker {
         ((side as f64 * augmentation.crop_scale).round() as usize).max(side)
     }
 
-    /// The batch of `step`. A broken image is replaced by the next good one in the set's order.
+    /// The batch of `step`, or this process's share of it. A broken image is replaced by the next good one in the set's order.
     ///
     /// # Errors
     /// When more images are broken than the run accepts, or the teacher fails.
@@ -83,12 +88,12 @@ impl BatchMaker {
         let timesteps = self.recipe.phases[phase].timesteps;
         let size = self.recipe.batch_size;
         let part_size = self.recipe.micro_batch.unwrap_or(size);
-        let mut parts = Vec::with_capacity(size.div_ceil(part_size));
-        let mut position = step * size as u64;
-        let mut left = size;
-        while left > 0 {
-            let size = left.min(part_size);
-            left -= size;
+        let range = self.share.range(size.div_ceil(part_size));
+        let first = range.start;
+        let mut parts = Vec::with_capacity(range.len());
+        for index in range {
+            let position = step * size as u64 + (index * part_size) as u64;
+            let size = part_size.min(size - index * part_size);
             let values = size * 3 * self.side * self.side;
             let mut part = MicroBatch {
                 size,
@@ -98,15 +103,14 @@ impl BatchMaker {
                 classes: Vec::new(),
                 targets: Vec::new(),
             };
-            for _ in 0..size {
+            for position in position..position + size as u64 {
                 let place = self.place(images, order.image(position), position);
                 let (index, pixels) = good_image(images, place)?;
                 self.add(&mut part, position, &pixels, images.class(index), timesteps)?;
-                position += 1;
             }
             parts.push(part);
         }
-        Ok(Batch { step, parts })
+        Ok(Batch { step, first, parts })
     }
 
     /// The image of `position`, where the order of all has `image`: one of another kind where the recipe says how many are

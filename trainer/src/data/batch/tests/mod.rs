@@ -10,6 +10,7 @@ fn maker(recipe: Recipe, classes: usize) -> BatchMaker {
         classes,
         schedule: NoiseSchedule::new(&ScheduleConfig::default()),
         recipe,
+        share: Share::WHOLE,
         teacher: None,
     }
 }
@@ -75,6 +76,27 @@ fn micro_batches_hold_the_same_images_as_the_batch() {
     .unwrap();
     let joined: Vec<f32> = parts.parts.iter().flat_map(|p| p.noised.clone()).collect();
     assert_eq!(whole.parts[0].noised, joined);
+}
+
+#[test]
+fn shares_of_a_step_are_its_micro_batches() {
+    let (_data, images) = images(5);
+    let made = |index, count| {
+        let recipe = Recipe {
+            micro_batch: Some(4),
+            batch_size: 11,
+            ..recipe()
+        };
+        let maker = BatchMaker {
+            share: Share { index, count },
+            ..maker(recipe, 2)
+        };
+        maker.make(7, &mut Order::new(5, 5), &images).unwrap()
+    };
+    let (whole, shares) = (made(0, 1), [made(1, 2), made(0, 2)]);
+    assert_eq!([&shares[0], &shares[1]].map(|share| share.first), [0, 1]);
+    assert_eq!(whole.parts, shares.map(|share| share.parts).concat());
+    assert!(made(4, 5).parts.is_empty(), "five processes for three micro-batches");
 }
 
 #[test]
