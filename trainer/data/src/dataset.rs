@@ -118,9 +118,14 @@ impl DataSet {
         }
     }
 
-    /// Whether the object is known of any stored picture: [`Pixels::object`].
+    /// Whether the object is known of any picture: [`Pixels::object`].
     pub fn has_objects(&self) -> bool {
-        matches!(&*self.storage, Storage::Pack(pack) if pack.has_objects())
+        self.is_mapped() && (0..self.len()).any(|index| self.has_object(index))
+    }
+
+    /// Whether the object is known of picture `index`.
+    pub fn has_object(&self, index: usize) -> bool {
+        matches!(&*self.storage, Storage::Pack(pack) if pack.has_object(self.place(index)))
     }
 
     fn stored(&self) -> usize {

@@ -300,9 +300,9 @@ impl Pack {
         (class != NO_CLASS).then_some(class as usize)
     }
 
-    /// Whether any image comes with its object: [`Pixels::object`].
-    pub fn has_objects(&self) -> bool {
-        (0..self.images).any(|image| self.entry(image).has_object)
+    /// Whether image `image` comes with its object: [`Pixels::object`].
+    pub fn has_object(&self, image: usize) -> bool {
+        self.entry(image).has_object
     }
 
     /// Where image `image` came from.

@@ -231,7 +231,7 @@ impl Train {
             unconditional: self.unconditional,
             threads: self.options.input.threads(),
             max_broken: self.options.input.max_broken,
-            frames: self.frames.options(),
+            frames: self.frames.options(recipe.learns_from_motion()),
             witness: self.witness(recipe)?,
             store: Vec::new(),
         };

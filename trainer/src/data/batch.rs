@@ -104,12 +104,25 @@ impl BatchMaker {
                 targets: Vec::new(),
             };
             for position in position..position + size as u64 {
-                let (index, pixels) = good_image(images, order.image(position))?;
+                let place = self.place(images, order.image(position), position);
+                let (index, pixels) = good_image(images, place)?;
                 self.add(&mut part, position, &pixels, images.class(index), timesteps)?;
             }
             parts.push(part);
         }
         Ok(Batch { step, first, parts })
+    }
+
+    /// The image of `position`, where the order of all has `image`: one of another kind where the recipe says how many are
+    /// frames of videos.
+    fn place(&self, images: &ImageCache, image: usize, position: u64) -> usize {
+        match self.recipe.self_training {
+            Some(learns) if self.recipe.learns_from_motion() => {
+                let moves = random_part(self.seed, Stream::Sample, position, 2).random::<f64>() < learns.motion;
+                images.of_kind(moves, image)
+            }
+            _ => image,
+        }
     }
 
     fn add(

@@ -180,7 +180,7 @@ pub struct Recipe {
 impl Recipe {
     /// Whether frames of videos are learned from what moves in them: [`SelfTraining::motion`].
     pub fn learns_from_motion(&self) -> bool {
-        self.self_training.is_some_and(|learns| learns.motion)
+        self.self_training.is_some_and(|learns| learns.motion > 0.0)
     }
 
     /// A built-in recipe by name, or a recipe file (`.json` is JSON, anything else TOML).

@@ -116,13 +116,13 @@ fn print(report: &DavisReport, every: u16) {
         report.fitted_frames
     );
     println!(
-        "  {:44} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
-        "", "J mean", "recall", "decay", "F mean", "recall", "decay"
+        "  {:44} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
+        "", "J mean", "recall", "decay", "start", "F mean", "recall", "decay"
     );
     let line = |what: &str, s: &VideoScores| {
         println!(
-            "  {what:44} {:7.3} {:7.3} {:7.3} {:7.3} {:7.3} {:7.3}",
-            s.j.mean, s.j.recall, s.j.decay, s.f.mean, s.f.recall, s.f.decay
+            "  {what:44} {:7.3} {:7.3} {:7.3} {:7.3} {:7.3} {:7.3} {:7.3}",
+            s.j.mean, s.j.recall, s.j.decay, s.j.start, s.f.mean, s.f.recall, s.f.decay
         );
     };
     line("model, one assignment", &report.model);
@@ -149,12 +149,12 @@ fn print(report: &DavisReport, every: u16) {
 }
 
 fn print_table(report: &DavisReport) {
-    println!("| DAVIS | J mean | J recall | J decay | F mean | F recall | F decay | flicker |");
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("| DAVIS | J mean | J recall | J decay | J of frames 1 to 5 | F mean | F recall | F decay | flicker |");
+    println!("|---|---|---|---|---|---|---|---|---|");
     let line = |what: &str, s: &VideoScores, flicker: &str| {
         println!(
-            "| {what} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {flicker} |",
-            s.j.mean, s.j.recall, s.j.decay, s.f.mean, s.f.recall, s.f.decay
+            "| {what} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {flicker} |",
+            s.j.mean, s.j.recall, s.j.decay, s.j.start, s.f.mean, s.f.recall, s.f.decay
         );
     };
     let flicker = |value: f64| format!("{value:.3}");
