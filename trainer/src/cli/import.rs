@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use factorseg_import::state_dict::StateDict;
 use factorseg_import::unet::{Heads, Hints, Layout, import};
-use factorseg_model::checkpoint::{CheckpointInfo, WeightType, save_tensors};
+use factorseg_model::checkpoint::{CheckpointInfo, DecoderTraining, WeightType, save_tensors};
 use factorseg_model::{ModelConfig, NoiseSchedule, ScheduleConfig, WeightKind};
 use serde_json::json;
 
@@ -99,6 +99,12 @@ impl Import {
         let info = CheckpointInfo {
             dataset: self.file.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
             weights: WeightKind::Ema,
+            // One region is masked by nothing.
+            decoder: (config.regions == 1).then_some(DecoderTraining {
+                masked: true,
+                timesteps: (1, config.schedule.timesteps),
+                steps: 0,
+            }),
             ..CheckpointInfo::default()
         };
         let parameters: usize = tensors.iter().map(|(_, _, values)| values.len()).sum();

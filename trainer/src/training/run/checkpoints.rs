@@ -1,19 +1,16 @@
 //! What a run writes as it goes: scores, pictures and checkpoints.
 
-use anyhow::{Context, Result};
-use factorseg_model::{CheckpointInfo, WeightKind};
-
-use super::{PICTURED, Run};
+use super::{PICTURED, Run, provenance};
 use crate::recipe::Phase;
 use crate::training::competition;
 use crate::training::paper::export::export;
-use crate::training::run::config::data_name;
 use crate::training::run::directory::Metric;
 use crate::training::run::state::{self, Content, RunningLoss};
 use crate::training::watching::best::{self, Score};
 use crate::training::watching::monitor::MaskFigures;
-use crate::training::watching::pictures::mask_grid;
+use crate::training::watching::pictures::{mask_grid, scale};
 use crate::training::watching::report::Reporter;
+use anyhow::{Context, Result};
 
 impl Run {
     /// The averaged weights with what the phase puts between logits and masks in the head.
@@ -36,6 +33,13 @@ impl Run {
             statistics.as_deref(),
         );
         Ok(weights)
+    }
+
+    /// Before a phase in which masks stay: what does not learn goes on as the checkpoint has it.
+    pub(super) fn settle(&mut self, before: &Phase, phase: &Phase) -> Result<()> {
+        let exported = self.exported(before, before.masks.temperature.to)?;
+        self.learner.settle(&self.config.recipe, phase, &exported);
+        Ok(())
     }
 
     /// Scores the averaged network on the held-out images, and logs it.
@@ -105,7 +109,7 @@ impl Run {
             &masks[..shown * regions * side * side],
             side,
             regions,
-            (128 / side as u32).max(1),
+            scale(side),
         );
         let path = self.directory.sample(step);
         grid.save(&path)
@@ -121,7 +125,7 @@ impl Run {
         score: Option<Score>,
     ) -> Result<()> {
         let exported = self.exported(phase, phase.masks.temperature.at(phase_step, phase.steps))?;
-        self.write(phase, step, &exported, running, score)?;
+        self.write(step, &exported, running, score)?;
         self.publish(step)?;
         self.directory.draw_curves()
     }
@@ -129,34 +133,13 @@ impl Run {
     /// The checkpoint of step 0: what the run begins with, whatever becomes of where it came from.
     pub(super) fn save_start(&self) -> Result<()> {
         let weights = self.learner.snapshot().average;
-        self.write(&self.config.recipe.phases[0], 0, &weights, RunningLoss::default(), None)
+        self.write(0, &weights, RunningLoss::default(), None)
     }
 
-    fn write(
-        &self,
-        phase: &Phase,
-        step: u64,
-        exported: &[f32],
-        running: RunningLoss,
-        score: Option<Score>,
-    ) -> Result<()> {
+    fn write(&self, step: u64, exported: &[f32], running: RunningLoss, score: Option<Score>) -> Result<()> {
         let config = &self.config;
-        let info = CheckpointInfo {
-            classes: if config.model.classes > 0 {
-                config.data.classes.clone()
-            } else {
-                Vec::new()
-            },
-            step,
-            dataset: data_name(&config.data.path),
-            weights: WeightKind::Ema,
-            // Regions that compete have their parts from the start, and a student's are its teacher's.
-            foreground_regions: match (&phase.competition, &self.maker.teacher) {
-                (Some(_), _) => competition::foreground_regions(config.model.regions),
-                (None, Some(teacher)) => teacher.foreground_regions().to_vec(),
-                (None, None) => Vec::new(),
-            },
-        };
+        let taught = self.maker.teacher.as_ref().map(|teacher| teacher.foreground_regions());
+        let info = provenance::described(config, (self.began.0, &self.began.1), taught, step);
         let content = Content {
             step,
             exported,

@@ -4,6 +4,7 @@ mod checkpoints;
 pub mod config;
 pub mod directory;
 mod progress;
+mod provenance;
 pub mod signals;
 pub mod state;
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use factorseg_model::checkpoint::Checkpoint;
-use factorseg_model::{CheckpointSource, Device, ModelConfig, NoiseSchedule};
+use factorseg_model::{CheckpointInfo, CheckpointSource, Device, ModelConfig, NoiseSchedule};
 
 use super::learner::{DECODER, Learner, MaskBatch};
 use super::memory;
@@ -59,9 +60,9 @@ pub fn start(path: &Path, config: RunConfig, images: DataSet, signals: &Signals,
     if device(&config)? == Device::Cpu {
         memory::check(&config)?;
     }
-    let weights = starting_weights(&config)?;
+    let (weights, said) = starting_weights(&config)?;
     let (teacher, checkpoint) = self_training::checked(&config)?.unzip();
-    let run = Run::new(config, images, &weights, teacher, || {
+    let run = Run::new(config, images, &weights, teacher, (0, said), || {
         signals.answer(Answer::SAVE);
         let directory = RunDirectory::create(path)?;
         if let Some(checkpoint) = checkpoint {
@@ -121,7 +122,10 @@ pub fn resume(
         Some(_) => Some(self_training::load(&directory.teacher(), &config.model)?),
         None => None,
     };
-    let mut run = Run::new(config, images, &weights, teacher, || Ok(directory))?;
+    let said = Checkpoint::open(&CheckpointSource::from_path(newest.as_path()))?
+        .info()
+        .clone();
+    let mut run = Run::new(config, images, &weights, teacher, (said.step, said), || Ok(directory))?;
     let restored = state::restore(&newest, &mut run.learner)?;
     signals.answer(Answer::SAVE);
     run.directory.store_config(&run.config)?;
@@ -139,11 +143,12 @@ fn device(config: &RunConfig) -> Result<Device> {
     Ok(config.options.device.parse::<DeviceList>()?.lead().resolve()?)
 }
 
-/// Fresh weights from the seed, or those of the checkpoint to start from.
-fn starting_weights(config: &RunConfig) -> Result<Vec<f32>> {
+/// Fresh weights from the seed, or those of the checkpoint to start from, and what is said of them.
+fn starting_weights(config: &RunConfig) -> Result<(Vec<f32>, CheckpointInfo)> {
     let mut weights = initial_weights(&config.model, config.seed);
+    let mut said = CheckpointInfo::default();
     let Some(path) = &config.init_from else {
-        return Ok(weights);
+        return Ok((weights, said));
     };
     let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path(path.clone()))?;
     // Regions, classes and image size change a tensor or two; those start afresh.
@@ -194,7 +199,11 @@ fn starting_weights(config: &RunConfig) -> Result<Vec<f32>> {
     if !afresh.is_empty() {
         eprintln!("not in {}, start afresh: {}", path.display(), afresh.join(", "));
     }
-    Ok(weights)
+    if checkpoint.config().regions == config.model.regions {
+        said.foreground_regions = checkpoint.info().foreground_regions.clone();
+        said.decoder = checkpoint.info().decoder.filter(|_| whole);
+    }
+    Ok((weights, said))
 }
 
 struct Run {
@@ -205,6 +214,8 @@ struct Run {
     images: Arc<ImageCache>,
     held_out: HeldOut,
     maker: Arc<BatchMaker>,
+    /// The step that this process began at, and what was said of the weights there.
+    began: (u64, CheckpointInfo),
     /// The step whose weights are in the file of the best ones.
     published_best: Option<u64>,
 }
@@ -216,6 +227,7 @@ impl Run {
         images: DataSet,
         weights: &[f32],
         teacher: Option<Arc<Teacher>>,
+        began: (u64, CheckpointInfo),
         directory: impl FnOnce() -> Result<RunDirectory>,
     ) -> Result<Self> {
         let device = device(&config)?;
@@ -268,6 +280,7 @@ impl Run {
             images,
             held_out,
             maker: Arc::new(maker),
+            began,
             published_best: None,
             config,
         })
@@ -295,6 +308,9 @@ impl Run {
             let (phase_index, phase_step) = recipe.phase_at(step);
             let phase = &recipe.phases[phase_index];
             if phase_step == 0 {
+                if let Some(before) = phase_index.checked_sub(1).filter(|_| phase.keeps_masks()) {
+                    self.settle(&recipe.phases[before], phase)?;
+                }
                 self.learner.enter(phase_index, phase);
                 reporter.note(&describe(phase, phase_index, recipe.phases.len()));
             }

@@ -90,7 +90,7 @@ fn what_does_not_fit_the_run_is_refused() {
         change(&mut job);
         decode_job(&encode_job(&job).unwrap(), &shape).unwrap_err().to_string()
     };
-    assert!(refused(&|job| job.phase = 2).contains("no such phase"));
+    assert!(refused(&|job| job.phase = 3).contains("no such phase"));
     assert!(refused(&|job| (job.phase, job.phase_step) = (0, 4000)).contains("no such step"));
     assert!(refused(&|job| job.parts = vec![part(3)]).contains("micro-batch"));
     assert!(refused(&|job| job.parts = vec![part(0)]).contains("micro-batch"));
