@@ -268,7 +268,7 @@ impl Checkpoint {
             file: file.clone(),
             source,
         })?;
-        let info: CheckpointInfo = match metadata.get(INFO_KEY) {
+        let mut info: CheckpointInfo = match metadata.get(INFO_KEY) {
             Some(json) => serde_json::from_str(json).map_err(|error| header_error(INFO_KEY, error))?,
             None => CheckpointInfo::default(),
         };
@@ -283,6 +283,15 @@ impl Checkpoint {
                 info.classes.len(),
                 config.classes
             )));
+        }
+        if info.classes.is_empty() {
+            info.classes = ClassLabel::of_count(config.classes);
+        }
+        for label in &mut info.classes {
+            // Older versions wrote ids alone.
+            if label.wordnet_id.as_ref() == Some(&label.name) {
+                *label = ClassLabel::from_folder(&label.name);
+            }
         }
         if let Some(region) = info.foreground_regions.iter().find(|&&r| r >= config.regions) {
             return Err(inconsistent(format!(
