@@ -1,4 +1,4 @@
-//! The commands around training: inspect, recipes, segment, generate, evaluate.
+//! The commands around training: inspect, recipes, segment, evaluate.
 
 mod common;
 
@@ -232,32 +232,6 @@ fn images_that_cannot_be_segmented_are_named() {
         ])
         .arg(scratch.path("out"));
     assert!(expect(wrong_class.arg(scratch.path("bad.png")), 1).contains("unicorn"));
-}
-
-#[test]
-#[ignore = "a thousand passes of the network: a minute on a busy core; run with --ignored"]
-fn generation_writes_a_grid() {
-    let (scratch, model) = trained();
-    let picture = scratch.path("samples.png");
-    let mut generate = program();
-    generate.args([
-        "generate",
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-        "--count",
-        "1",
-        "--model",
-        &model,
-        "--out",
-    ]);
-    expect(generate.arg(&picture), 0);
-    // One image, five cells (image, regions, three masks) of 16 px drawn eight times as large.
-    assert_eq!(
-        image::open(picture).unwrap().into_rgb8().dimensions(),
-        (5 * 130 + 4, 130)
-    );
 }
 
 #[test]

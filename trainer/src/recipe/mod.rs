@@ -19,8 +19,9 @@ pub use phase::{MaskHead, MaskShaping, Phase, Ramp};
 pub use self_training::SelfTraining;
 
 /// Recipes that the program carries: name and TOML text.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     ("competition", include_str!("../../recipes/competition.toml")),
+    ("decoder", include_str!("../../recipes/decoder.toml")),
     ("footage", include_str!("../../recipes/footage.toml")),
     ("paper-cub", include_str!("../../recipes/paper-cub.toml")),
     ("paper-ffhq", include_str!("../../recipes/paper-ffhq.toml")),
@@ -342,6 +343,14 @@ impl Recipe {
     /// Steps of all phases together.
     pub fn total_steps(&self) -> u64 {
         self.phases.iter().map(|phase| phase.steps).sum()
+    }
+
+    /// Index of the phase with the most steps, the last of equals.
+    pub fn longest_phase(&self) -> usize {
+        let phases = self.phases.iter().enumerate();
+        phases
+            .max_by_key(|(_, phase)| phase.steps)
+            .map_or(0, |(index, _)| index)
     }
 
     /// The phase that trains step `step` (0-based) and the step's index within it; the last phase

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use factorseg_kernels::Snapshot;
-use factorseg_model::{CheckpointInfo, NoiseSchedule, WeightKind};
+use factorseg_model::{CheckpointInfo, NoiseSchedule};
 
-use super::PICTURED;
 use super::writer::Writer;
+use super::{PICTURED, provenance};
 use crate::data::cache::ImageCache;
 use crate::data::teacher::Teacher;
 use crate::recipe::Phase;
@@ -16,13 +16,13 @@ use crate::training::competition;
 use crate::training::learner::Learner;
 use crate::training::paper::export::export;
 use crate::training::run::SEGMENTATION_TIMESTEP;
-use crate::training::run::config::{RunConfig, data_name};
+use crate::training::run::config::RunConfig;
 use crate::training::run::directory::{Metric, RunDirectory};
 use crate::training::run::state::{self, Content, RunningLoss, StateError};
 use crate::training::watching::best::{self, Score};
 use crate::training::watching::held_out::HeldOut;
 use crate::training::watching::monitor::MaskFigures;
-use crate::training::watching::pictures::mask_grid;
+use crate::training::watching::pictures::{mask_grid, scale};
 use crate::training::watching::report::Reporter;
 
 /// Where a run stands.
@@ -45,6 +45,8 @@ pub(super) struct Record {
     /// Regions that are the foreground, in self-training.
     taught: Vec<usize>,
     writer: Writer,
+    /// The step that this process began at, and what was said of the weights there.
+    pub(super) began: (u64, CheckpointInfo),
     /// Of the whole run.
     total: u64,
 }
@@ -77,6 +79,7 @@ impl Record {
             held_out,
             taught: teacher.map_or(Vec::new(), |teacher| teacher.foreground_regions().to_vec()),
             writer: Writer::default(),
+            began: (0, CheckpointInfo::default()),
             total,
         })
     }
@@ -107,6 +110,20 @@ impl Record {
             statistics.as_deref(),
         );
         Ok(weights)
+    }
+
+    /// Before a phase in which masks stay: what does not learn goes on as the checkpoint has it.
+    pub(super) fn settle(
+        &self,
+        learner: &mut Learner,
+        config: &RunConfig,
+        before: &Phase,
+        phase: &Phase,
+    ) -> Result<()> {
+        let average = learner.snapshot().average;
+        let exported = self.exported(learner, config, before, before.masks.temperature.to, average)?;
+        learner.settle(&config.recipe, phase, &exported);
+        Ok(())
     }
 
     /// Logs a line.
@@ -178,7 +195,7 @@ impl Record {
             &masks[..shown * regions * side * side],
             side,
             regions,
-            (128 / side as u32).max(1),
+            scale(side),
         );
         let path = self.directory.sample(step);
         grid.save(&path)
@@ -189,7 +206,7 @@ impl Record {
     pub(super) fn save_start(&self, learner: &Learner, config: &RunConfig) -> Result<()> {
         let snapshot = learner.snapshot();
         let exported = snapshot.average.clone();
-        let content = self.content(config, &config.recipe.phases[0], 0, snapshot, exported);
+        let content = self.content(config, 0, snapshot, exported);
         Ok(state::save(
             &self.directory.checkpoints(),
             &content,
@@ -213,7 +230,7 @@ impl Record {
         let content = Content {
             running,
             score,
-            ..self.content(config, phase, step, snapshot, exported)
+            ..self.content(config, step, snapshot, exported)
         };
         let (checkpoints, keep) = (self.directory.checkpoints(), config.options.keep);
         let (newest, best) = (self.directory.newest_model(), self.directory.best_model());
@@ -224,22 +241,9 @@ impl Record {
         self.directory.draw_curves()
     }
 
-    fn content(&self, config: &RunConfig, phase: &Phase, step: u64, snapshot: Snapshot, exported: Vec<f32>) -> Content {
-        let info = CheckpointInfo {
-            classes: if config.model.classes > 0 {
-                config.data.classes.clone()
-            } else {
-                Vec::new()
-            },
-            step,
-            dataset: data_name(&config.data.path),
-            weights: WeightKind::Ema,
-            // Regions that compete have their parts from the start, and a student's are its teacher's.
-            foreground_regions: match &phase.competition {
-                Some(_) => competition::foreground_regions(config.model.regions),
-                None => self.taught.clone(),
-            },
-        };
+    fn content(&self, config: &RunConfig, step: u64, snapshot: Snapshot, exported: Vec<f32>) -> Content {
+        let taught = (!self.taught.is_empty()).then_some(self.taught.as_slice());
+        let info = provenance::described(config, (self.began.0, &self.began.1), taught, step);
         Content {
             step,
             snapshot,

@@ -4,6 +4,7 @@ mod checkpoints;
 pub mod config;
 pub mod directory;
 mod progress;
+mod provenance;
 pub mod signals;
 pub mod state;
 mod writer;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use factorseg_model::checkpoint::Checkpoint;
-use factorseg_model::{CheckpointSource, Device, ModelConfig, NoiseSchedule};
+use factorseg_model::{CheckpointInfo, CheckpointSource, Device, ModelConfig, NoiseSchedule};
 
 use super::learner::{DECODER, Learner};
 use super::memory;
@@ -28,6 +29,7 @@ use crate::data::loader::{Loader, LoaderOptions};
 use crate::data::share::Share;
 use crate::data::source::Source;
 use crate::data::teacher::Teacher;
+use crate::recipe::Phase;
 use checkpoints::{Place, Record};
 use config::{DataDescription, RunConfig};
 use directory::RunDirectory;
@@ -66,9 +68,9 @@ pub fn start(
     RunDirectory::refuse_existing(path)?;
     let device = device(&config, ranks)?;
     let (teacher, checkpoint) = self_training::checked(&config)?.unzip();
-    let weights = match ranks.lead() {
+    let (weights, said) = match ranks.lead() {
         true => starting_weights(&config)?,
-        false => initial_weights(&config.model, config.seed),
+        false => (initial_weights(&config.model, config.seed), CheckpointInfo::default()),
     };
     let mut run = Run::new(config, images, (&weights, device), teacher, ranks, json, || {
         signals.answer(Answer::SAVE);
@@ -79,7 +81,8 @@ pub fn start(
         Ok(directory)
     })?;
     signals.answer(Answer::SAVE);
-    if let Some(record) = &run.record {
+    if let Some(record) = &mut run.record {
+        record.began = (0, said);
         record.save_start(&run.learner, &run.config)?;
         record.directory.store_config(&run.config)?;
     }
@@ -140,6 +143,8 @@ pub fn resume(
     let restored = state::decode(&checkpoints, &ranks.from_lead(read)?, &mut run.learner)?;
     signals.answer(Answer::SAVE);
     if let Some(record) = &mut run.record {
+        let newest = Checkpoint::open(&CheckpointSource::from_path(state::newest(&checkpoints)?))?;
+        record.began = (newest.info().step, newest.info().clone());
         record.directory.store_config(&run.config)?;
         record.directory.rewind(restored.step)?;
         // A run that was killed may have a checkpoint that is not out yet.
@@ -166,11 +171,12 @@ fn fingerprint(values: &[f32]) -> u64 {
     values.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
-/// Fresh weights from the seed, or those of the checkpoint to start from.
-fn starting_weights(config: &RunConfig) -> Result<Vec<f32>> {
+/// Fresh weights from the seed, or those of the checkpoint to start from, and what is said of them.
+fn starting_weights(config: &RunConfig) -> Result<(Vec<f32>, CheckpointInfo)> {
     let mut weights = initial_weights(&config.model, config.seed);
+    let mut said = CheckpointInfo::default();
     let Some(path) = &config.init_from else {
-        return Ok(weights);
+        return Ok((weights, said));
     };
     let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path(path.clone()))?;
     // Regions, classes and image size change a tensor or two; those start afresh.
@@ -221,7 +227,11 @@ fn starting_weights(config: &RunConfig) -> Result<Vec<f32>> {
     if !afresh.is_empty() {
         eprintln!("not in {}, start afresh: {}", path.display(), afresh.join(", "));
     }
-    Ok(weights)
+    if checkpoint.config().regions == config.model.regions {
+        said.foreground_regions = checkpoint.info().foreground_regions.clone();
+        said.decoder = checkpoint.info().decoder.filter(|_| whole);
+    }
+    Ok((weights, said))
 }
 
 struct Run<'a> {
@@ -299,6 +309,14 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// What [`Record::settle`] does, on all ranks.
+    fn settle(&mut self, before: &Phase, phase: &Phase) -> Result<()> {
+        if let Some(record) = &self.record {
+            record.settle(&mut self.learner, &self.config, before, phase)?;
+        }
+        self.take_over()
+    }
+
     /// Gives the state of rank 0 to all.
     fn take_over(&mut self) -> Result<()> {
         if self.ranks.share == Share::WHOLE {
@@ -333,6 +351,9 @@ impl<'a> Run<'a> {
             let (index, phase_step) = recipe.phase_at(step);
             let phase = &recipe.phases[index];
             if phase_step == 0 {
+                if let Some(before) = index.checked_sub(1).filter(|_| phase.keeps_masks()) {
+                    self.settle(&recipe.phases[before], phase)?;
+                }
                 self.learner.enter(index, phase);
                 self.note(&describe(phase, index, recipe.phases.len()), false);
             }
