@@ -103,5 +103,5 @@ impl Interpolate {
 /// The middle square of a picture, `[3, side, side]` in -1..=1.
 fn square(path: &Path, side: usize) -> Result<Vec<f32>> {
     let pixels = read_image(path, side).with_context(|| path.display().to_string())?;
-    Ok(centre_square(&pixels, side))
+    Ok(centre_square(&pixels, side).0)
 }

@@ -19,9 +19,10 @@ pub use phase::{MaskHead, MaskShaping, Phase, Ramp};
 pub use self_training::SelfTraining;
 
 /// Recipes that the program carries: name and TOML text.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     ("competition", include_str!("../../recipes/competition.toml")),
     ("decoder", include_str!("../../recipes/decoder.toml")),
+    ("footage", include_str!("../../recipes/footage.toml")),
     ("paper-cub", include_str!("../../recipes/paper-cub.toml")),
     ("paper-ffhq", include_str!("../../recipes/paper-ffhq.toml")),
     ("paper-imagenet", include_str!("../../recipes/paper-imagenet.toml")),
@@ -126,6 +127,8 @@ pub struct Augmentation {
     pub crop: Crop,
     /// Shorter side of the image before the cut, in multiples of the training side (1 or more).
     pub crop_scale: f64,
+    /// Whether the square's side is drawn too, from the training side to the image's shorter one, and resampled.
+    pub zoom: bool,
 }
 
 impl Default for Augmentation {
@@ -134,8 +137,13 @@ impl Default for Augmentation {
             flip: 0.5,
             crop: Crop::Centre,
             crop_scale: 1.0,
+            zoom: false,
         }
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A whole training schedule.
@@ -155,7 +163,11 @@ pub struct Recipe {
     pub micro_batch: Option<usize>,
     /// Rate of the exponential moving average of the weights.
     pub ema_rate: f64,
-    /// Probability of training a sample with class `none`, in conditional models.
+    /// Whether the average follows faster at first, so that it forgets the random start; the paper's does not.
+    #[serde(default = "yes")]
+    pub ema_warmup: bool,
+    /// Probability of training a sample with class `none`, in conditional models. 0, as in the paper: `none` is never trained, and
+    /// checkpoints have the mean of all classes for it.
     #[serde(default)]
     pub label_dropout: f64,
     /// Largest norm of the whole gradient; unset: not limited, as in the paper.
@@ -175,6 +187,11 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// Whether frames of videos are learned from what moves in them: [`SelfTraining::motion`].
+    pub fn learns_from_motion(&self) -> bool {
+        self.self_training.is_some_and(|learns| learns.motion > 0.0)
+    }
+
     /// A built-in recipe by name, or a recipe file (`.json` is JSON, anything else TOML).
     ///
     /// # Errors
@@ -412,6 +429,7 @@ mod tests {
                 (0.9999, 1e-4, 1),
                 "{name}"
             );
+            assert!(!recipe.ema_warmup && recipe.label_dropout == 0.0, "{name}");
         }
     }
 
