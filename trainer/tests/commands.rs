@@ -235,6 +235,21 @@ fn images_that_cannot_be_segmented_are_named() {
 }
 
 #[test]
+fn the_papers_own_masks_are_one_switch_away() {
+    let scratch = Scratch::new();
+    let masks = |switch: &[&str]| {
+        let mut segment = program();
+        segment
+            .args(["segment", "--device", "cpu", "--soft", "--out"])
+            .arg(scratch.path("out"));
+        expect(segment.args(switch).arg(scratch.path("data/n00000000/00.png")), 0);
+        std::fs::read(scratch.path("out/00.region-1.png")).unwrap()
+    };
+    let paper = masks(&["--paper"]);
+    assert!(paper == masks(&["--no-color-model", "--no-motion-model"]) && paper != masks(&[]));
+}
+
+#[test]
 fn evaluation_prints_scores_beside_baselines() {
     let (scratch, model) = trained();
     for part in ["images", "masks"] {

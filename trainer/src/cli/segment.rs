@@ -135,7 +135,7 @@ impl Segment {
             eprintln!("{} images in {}", files.len() - failed, self.out.display());
         }
         for (name, path) in &videos {
-            let motion = !self.no_motion_model;
+            let motion = !(self.no_motion_model || self.segmenter.paper);
             let frames = segment_video::segment_video(&mut engine, &passes, &writer, (name, path), motion, self.json)?;
             eprintln!("{frames} frames in {}", self.out.join(name).display());
         }

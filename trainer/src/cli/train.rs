@@ -196,6 +196,12 @@ impl Train {
         };
         config.validate()?;
         let (data, recipe) = (&config.data, &config.recipe);
+        if !data.classes.is_empty() && recipe.label_dropout == 0.0 {
+            eprintln!(
+                "note: recipe {} trains no picture without its class (label_dropout = 0): class `none` will be the mean of all",
+                recipe.name
+            );
+        }
         if ranks.lead() {
             eprintln!(
                 "{} images{} in {}, recipe {}, {} steps of {} images",

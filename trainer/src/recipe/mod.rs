@@ -142,6 +142,10 @@ impl Default for Augmentation {
     }
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// A whole training schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -159,7 +163,11 @@ pub struct Recipe {
     pub micro_batch: Option<usize>,
     /// Rate of the exponential moving average of the weights.
     pub ema_rate: f64,
-    /// Probability of training a sample with class `none`, in conditional models.
+    /// Whether the average follows faster at first, so that it forgets the random start; the paper's does not.
+    #[serde(default = "yes")]
+    pub ema_warmup: bool,
+    /// Probability of training a sample with class `none`, in conditional models. 0, as in the paper: `none` is never trained, and
+    /// checkpoints have the mean of all classes for it.
     #[serde(default)]
     pub label_dropout: f64,
     /// Largest norm of the whole gradient; unset: not limited, as in the paper.
@@ -421,6 +429,7 @@ mod tests {
                 (0.9999, 1e-4, 1),
                 "{name}"
             );
+            assert!(!recipe.ema_warmup && recipe.label_dropout == 0.0, "{name}");
         }
     }
 

@@ -4,7 +4,7 @@ mod inference;
 mod names;
 mod outcome;
 
-pub(super) use names::{DECODER, MASK_GENERATOR, MASK_HEAD};
+pub(super) use names::{CLASSES, DECODER, MASK_GENERATOR, MASK_HEAD};
 pub use outcome::{MaskBatch, StepOutcome};
 
 use anyhow::{Result, ensure};
@@ -168,7 +168,7 @@ impl Learner {
                     weight_decay: recipe.adam.weight_decay,
                 },
                 rates: &rates,
-                average_rate: paper::average_rate(recipe.ema_rate, step),
+                average_rate: paper::average_rate(recipe, step),
             });
         });
     }

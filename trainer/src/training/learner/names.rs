@@ -11,6 +11,9 @@ pub(in crate::training) const DECODER: &str = "decoder.";
 /// Name prefix of the mask generator's last convolution.
 pub(in crate::training) const MASK_HEAD: &str = "mask_generator.conv_out.";
 
+/// The vectors of all classes, that of "no class" last.
+pub(in crate::training) const CLASSES: &str = "class_embedding.weight";
+
 /// The parts that learn in a phase: the mask generator does only where it makes the masks.
 pub(super) fn learned(phase: &Phase) -> Learned {
     Learned {

@@ -14,7 +14,7 @@ use crate::data::teacher::Teacher;
 use crate::recipe::Phase;
 use crate::training::competition;
 use crate::training::learner::Learner;
-use crate::training::paper::export::export;
+use crate::training::paper::export::{export, mean_class};
 use crate::training::run::SEGMENTATION_TIMESTEP;
 use crate::training::run::config::RunConfig;
 use crate::training::run::directory::{Metric, RunDirectory};
@@ -37,16 +37,19 @@ pub(super) struct Place<'a> {
     pub(super) step: u64,
 }
 
+/// A run's folder, and what is said of the weights that it begins with.
+pub(super) type Beginning = (RunDirectory, CheckpointInfo);
+
 /// The folder of a run and what is measured for it.
 pub(super) struct Record {
     pub(super) directory: RunDirectory,
     pub(super) reporter: Reporter,
     held_out: HeldOut,
     /// Regions that are the foreground, in self-training.
-    taught: Vec<usize>,
+    taught: Option<Vec<usize>>,
+    /// What was said of the weights that this process began with.
+    began: CheckpointInfo,
     writer: Writer,
-    /// The step that this process began at, and what was said of the weights there.
-    pub(super) began: (u64, CheckpointInfo),
     /// Of the whole run.
     total: u64,
 }
@@ -57,7 +60,7 @@ impl Record {
         held_out: &ImageCache,
         teacher: Option<&Arc<Teacher>>,
         json: bool,
-        directory: impl FnOnce() -> Result<RunDirectory>,
+        begin: impl FnOnce() -> Result<Beginning>,
     ) -> Result<Self> {
         let model = &config.model;
         let schedule = NoiseSchedule::new(&model.schedule);
@@ -73,13 +76,14 @@ impl Record {
             teacher,
         )?;
         let total = config.recipe.total_steps();
+        let (directory, began) = begin()?;
         Ok(Self {
-            directory: directory()?,
+            directory,
             reporter: Reporter::new(json, total),
             held_out,
-            taught: teacher.map_or(Vec::new(), |teacher| teacher.foreground_regions().to_vec()),
+            taught: teacher.map(|teacher| teacher.foreground_regions().to_vec()),
+            began,
             writer: Writer::default(),
-            began: (0, CheckpointInfo::default()),
             total,
         })
     }
@@ -93,6 +97,9 @@ impl Record {
         temperature: f64,
         mut weights: Vec<f32>,
     ) -> Result<Vec<f32>> {
+        if config.recipe.label_dropout == 0.0 {
+            mean_class(learner.parameter_list(), &mut weights);
+        }
         if !phase.mask_head.is_learned() {
             return Ok(weights);
         }
@@ -242,14 +249,12 @@ impl Record {
     }
 
     fn content(&self, config: &RunConfig, step: u64, snapshot: Snapshot, exported: Vec<f32>) -> Content {
-        let taught = (!self.taught.is_empty()).then_some(self.taught.as_slice());
-        let info = provenance::described(config, (self.began.0, &self.began.1), taught, step);
         Content {
             step,
             snapshot,
             exported,
             model: config.model.clone(),
-            info,
+            info: provenance::described(config, &self.began, self.taught.as_deref(), step),
             running: RunningLoss::default(),
             score: None,
         }

@@ -29,8 +29,7 @@ use crate::data::loader::{Loader, LoaderOptions};
 use crate::data::share::Share;
 use crate::data::source::Source;
 use crate::data::teacher::Teacher;
-use crate::recipe::Phase;
-use checkpoints::{Place, Record};
+use checkpoints::{Beginning, Place, Record};
 use config::{DataDescription, RunConfig};
 use directory::RunDirectory;
 use progress::{Clock, count, describe};
@@ -78,11 +77,10 @@ pub fn start(
         if let Some(checkpoint) = checkpoint {
             self_training::store(&directory, &checkpoint)?;
         }
-        Ok(directory)
+        Ok((directory, said))
     })?;
     signals.answer(Answer::SAVE);
-    if let Some(record) = &mut run.record {
-        record.began = (0, said);
+    if let Some(record) = &run.record {
         record.save_start(&run.learner, &run.config)?;
         record.directory.store_config(&run.config)?;
     }
@@ -135,16 +133,16 @@ pub fn resume(
         Some(_) => Some(self_training::load(&directory::teacher(path), &config.model)?),
         None => None,
     };
-    let mut run = Run::new(config, images, (&weights, device), teacher, ranks, json, || {
-        directory.context("the first rank opens the run")
-    })?;
     let checkpoints = directory::checkpoints(path);
+    let mut run = Run::new(config, images, (&weights, device), teacher, ranks, json, || {
+        let newest = Checkpoint::open(&CheckpointSource::from_path(state::newest(&checkpoints)?))?;
+        let directory = directory.context("the first rank opens the run")?;
+        Ok((directory, newest.info().clone()))
+    })?;
     let read = || state::read(&state::newest(&checkpoints)?);
     let restored = state::decode(&checkpoints, &ranks.from_lead(read)?, &mut run.learner)?;
     signals.answer(Answer::SAVE);
     if let Some(record) = &mut run.record {
-        let newest = Checkpoint::open(&CheckpointSource::from_path(state::newest(&checkpoints)?))?;
-        record.began = (newest.info().step, newest.info().clone());
         record.directory.store_config(&run.config)?;
         record.directory.rewind(restored.step)?;
         // A run that was killed may have a checkpoint that is not out yet.
@@ -253,7 +251,7 @@ impl<'a> Run<'a> {
         teacher: Option<Arc<Teacher>>,
         ranks: &'a Ranks,
         json: bool,
-        directory: impl FnOnce() -> Result<RunDirectory>,
+        begin: impl FnOnce() -> Result<Beginning>,
     ) -> Result<Self> {
         let model = &config.model;
         let (training, held_out) = images.hold_out(config.data.held_out);
@@ -281,13 +279,7 @@ impl<'a> Run<'a> {
             );
         }
         let record = match ranks.lead() {
-            true => Some(Record::new(
-                &config,
-                &cache(held_out),
-                teacher.as_ref(),
-                json,
-                directory,
-            )?),
+            true => Some(Record::new(&config, &cache(held_out), teacher.as_ref(), json, begin)?),
             false => None,
         };
         let maker = BatchMaker {
@@ -307,14 +299,6 @@ impl<'a> Run<'a> {
             record,
             config,
         })
-    }
-
-    /// What [`Record::settle`] does, on all ranks.
-    fn settle(&mut self, before: &Phase, phase: &Phase) -> Result<()> {
-        if let Some(record) = &self.record {
-            record.settle(&mut self.learner, &self.config, before, phase)?;
-        }
-        self.take_over()
     }
 
     /// Gives the state of rank 0 to all.
@@ -352,7 +336,10 @@ impl<'a> Run<'a> {
             let phase = &recipe.phases[index];
             if phase_step == 0 {
                 if let Some(before) = index.checked_sub(1).filter(|_| phase.keeps_masks()) {
-                    self.settle(&recipe.phases[before], phase)?;
+                    if let Some(record) = &self.record {
+                        record.settle(&mut self.learner, &self.config, &recipe.phases[before], phase)?;
+                    }
+                    self.take_over()?;
                 }
                 self.learner.enter(index, phase);
                 self.note(&describe(phase, index, recipe.phases.len()), false);

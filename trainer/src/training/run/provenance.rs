@@ -7,11 +7,11 @@ use super::config::{RunConfig, data_name};
 use crate::recipe::{MaskHead, Phase};
 use crate::training::competition;
 
-/// What is said of the weights after `step` steps. `before` is what was said at `since` steps; `taught` are the foreground
+/// What is said of the weights after `step` steps. `before` is what was said earlier in the run; `taught` are the foreground
 /// regions of the run's teacher.
 pub(super) fn described(
     config: &RunConfig,
-    (since, before): (u64, &CheckpointInfo),
+    before: &CheckpointInfo,
     taught: Option<&[usize]>,
     step: u64,
 ) -> CheckpointInfo {
@@ -28,7 +28,7 @@ pub(super) fn described(
     let mut start = 0;
     for phase in &config.recipe.phases {
         // Phases that the weights have seen since; the last one goes on for as long as the run does.
-        if step > start && since < start + phase.steps {
+        if step > start && before.step < start + phase.steps {
             let steps = (step - start).min(phase.steps);
             after(&mut info, phase, taught, config.model.regions, steps);
         }
