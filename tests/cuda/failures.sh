@@ -43,8 +43,7 @@ expect() {
 run
 expect "a device that works" 0
 launches=$(FAKECUDA_LOG=$work/calls "$OVERLAY" "$clip" --output "$work/out.mp4" --set device=cuda &>/dev/null; grep -c LAUNCH "$work/calls")
-for failure in cuMemAllocAsync:1 cuMemAllocAsync:9 cuMemcpyHtoDAsync_v2:3 cuMemcpyDtoHAsync_v2:1 cuLaunchKernel:1 \
-    "cuLaunchKernel:$((launches / 2))" "cuStreamSynchronize:2"; do
+for failure in cuMemAlloc_v2:2 cuMemcpyHtoDAsync_v2:3 cuMemcpy2DAsync_v2:2 cuLaunchKernel:1 "cuLaunchKernel:$((launches * 3 / 4))"; do
     FAKECUDA_FAIL=$failure run
     expect "$failure" 1
     FAKECUDA_FAIL=$failure run --set on-error=passthrough
