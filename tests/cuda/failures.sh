@@ -44,7 +44,7 @@ run
 expect "a device that works" 0
 launches=$(FAKECUDA_LOG=$work/calls "$OVERLAY" "$clip" --output "$work/out.mp4" --set device=cuda &>/dev/null; grep -c LAUNCH "$work/calls")
 # Memory runs out; the weights, a result, the first kernel, one in the middle of the stream.
-for failure in MEMORY=8 FAIL=cuMemcpyHtoDAsync_v2:3 FAIL=cuMemcpy2DAsync_v2:2 FAIL=cuLaunchKernel:1 "FAIL=cuLaunchKernel:$((launches * 3 / 4))"; do
+for failure in MEMORY=2 FAIL=cuMemcpyHtoDAsync_v2:3 FAIL=cuMemcpy2DAsync_v2:2 FAIL=cuLaunchKernel:1 "FAIL=cuLaunchKernel:$((launches * 3 / 4))"; do
     export "FAKECUDA_$failure"
     run
     expect "$failure" 1
