@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A device that fails: at its first allocation, copy, launch or kernel, and in the middle of a stream. The element gives one error, or
+# A device that fails: at its memory, a copy, a kernel, and in the middle of a stream. The element gives one error, or
 # passes frames on; nothing hangs or is aborted; and with a device that works the same command runs again. On the emulated
 # device (README.md); a pass takes most of a minute the first time, when its kernels are compiled.
 #
@@ -43,12 +43,14 @@ expect() {
 run
 expect "a device that works" 0
 launches=$(FAKECUDA_LOG=$work/calls "$OVERLAY" "$clip" --output "$work/out.mp4" --set device=cuda &>/dev/null; grep -c LAUNCH "$work/calls")
-for failure in cuMemAllocAsync:1 cuMemAllocAsync:9 cuMemcpyHtoDAsync_v2:3 cuMemcpyDtoHAsync_v2:1 cuLaunchKernel:1 \
-    "cuLaunchKernel:$((launches / 2))" "cuStreamSynchronize:2"; do
-    FAKECUDA_FAIL=$failure run
+# Memory runs out; the weights, a result, the first kernel, one in the middle of the stream.
+for failure in MEMORY=2 FAIL=cuMemcpyHtoDAsync_v2:3 FAIL=cuMemcpy2DAsync_v2:2 FAIL=cuLaunchKernel:1 "FAIL=cuLaunchKernel:$((launches * 3 / 4))"; do
+    export "FAKECUDA_$failure"
+    run
     expect "$failure" 1
-    FAKECUDA_FAIL=$failure run --set on-error=passthrough
+    run --set on-error=passthrough
     expect "$failure, passed on" 0
+    unset "FAKECUDA_${failure%%=*}"
 done
 run
 expect "a device that works again" 0
