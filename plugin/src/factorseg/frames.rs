@@ -48,13 +48,14 @@ impl FactorSeg {
         live
     }
 
-    pub(super) fn chain(&self, buffer: gst::Buffer) -> FlowResult {
+    pub(super) fn chain(&self, mut buffer: gst::Buffer) -> FlowResult {
         let session = self.session().ok_or(gst::FlowError::Flushing)?;
         if self.failed.load(Ordering::SeqCst) {
             return Err(gst::FlowError::Error);
         }
         let layout = lock(&self.stream).layout.clone().ok_or(gst::FlowError::NotNegotiated)?;
         self.counters.frames.fetch_add(1, Ordering::Relaxed);
+        meta::remove(&mut buffer).map_err(|error| self.meta_error(&error))?;
         if buffer.n_memory() == 0 {
             // A gap: there is nothing to see.
             self.queue.drain()?;

@@ -14,6 +14,7 @@ mod modes;
 mod motion;
 mod negotiation;
 mod overlap;
+mod pipelines;
 mod properties;
 mod scenes;
 mod sessions;

@@ -214,42 +214,14 @@ fn every_property_reads_as_it_was_written() {
 
 #[test]
 fn the_meta_survives_a_conversion_and_a_tee() {
-    let fake = Fake::new(Behaviour::Halves);
-    let element = fake.element();
-    element.set_property("motion-model", false);
-    let pipeline = gst::Pipeline::new();
-    let source = gst::ElementFactory::make("videotestsrc")
-        .property("num-buffers", 3)
-        .build()
-        .unwrap();
-    let rest = gst::parse::bin_from_description(
-        "tee name=t t. ! queue ! videoconvert ! videoscale ! video/x-raw,format=RGB,width=33,height=77 ! fakesink name=out t. ! queue ! fakesink",
-        false,
-    )
-    .unwrap();
-    let tee = rest.by_name("t").unwrap();
-    rest.add_pad(&gst::GhostPad::with_target(&tee.static_pad("sink").unwrap()).unwrap())
-        .unwrap();
-    let out = rest.by_name("out").unwrap();
-    pipeline
-        .add_many([&source, element.upcast_ref(), rest.upcast_ref()])
-        .unwrap();
-    gst::Element::link_many([&source, element.upcast_ref(), rest.upcast_ref()]).unwrap();
-    let (sender, receiver) = std::sync::mpsc::channel();
-    out.static_pad("sink")
-        .unwrap()
-        .add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
-            if let Some(buffer) = probe.buffer() {
-                sender.send(FrameReport::from_buffer(buffer)).unwrap();
-            }
-            gst::PadProbeReturn::Ok
-        });
-    play_to_the_end(&pipeline);
-    pipeline.set_state(gst::State::Null).unwrap();
-    let reports: Vec<_> = receiver.try_iter().collect();
-    assert_eq!(reports.len(), 3);
-    for report in reports {
-        assert_eq!(report.unwrap().regions[0].bounds.unwrap().width, 0.5);
+    let text = "videotestsrc num-buffers=3 ! factorseg name=s motion-model=false ! tee name=t \
+                t. ! queue ! videoconvert ! videoscale ! video/x-raw,format=RGB,width=33,height=77 ! fakesink name=sink \
+                t. ! queue ! fakesink";
+    let buffers = played(&launch(text, &[("s", &Fake::new(Behaviour::Halves))]));
+    assert_eq!(buffers.len(), 3);
+    for buffer in buffers {
+        let report = FrameReport::from_buffer(&buffer).unwrap();
+        assert_eq!(report.regions[0].bounds.unwrap().width, 0.5);
     }
 }
 
