@@ -4,7 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh
-cpu=(--release --locked --workspace --exclude factorseg-network --no-default-features --features factorseg-trainer/video)
+# shellcheck source=features.sh
+CUDA=0 . scripts/features.sh
+cpu=(--release --locked --workspace --exclude factorseg-network "${FEATURES[@]}" --features factorseg-trainer/video "${PLUGIN[@]}")
 cargo fmt --all --check
 # Programs and plugin first: the end-to-end tests start them.
 cargo build "${cpu[@]}"

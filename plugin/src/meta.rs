@@ -46,6 +46,10 @@ pub(crate) fn remove(buffer: &mut gst::Buffer) -> Result<(), gst::glib::BoolErro
     if gst::meta::CustomMeta::from_buffer(buffer, NAME).is_err() {
         return Ok(());
     }
+    #[cfg(feature = "v1_26")]
+    if let Some(before) = FrameReport::from_buffer(buffer) {
+        crate::analytics::remove(&before, buffer.make_mut());
+    }
     let buffer = buffer.make_mut();
     while let Ok(meta) = gst::meta::CustomMeta::from_mut_buffer(buffer, NAME) {
         meta.remove()?;

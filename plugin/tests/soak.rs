@@ -87,8 +87,22 @@ fn live(round: usize) -> u64 {
         }
     }
     let frames = element("a").property::<gst::Structure>("stats").get("frames").unwrap();
+    let elements = ["a", "b"].map(|name| element(name).downgrade());
     pipeline.set_state(gst::State::Null).unwrap();
+    drop(pipeline);
+    // A model that was being loaded goes with the element that it was for.
+    while elements.iter().any(|element| element.upgrade().is_some()) || working_threads() > 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     frames
+}
+
+/// Threads that hold an engine, or load one.
+fn working_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = tasks.flat_map(|task| std::fs::read_to_string(task.path().join("comm")));
+    let ours = ["factorseg", "factorseg-load"];
+    names.filter(|name| ours.contains(&name.trim())).count()
 }
 
 #[test]

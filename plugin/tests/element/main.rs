@@ -1,6 +1,6 @@
 //! How the element behaves in streams, with engines that are slow, fail, panic or lie.
 
-#[cfg(feature = "analytics")]
+#[cfg(feature = "v1_26")]
 mod analytics;
 mod changes;
 mod embedded;

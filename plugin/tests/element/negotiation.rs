@@ -514,6 +514,40 @@ fn the_opacity_goes_by_who_is_linked_now() {
 }
 
 #[test]
+fn frames_that_wait_go_to_who_is_linked_when_they_leave() {
+    let fake = Fake::new(Behaviour::Halves);
+    let mut bench = Bench::new(&fake);
+    bench.element.set_property_from_str("overlay", "foreground");
+    bench.element.set_property_from_str("mode", "every-frame");
+    bench.set_caps(VideoFormat::I420, 64, 48);
+    let info = video_info(VideoFormat::I420, 64, 48);
+    bench.harness.push_and_pull(flat_frame(&info, 0, 90)).unwrap();
+    assert_eq!(format_out(&bench), VideoFormat::A420);
+    let gate = fake.delay.lock().unwrap();
+    for index in 1..3 {
+        bench.harness.push(flat_frame(&info, index, 90)).unwrap();
+    }
+    let srcpad = bench.element.static_pad("src").unwrap();
+    let peer = srcpad.peer().unwrap();
+    srcpad.unlink(&peer).unwrap();
+    bench.harness.set_sink_caps_str("video/x-raw,format=I420");
+    srcpad.link(&peer).unwrap();
+    drop(gate);
+    for index in 1..4 {
+        if index == 3 {
+            bench.harness.push(flat_frame(&info, index, 90)).unwrap();
+        }
+        let output = bench.harness.pull().unwrap();
+        assert_eq!(
+            (output.pts(), output.size()),
+            (Some(index * FRAME_DURATION), info.size())
+        );
+    }
+    assert_eq!(format_out(&bench), VideoFormat::I420);
+    assert_eq!(bench.messages(gst::MessageType::Error), [""; 0]);
+}
+
+#[test]
 fn a_source_that_can_choose_brings_an_opacity() {
     let bench = cut_out("video/x-raw,format={I420,NV12,RGBA,A420}");
     let sink = bench.element.static_pad("sink").unwrap();

@@ -21,7 +21,7 @@ fn random(state: &mut u64, end: usize) -> usize {
 }
 
 /// Valid and wrong values.
-const VALUES: [(&str, [&str; 4]); 14] = [
+const VALUES: [(&str, [&str; 4]); 19] = [
     ("model", ["first", "second", "third", "missing"]),
     ("mode", ["latest", "every-frame", "auto", "every-frame"]),
     ("foreground-regions", ["1", "2", "all", "4"]),
@@ -36,6 +36,11 @@ const VALUES: [(&str, [&str; 4]); 14] = [
     ("refine", ["guided", "none", "guided", "none"]),
     ("qos", ["true", "false", "true", "true"]),
     ("seed", ["1", "2", "3", "4"]),
+    ("fill-holes", ["all", "none", "auto", "all"]),
+    ("skip-still", ["0", "1", "255", "0"]),
+    ("threshold", ["0.5", "0.01", "0.99", "0.5"]),
+    ("min-area", ["0", "0.5", "1", "0"]),
+    ("blur-strength", ["1", "2", "64", "7"]),
 ];
 
 #[test]
