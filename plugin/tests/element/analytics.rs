@@ -152,7 +152,8 @@ fn the_mask_can_be_read_as_a_segmentation_an_object_and_a_tensor() {
         object: 1,
         ..Fake::new(Behaviour::Halves)
     };
-    let text = format!("{PICTURE} ! factorseg name=s overlay=none target-class=tabby ! fakesink name=sink");
+    let text =
+        format!("{PICTURE} ! factorseg name=s overlay=none motion-model=false target-class=tabby ! fakesink name=sink");
     for buffer in played(&launch(&text, &[("s", &fake)])) {
         let row = [[0; 8], [2; 8]].concat();
         let expected = Found {
@@ -174,7 +175,9 @@ fn the_mask_can_be_read_as_a_segmentation_an_object_and_a_tensor() {
 #[test]
 fn of_two_elements_in_a_row_the_second_s_analytics_are_read() {
     let (first, second) = (Fake::new(Behaviour::Halves), Fake::new(Behaviour::Whole));
-    let text = format!("{PICTURE} ! factorseg name=a ! factorseg name=b on-error=passthrough ! fakesink name=sink");
+    let text = format!(
+        "{PICTURE} ! factorseg name=a ! factorseg name=b motion-model=false on-error=passthrough ! fakesink name=sink"
+    );
     let fakes = [("a", &first), ("b", &second)];
     for buffer in played(&launch(&text, &fakes)) {
         let found = found(&buffer).unwrap();
