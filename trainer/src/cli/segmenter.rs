@@ -57,6 +57,7 @@ impl SegmenterArguments {
             seed: self.seed,
             samples: self.samples,
             color_model: !(self.paper || self.no_color_model),
+            ..SegmenterOptions::default()
         };
         let source = CheckpointSource::from_path(self.model.clone().unwrap_or_default());
         let how = LoadOptions {
