@@ -131,7 +131,8 @@ impl Sampler {
                     Masks::Given(&masks)
                 }
             };
-            let noise = network.decode(given)?;
+            let mut noise = network.decode(given)?;
+            self.schedule.bound(images, &mut noise, timestep);
             let moment = Moment {
                 timestep,
                 images,

@@ -94,6 +94,18 @@ impl NoiseSchedule {
             .collect()
     }
 
+    /// Changes predicted noise that stands for a clean image beyond -1 to 1 to that of the image at the bound, as DDPM's own code does
+    /// (`clip_denoised`): an error of the prediction would grow from step to step.
+    pub fn bound(&self, x_t: &[f32], predicted_noise: &mut [f32], timestep: usize) {
+        let (image_weight, noise_weight) = self.mix(timestep);
+        let clean = self.clean(x_t, predicted_noise, timestep);
+        for ((x, predicted), clean) in x_t.iter().zip(predicted_noise).zip(clean) {
+            if clean.abs() > 1.0 {
+                *predicted = (x - image_weight as f32 * clean.signum()) / noise_weight as f32;
+            }
+        }
+    }
+
     /// As [`Self::denoise`] without fresh noise (Song et al., Eq. 12 with sigma = 0): the clean image under the noise that was predicted.
     pub fn denoise_without_noise(&self, x_t: &mut [f32], predicted_noise: &[f32], (from, to): (usize, usize)) {
         let (image_weight, noise_weight) = self.mix(to);
@@ -123,6 +135,29 @@ mod tests {
             let mut x = [0.5];
             schedule.denoise_without_noise(&mut x, &[-0.3], steps);
             assert!((f64::from(x[0]) - without).abs() < 1e-5, "{steps:?}: {x:?}");
+        }
+    }
+
+    #[test]
+    fn noise_is_bound_where_its_picture_leaves_the_range() {
+        let schedule = NoiseSchedule::new(&ScheduleConfig::default());
+        for timestep in [1, 300, 1000] {
+            let x_t = [0.3, 2.0, -2.0];
+            let clean = [0.25, 1.5, -7.0];
+            let (image, noise) = schedule.mix(timestep);
+            let predicted = |clean: &[f32; 3]| -> Vec<f32> {
+                let both = x_t.iter().zip(clean);
+                both.map(|(x, clean)| ((f64::from(*x) - image * f64::from(*clean)) / noise) as f32)
+                    .collect()
+            };
+            let mut found = predicted(&clean);
+            schedule.bound(&x_t, &mut found, timestep);
+            for (found, expected) in found.iter().zip(predicted(&[0.25, 1.0, -1.0])) {
+                assert!(
+                    (found - expected).abs() < 1e-3 * expected.abs(),
+                    "{timestep}: {found} {expected}"
+                );
+            }
         }
     }
 

@@ -173,6 +173,64 @@ fn images_are_drawn_with_their_regions_their_way_and_their_branches() {
     }
 }
 
+/// The baseline: DDPM, which is the network of one region.
+#[test]
+fn one_region_is_a_plain_u_net_and_draws() {
+    let scratch = Scratch::new();
+    let more = [
+        "--recipe",
+        "paper-cub",
+        "--regions",
+        "1",
+        "--steps",
+        "3",
+        "--batch-size",
+        "4",
+        "--save-every",
+        "1",
+    ];
+    let said = expect(&mut scratch.train("run", &more), 0);
+    assert!(
+        said.contains("masks uniform") && said.contains("class `none` will be the mean"),
+        "{said}"
+    );
+    for ((name, first), (_, last)) in tensors(&scratch, "run", 2).iter().zip(&tensors(&scratch, "run", 3)) {
+        let learns = !name.starts_with("mask_generator.");
+        assert!(learns || first == last, "{name}");
+        if name == "class_embedding.weight" {
+            let row = |class: usize| &last[class * 32..(class + 1) * 32];
+            for (none, (a, b)) in row(2).iter().zip(row(0).iter().zip(row(1))) {
+                assert!((none - (a + b) / 2.0).abs() < 1e-6);
+            }
+        }
+    }
+    let info = inspect(scratch.path("run/model.safetensors"))["info"].clone();
+    assert_eq!(
+        (&info["decoder"]["masked"], &info["decoder"]["steps"]),
+        (&true.into(), &3.into())
+    );
+    let more = [
+        "--class",
+        "n00000000",
+        "--count",
+        "1",
+        "--sampler",
+        "ddim",
+        "--steps",
+        "3",
+        "--out",
+    ];
+    let branches = scratch.path("parts.png");
+    expect(
+        drawing(&scratch, "generate", &more)
+            .arg(scratch.path("x.png"))
+            .arg("--branches")
+            .arg(branches),
+        0,
+    );
+    assert_eq!(pixels(&scratch, "x.png").dimensions(), (3 * 130 + 4, 130));
+}
+
 #[test]
 fn pictures_are_interpolated_from_one_to_the_other() {
     let scratch = trained();

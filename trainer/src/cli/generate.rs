@@ -29,7 +29,7 @@ const BRANCHES_AT: f64 = 0.25;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  factorseg generate --model model/checkpoints/generate.safetensors --class goldfish --out goldfish.png
+  factorseg generate --model runs/photos/model.safetensors --out drawn.png
   factorseg generate --model runs/photos/model.safetensors --count 4 --class tabby,none --images drawn --out drawn.png
   factorseg generate --model runs/photos/model.safetensors --sampler ddim --steps 50 --count 64 --out many.png")]
 pub struct Generate {

@@ -21,7 +21,7 @@ use crate::training::watching::pictures::{image_cell, region_cell, scale, sheet}
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  factorseg interpolate one.jpg other.jpg --model model/checkpoints/generate.safetensors --out between.png
+  factorseg interpolate one.jpg other.jpg --model runs/photos/model.safetensors --out between.png
   factorseg interpolate one.jpg other.jpg --model runs/faces/model.safetensors --timestep 500 --sampler ddim --steps 50 --out between.png")]
 pub struct Interpolate {
     /// The first picture

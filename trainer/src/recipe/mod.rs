@@ -353,6 +353,13 @@ impl Recipe {
         self.phases.iter().map(|phase| phase.steps).sum()
     }
 
+    /// For a network of one region, the plain U-Net of DDPM: nothing is masked, and no mask generator runs.
+    pub fn leave_out_masks(&mut self) {
+        for phase in self.phases.iter_mut().filter(|phase| phase.competition.is_none()) {
+            phase.mask_head = MaskHead::Uniform;
+        }
+    }
+
     /// Index of the phase with the most steps, the last of equals.
     pub fn longest_phase(&self) -> usize {
         let phases = self.phases.iter().enumerate();
