@@ -105,18 +105,8 @@ impl Learner {
         self.network.restore(&snapshot);
     }
 
-    /// Trains on one batch, which is step `step` of all and `phase_step` of `phase`.
-    ///
-    /// # Errors
-    /// If the batch does not fit the network, or the device fails.
-    pub fn step(&mut self, batch: &Batch, recipe: &Recipe, phase: &Phase, phase_step: u64) -> Result<StepOutcome> {
-        let outcome = self.accumulate(batch, recipe, phase, phase_step)?;
-        self.apply(batch.step, recipe, phase, phase_step);
-        Ok(outcome)
-    }
-
-    /// The first half of a step: the gradient of the micro-batches at hand, in the place of any from before. The loss is
-    /// their part of the whole batch's.
+    /// The first half of a step ([`Ranks::step`](super::parallel::Ranks::step)): the gradient of the micro-batches at hand, in the
+    /// place of any from before. The loss is their part of the whole batch's.
     ///
     /// # Errors
     /// If they do not fit the network, or the device fails.

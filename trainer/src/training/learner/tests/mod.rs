@@ -7,6 +7,7 @@ mod phases;
 use super::*;
 use crate::data::batch::MicroBatch;
 use crate::recipe::{Competition, MaskHead, SelfTraining};
+use crate::training::parallel::Ranks;
 use crate::training::testing::{config, learner, noise, scrambled};
 
 fn recipe(mask_head: MaskHead) -> Recipe {
@@ -47,7 +48,7 @@ fn batch(parts: &[usize]) -> Batch {
 }
 
 fn first_step(learner: &mut Learner, recipe: &Recipe, parts: &[usize]) -> f32 {
-    let outcome = learner.step(&batch(parts), recipe, &recipe.phases[0], 0).unwrap();
+    let outcome = Ranks::alone().step(learner, &batch(parts), recipe, 0, 0).unwrap();
     outcome.loss
 }
 
