@@ -168,9 +168,21 @@ fn a_video_is_segmented_frame_by_frame() {
     expect(&mut segment("footage/ball.avi", "alone", &more), 0);
     let mask = |out: &str| std::fs::read(scratch.path(&format!("{out}/ball.avi/00005.mask.png"))).unwrap();
     assert!(mask("out") != mask("alone"));
+    // What can be read of one that breaks off is segmented, and so are the others.
+    let mut cut = std::fs::read(scratch.path("footage/ball.avi")).unwrap();
+    let third = (0..cut.len() - 4)
+        .filter(|at| cut[*at..].starts_with(b"00dc"))
+        .nth(3)
+        .unwrap();
+    cut[third + 8..][..40].fill(0);
+    scratch.write("footage/a cut.avi", cut);
     scratch.write("footage/broken.mp4", b"no video");
-    let message = expect(&mut segment("footage/broken.mp4", "broken", &[]), 1);
-    assert!(message.contains("broken.mp4"), "{message}");
+    let message = expect(&mut segment("footage", "broken", &[]), 1);
+    for words in ["broken.mp4 breaks off after 0 frames", "a cut.avi breaks off after"] {
+        assert_eq!(message.matches(words).count(), 1, "{words}: {message}");
+    }
+    let there = |name: &str| scratch.path(&format!("broken/{name}.overlay.png")).exists();
+    assert!(there("ball.avi/00005") && there("a cut.avi/00000"));
 }
 
 #[test]
