@@ -43,6 +43,11 @@ fi
 davis=$(find_data DAVIS davis2016-480p-dev.zip)
 if [[ -n $davis ]]; then
     echo
-    "$FACTORSEG" evaluate davis "$davis" "${model[@]}" "${options[@]}" --every "${EVERY:-1}" ${SHEET:+--sheet "$SHEET"} \
-        --markdown
+    every=(--every "${EVERY:-1}")
+    "$FACTORSEG" evaluate davis "$davis" "${model[@]}" "${options[@]}" "${every[@]}" ${SHEET:+--sheet "$SHEET"} --markdown
+    # Each frame on its own: the network with the picture's colours, and the network.
+    for alone in "" --no-color-model; do
+        echo
+        "$FACTORSEG" evaluate davis "$davis" "${model[@]}" "${options[@]}" "${every[@]}" --no-motion-model $alone --markdown
+    done
 fi

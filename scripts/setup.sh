@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the project needs on Debian 12 or newer, if it is missing. Called by the other scripts.
+# Installs what the project needs on Debian 12 or newer, if it is missing. Called by the other scripts. MPI=1: with what the cargo
+# feature `mpi` needs.
 set -euo pipefail
 
 minimum_rust=1.92
@@ -10,6 +11,7 @@ packages=(
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
 )
+[[ -n ${MPI:-} ]] && packages+=(libopenmpi-dev openmpi-bin libclang-dev)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

@@ -3,13 +3,15 @@
 # network in burn, computed on the CPU. The code for CUDA is linted, which type-checks it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/setup.sh
-cpu=(--release --locked --workspace --exclude factorseg-network --no-default-features --features factorseg-trainer/video)
+MPI=1 scripts/setup.sh
+cpu=(--release --locked --workspace --exclude factorseg-network --no-default-features --features factorseg-trainer/video,factorseg-trainer/mpi)
 cargo fmt --all --check
 # Programs and plugin first: the end-to-end tests start them.
 cargo build "${cpu[@]}"
 cargo clippy "${cpu[@]}" --all-targets -- -D warnings
 cargo test "${cpu[@]}" --no-fail-fast
+# The trainer with nothing that can be left out.
+cargo clippy --release --locked -p factorseg-trainer --no-default-features -- -D warnings
 # Object stores are a feature of their own: it brings HTTP and TLS.
 cargo test --release --locked -p factorseg-data --features object-store --test remote
 cargo test --release --locked -p factorseg-network --no-fail-fast

@@ -3,7 +3,6 @@
 
 mod common;
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -21,28 +20,16 @@ fn edit(run: &Path, change: impl FnOnce(&mut serde_json::Value)) {
 }
 
 #[test]
-fn a_refused_worker_leaves_no_run_behind() {
-    let scratch = Scratch::new();
-    // A port that was free a moment ago.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut train = scratch.train("run", &[]);
-    train.args(["--device", &format!("cpu,remote:{address}")]);
-    let message = expect(&mut train, 1);
-    assert!(message.contains("worker 127.0.0.1"), "{message}");
-    assert!(!scratch.path("run").exists(), "nothing was begun");
-    expect(&mut scratch.train("run", &[]), 0);
-}
-
-#[test]
 fn ctrl_c_while_a_run_starts_ends_it_at_once_and_leaves_nothing() {
     let scratch = Scratch::new();
     for name in ["-INT", "-TERM"] {
-        // A worker that accepts and never answers: the trainer waits for it, and the test knows when.
-        let worker = TcpListener::bind("127.0.0.1:0").unwrap();
-        let device = format!("cpu,remote:{}", worker.local_addr().unwrap());
-        let mut train = scratch.train("run", &[]);
-        let mut child = train.args(["--device", &device]).stderr(Stdio::null()).spawn().unwrap();
-        let _connection = worker.accept().unwrap();
+        // A recipe that never comes: the trainer waits for it, and the test knows when.
+        let recipe = scratch.path(&format!("recipe{name}.toml"));
+        assert!(Command::new("mkfifo").arg(&recipe).status().unwrap().success());
+        let mut train = scratch.train("run", &["--recipe", recipe.to_str().unwrap()]);
+        let mut child = train.stderr(Stdio::null()).spawn().unwrap();
+        // Opens when the other end does.
+        let _writer = std::fs::OpenOptions::new().write(true).open(&recipe).unwrap();
         let kill = Command::new("kill").args([name, &child.id().to_string()]).status();
         assert!(kill.unwrap().success());
         assert_eq!(child.wait().unwrap().code(), Some(130), "{name}");
@@ -336,7 +323,6 @@ fn numbers_without_sense_are_refused_and_nothing_panics() {
         &["bench", "segment", "--batch", &most],
         &["bench", "loader", "--images", &most],
         &["bench", "train", "--steps", &most],
-        &["worker", "--threads", &most],
         &["pack", "x", "--out", "y", "--threads", &most],
         &["import", "x.pt", "--out", "y", "--regions", &most],
     ] {

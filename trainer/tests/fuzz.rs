@@ -32,7 +32,10 @@ const MOST_MEMORY: u64 = 1 << 30;
 /// One that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn checkpoint(path: &Path) {
+/// Whether it was read.
+type Reader = fn(&Path) -> bool;
+
+fn checkpoint(path: &Path) -> bool {
     let source = CheckpointSource::from_path(path);
     if let Ok(mut checkpoint) = Checkpoint::open(&source) {
         for (name, ..) in checkpoint.tensors() {
@@ -44,27 +47,31 @@ fn checkpoint(path: &Path) {
         threads: 1,
         ..LoadOptions::default()
     };
-    if let Ok(mut segmenter) = Segmenter::load(&source, how, &SegmenterOptions::default()) {
-        let (width, height) = segmenter.input_size(32, 32);
-        let data = vec![0.5; 3 * width * height];
-        let _ = segmenter.segment(&[InputImage { width, height, data }]);
+    let Ok(mut segmenter) = Segmenter::load(&source, how, &SegmenterOptions::default()) else {
+        return false;
+    };
+    let (width, height) = segmenter.input_size(32, 32);
+    let data = vec![0.5; 3 * width * height];
+    segmenter.segment(&[InputImage { width, height, data }]).is_ok()
+}
+
+fn data_set(path: &Path) -> bool {
+    let Ok(data) = DataSet::open(path) else { return false };
+    for index in 0..data.len().min(40) {
+        let _ = (data.name(index), data.class(index), data.read(index, 16));
     }
+    true
 }
 
-fn data_set(path: &Path) {
-    if let Ok(data) = DataSet::open(path) {
-        for index in 0..data.len().min(40) {
-            let _ = (data.name(index), data.class(index), data.read(index, 16));
-        }
-    }
+fn picture(path: &Path) -> bool {
+    let labels = LabelMap::open(path).is_ok();
+    open_picture(path).is_ok() || labels
 }
 
-fn picture(path: &Path) {
-    let _ = (open_picture(path), LabelMap::open(path));
-}
-
-fn state_dictionary(path: &Path) {
-    let Ok(mut state) = StateDict::open(path) else { return };
+fn state_dictionary(path: &Path) -> bool {
+    let Ok(mut state) = StateDict::open(path) else {
+        return false;
+    };
     let names: Vec<String> = state.names().map(str::to_owned).collect();
     for name in &names {
         let _ = state.read(name);
@@ -75,10 +82,11 @@ fn state_dictionary(path: &Path) {
         regions: 3,
     };
     let _ = import(&mut state, hints);
+    true
 }
 
 /// A kind of file: its name, the ending of its files, whole ones, and what reads them.
-type Kind = (&'static str, &'static str, Vec<Vec<u8>>, fn(&Path));
+type Kind = (&'static str, &'static str, Vec<Vec<u8>>, Reader);
 
 fn kinds(scratch: &Scratch) -> [Kind; 5] {
     let read = |name: &str| std::fs::read(scratch.path(name)).unwrap();
@@ -220,6 +228,7 @@ fn changed_files_are_read_or_refused() {
         }
     });
     let kinds = kinds(&scratch);
+    let mut taken = [0; 5];
     for case in 0..cases {
         let (kind, ending, whole, read) = &kinds[case % kinds.len()];
         let name = format!("{kind} {case}");
@@ -228,11 +237,17 @@ fn changed_files_are_read_or_refused() {
         let seed = whole[random.random_range(0..whole.len())].clone();
         let path = scratch.path(&format!("changed.{ending}"));
         std::fs::write(&path, changed(seed, &mut random)).unwrap();
-        assert!(catch_unwind(AssertUnwindSafe(|| read(&path))).is_ok(), "{name} panics");
+        let found = catch_unwind(AssertUnwindSafe(|| read(&path)));
+        taken[case % kinds.len()] += usize::from(found.unwrap_or_else(|_| panic!("{name} panics")));
         let peak = peak_memory();
         assert!(peak < MOST_MEMORY, "{name} takes {} MiB", peak >> 20);
     }
     drop(begin);
     watchdog.join().unwrap();
+    for ((kind, ..), taken) in kinds.iter().zip(taken) {
+        println!("{kind}: {taken} of {} are read", cases / kinds.len());
+        // Both happen, or the changes would be too few or too many to say anything.
+        assert!(taken > 0 && taken < cases / kinds.len(), "{kind}: {taken}");
+    }
     println!("{cases} cases, peak memory {} MiB", peak_memory() >> 20);
 }

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::{Scratch, expect, inspect, metrics, state};
 
 const TEACHER: &str = r#"
@@ -171,4 +173,52 @@ fn what_cannot_teach_is_named() {
     );
     let said = expect(&mut scratch.train("plain", &["--teacher", teacher]), 1);
     assert!(said.contains("recipe test learns from no teacher"), "{said}");
+}
+
+/// A clip with something that moves teaches, beside pictures; the run goes on without them. Where nothing moves, the error says so.
+#[cfg(feature = "video")]
+#[test]
+fn footage_teaches_what_moves_in_it() {
+    let scratch = Scratch::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let clip = std::fs::read(root.join("pipelines/media/bigbuckbunny.mp4")).unwrap();
+    scratch.write("footage/clip.mp4", &clip);
+    std::fs::copy(scratch.path("data/n00000000/00.png"), scratch.path("footage/still.png")).unwrap();
+    let teacher = root.join("model/checkpoints/default.safetensors");
+    let train = |data: &str, run: &str| {
+        let mut command = common::program();
+        command
+            .arg("train")
+            .arg(scratch.path(data))
+            .arg("--run")
+            .arg(scratch.path(run));
+        command.args("--recipe footage --steps 4 --save-every 2 --unconditional --threads 1 --held-out 2".split(' '));
+        command.arg("--init-from").arg(&teacher);
+        command
+    };
+    let said = expect(&mut train("footage", "run"), 0);
+    let images: usize = said
+        .split(" images in ")
+        .next()
+        .unwrap()
+        .lines()
+        .last()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(images > 4, "{said}");
+    let losses: Vec<f64> = metrics(&scratch.path("run"))
+        .iter()
+        .filter_map(|line| line["loss"].as_f64())
+        .collect();
+    assert!(
+        !losses.is_empty() && losses.iter().all(|loss| loss.is_finite()),
+        "{losses:?}"
+    );
+    std::fs::remove_dir_all(scratch.path("footage")).unwrap();
+    std::fs::remove_dir_all(scratch.path("run/checkpoints/step-000000004")).unwrap();
+    expect(&mut scratch.resume("run"), 0);
+    let said = expect(&mut train("data", "still"), 1);
+    assert!(said.contains("learns from what moves in videos"), "{said}");
+    assert!(!scratch.path("still").exists());
 }

@@ -96,8 +96,8 @@ pub trait TrainingPass: Send {
     /// The gradients of all parameters; 0 where one takes no part.
     fn gradients(&self) -> Vec<f32>;
 
-    /// Adds gradients, which are as many.
-    fn add_gradients(&mut self, values: &[f32]);
+    /// Lets `change` have them, to add those of other devices.
+    fn change_gradients(&mut self, change: &mut dyn FnMut(&mut [f32]));
 
     /// Forgets the gradients, and says which parts learn in the passes that follow.
     fn begin(&mut self, learned: Learned);

@@ -72,6 +72,11 @@ impl ColorHistogram {
         }
     }
 
+    /// The blurred counts of all cells.
+    pub fn counts(&self) -> &[f32] {
+        &self.cube
+    }
+
     /// The blurred count of a cell.
     pub fn at(&self, cell: u16) -> f32 {
         self.cube[usize::from(cell)]

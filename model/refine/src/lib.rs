@@ -8,11 +8,12 @@
 //! |---|---|
 //! | [`map`] | pictures and masks |
 //! | [`color`] | each pixel judged by how typical its colour is of each region |
-//! | [`motion`] | the object is what moves on its own: [`flow`] without the [`camera`]'s part |
+//! | [`motion`] | the object is what moves on its own: [`flow`] without the [`camera`]'s part; its [`appearance`] where it stops |
 //! | [`temporal`] | masks blended with those of the frame before |
 //! | [`guided`] | masks along the edges of colours |
 //! | [`plane`], [`simd`] | what they are made of |
 
+pub mod appearance;
 pub mod camera;
 pub mod color;
 pub mod flow;

@@ -19,7 +19,9 @@
 //! }
 //! ```
 
+use crate::appearance::Appearance;
 use crate::camera::{self, Residual};
+use crate::color::ColorHistogram;
 use crate::flow::{Flow, Pyramid, flow};
 use crate::guided::Guide;
 use crate::map::{InputImage, RegionMap};
@@ -52,6 +54,8 @@ const MEMORY: (f32, f32, f32) = (0.3, 0.9, 1.0);
 /// How fast what motion shows becomes sure, as a share of a frame's evidence, and how much of it a frame without motion leaves:
 /// half after 138 frames.
 const SURE: (f32, f32) = (0.2, 0.995);
+/// Evidence of motion from which a frame teaches what the object looks like.
+const TEACHES: f32 = 0.5;
 /// Another scene begins where pictures differ after flow by more than this, in grey levels, ...
 const CUT: f32 = 12.0;
 /// ... and by more than this share of the picture's standard deviation.
@@ -71,8 +75,11 @@ struct Previous {
     /// Brightness, as fine as the masks.
     brightness: Plane,
     log_odds: Plane,
+    /// How much the frame's motion told, 0 to 1.
+    evidence: f32,
     /// How surely motion has shown the object, 0 to 1.
     sure: f32,
+    appearance: Appearance,
 }
 
 impl MotionModel {
@@ -92,6 +99,12 @@ impl MotionModel {
         self.previous = None;
     }
 
+    /// How much the motion of the frame that was told last says of the object: from 0 (nothing, or the scene has just begun)
+    /// to 1.
+    pub fn evidence(&self) -> f32 {
+        self.previous.as_ref().map_or(0.0, |previous| previous.evidence)
+    }
+
     /// How many maps so far came back as they were because a step came to no finite result.
     pub fn unjudged(&self) -> u64 {
         self.unjudged
@@ -107,7 +120,8 @@ impl MotionModel {
     ///
     /// Flow is looked for at the frame's size, and everything else done at half of it. With n the log-odds of the network's
     /// foreground; r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03 pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5
-    /// to log 7: `z = (1 - 0.75 g) n + 2 g log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. z is blended with that of
+    /// to log 7: `z = (1 - 0.75 g) n' + 2 g log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. n' is n, and as far as g falls
+    /// short of 1 what the object looks like ([`Appearance`]), as far as that has agreed with motion. z is blended with that of
     /// the frame before, brought along by the flow, with a weight of that from 0.9 + 0.1 u (g = 0) to 0.3 (g = 1), where u
     /// follows g upwards and fades slowly: an object that stops stays what it was. The new log-odds are z along the edges of
     /// the colours ([`Guide`]). Frames of a video that stands still from its start have the same result to the last bit.
@@ -167,25 +181,42 @@ impl MotionModel {
             .previous
             .take()
             .filter(|previous| previous.log_odds.size() == (width, height));
-        let (mut log_odds, mut sure) = (network, 0.0);
+        let (mut log_odds, mut sure, mut told) = (network, 0.0, 0.0);
+        let (mut appearance, mut guess) = (Appearance::default(), None);
+        let cells = ColorHistogram::cells(&small.halved().data);
         if let Some(previous) = known {
             let flow = flow(&picture, &previous.picture).halved();
             if !is_cut(&brightness, &previous.brightness, &flow) {
                 let evidence = Evidence::of(camera::residual(&flow));
                 let risen = previous.sure + SURE.0 * (evidence.weight - previous.sure);
                 sure = risen.max(SURE.1 * previous.sure);
-                log_odds = evidence.weigh(&log_odds, &flow.warp(&previous.log_odds), sure);
+                told = evidence.weight;
+                appearance = previous.appearance;
+                let before = flow.warp(&previous.log_odds);
+                guess = appearance.log_odds(&cells, &before.map(probability).halved());
+                if let Some(guess) = &guess {
+                    let weight = appearance.trust() * (1.0 - told);
+                    let guess = guess.resized(width, height);
+                    log_odds = log_odds.zip(&guess, |network, guess| network + weight * (guess - network));
+                }
+                log_odds = evidence.weigh(&log_odds, &before, sure);
             }
         }
         let colors = small.colors();
         let edged = (width.min(height) >= 2).then(|| Guide::halved(&colors).follow(&colors, &log_odds));
+        let judged = edged.unwrap_or_else(|| log_odds.clone());
+        if told > TEACHES {
+            appearance.learn(&cells, &judged.halved(), guess.as_ref());
+        }
         self.previous = Some(Previous {
             picture,
             brightness,
-            log_odds: log_odds.clone(),
+            log_odds,
+            evidence: told,
             sure,
+            appearance,
         });
-        edged.unwrap_or(log_odds)
+        judged
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Broken {
 pub struct ImageCache {
     images: DataSet,
     shorter_side: usize,
+    /// Images whose object is not known, and those whose is; empty if it is of none.
+    kinds: [Vec<u32>; 2],
     slots: Vec<OnceLock<Result<Arc<Pixels>, ()>>>,
     budget: usize,
     used: AtomicUsize,
@@ -38,7 +40,12 @@ impl ImageCache {
     /// how many undecodable images are skipped before the run stops.
     pub fn new(images: DataSet, shorter_side: usize, budget: usize, broken_limit: usize) -> Self {
         let slots = (0..images.len()).map(|_| OnceLock::new()).collect();
+        let mut kinds = [Vec::new(), Vec::new()];
+        if images.has_objects() {
+            (0..images.len()).for_each(|index| kinds[usize::from(images.has_object(index))].push(index as u32));
+        }
         Self {
+            kinds,
             budget: if images.is_mapped() { 0 } else { budget },
             images,
             shorter_side,
@@ -57,6 +64,13 @@ impl ImageCache {
     /// Whether there is no image at all.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// The image that comes at `place`, counted round, among those whose object is known or not; `place` if there are none.
+    pub fn of_kind(&self, known: bool, place: usize) -> usize {
+        let kind = &self.kinds[usize::from(known)];
+        kind.get(place % kind.len().max(1))
+            .map_or(place, |index| *index as usize)
     }
 
     /// Bytes of pixels held.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fnv::FnvHasher;
 
-use crate::decode::{DecodeError, Pixels, decode_image, prepare, read_image};
+use crate::decode::{DecodeError, Pixels, decode_image, read_image};
 use crate::error::DataError;
 use crate::folder::{ImageFolder, Sample};
 use crate::pack::Pack;
@@ -118,6 +118,16 @@ impl DataSet {
         }
     }
 
+    /// Whether the object is known of any picture: [`Pixels::object`].
+    pub fn has_objects(&self) -> bool {
+        self.is_mapped() && (0..self.len()).any(|index| self.has_object(index))
+    }
+
+    /// Whether the object is known of picture `index`.
+    pub fn has_object(&self, index: usize) -> bool {
+        matches!(&*self.storage, Storage::Pack(pack) if pack.has_object(self.place(index)))
+    }
+
     fn stored(&self) -> usize {
         match &*self.storage {
             Storage::Folder(samples) => samples.len(),
@@ -187,7 +197,7 @@ impl DataSet {
                 if pixels.width.min(pixels.height) <= shorter_side {
                     return Ok(pixels);
                 }
-                Ok(prepare(pixels.into_image().into(), shorter_side))
+                Ok(pixels.prepared(shorter_side))
             }
         }
     }

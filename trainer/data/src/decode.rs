@@ -25,12 +25,46 @@ pub struct Pixels {
     pub height: usize,
     /// `height * width * 3` values in 0..=255.
     pub data: Box<[u8]>,
+    /// How surely each pixel is the object, `[height, width]` from 0 to 255, where that is known.
+    pub object: Option<Box<[u8]>>,
 }
 
 impl Pixels {
     pub(crate) fn into_image(self) -> RgbImage {
         // The buffer has the size of the picture.
         RgbImage::from_raw(self.width as u32, self.height as u32, self.data.into_vec()).unwrap_or_default()
+    }
+
+    /// The picture as `shape` makes it, and the object with it.
+    pub(crate) fn shaped(mut self, shape: impl Fn(RgbImage) -> RgbImage) -> Self {
+        let (width, height) = (self.width as u32, self.height as u32);
+        let object = self.object.take().map(|object| {
+            let grey = object.iter().flat_map(|value| [*value; 3]).collect();
+            let shaped = shape(RgbImage::from_raw(width, height, grey).unwrap_or_default());
+            shaped.pixels().map(|pixel| pixel.0[0]).collect()
+        });
+        Self {
+            object,
+            ..shape(self.into_image()).into()
+        }
+    }
+
+    /// Cropped to at most two to one and resampled, as [`read_image`] does.
+    pub fn prepared(self, shorter_side: usize) -> Self {
+        self.shaped(|image| {
+            let (width, height) = image.dimensions();
+            let kept = (width.min(LONGEST_ASPECT * height), height.min(LONGEST_ASPECT * width));
+            resample(middle(image, kept), shorter_side as u32)
+        })
+    }
+
+    /// The square of `cut` pixels at (`left`, `top`), resampled to `side`.
+    pub fn square(self, (left, top): (usize, usize), cut: usize, side: usize) -> Self {
+        let [left, top, cut, side] = [left, top, cut, side].map(|length| length as u32);
+        self.shaped(|image| {
+            let square = imageops::crop_imm(&image, left, top, cut, cut).to_image();
+            resize(&square, side, side, Filter::Bicubic)
+        })
     }
 }
 
@@ -40,6 +74,7 @@ impl From<RgbImage> for Pixels {
             width: image.width() as usize,
             height: image.height() as usize,
             data: image.into_raw().into_boxed_slice(),
+            object: None,
         }
     }
 }
@@ -65,10 +100,7 @@ pub fn decode_image(bytes: &[u8], shorter_side: usize) -> Result<Pixels, DecodeE
 
 /// Crops a decoded image to at most two to one and resamples it, as [`read_image`] does.
 pub fn prepare(image: DynamicImage, shorter_side: usize) -> Pixels {
-    let image = image.into_rgb8();
-    let (width, height) = image.dimensions();
-    let kept = (width.min(LONGEST_ASPECT * height), height.min(LONGEST_ASPECT * width));
-    resample(middle(image, kept), shorter_side as u32).into()
+    Pixels::from(image.into_rgb8()).prepared(shorter_side)
 }
 
 /// The middle of an image, of a size that is not larger.
@@ -93,7 +125,7 @@ fn resample(mut image: RgbImage, shorter_side: u32) -> RgbImage {
 /// The middle square.
 pub fn centre_square(pixels: Pixels) -> Pixels {
     let side = pixels.width.min(pixels.height) as u32;
-    middle(pixels.into_image(), (side, side)).into()
+    pixels.shaped(|image| middle(image, (side, side)))
 }
 
 #[cfg(test)]

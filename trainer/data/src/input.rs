@@ -1,6 +1,10 @@
 //! What is packed, and how: what readers of sources hand to the packer.
 
+use std::fmt::Debug;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use image::{GrayImage, RgbImage};
 
 use crate::dataset::DataSet;
 use crate::skipped::Skipped;
@@ -26,6 +30,16 @@ impl Default for FrameOptions {
     }
 }
 
+/// Who says where the object is in the frames of a video.
+pub trait Witness: Debug + Send + Sync {
+    /// For each of some successive frames of one shot how surely each pixel is the object, 0 to 255, at any size; `None` where
+    /// that is not sure.
+    ///
+    /// # Errors
+    /// If it cannot look.
+    fn objects(&self, frames: &[RgbImage]) -> Result<Vec<Option<GrayImage>>, String>;
+}
+
 /// How to pack.
 #[derive(Debug, Clone)]
 pub struct PackOptions {
@@ -41,6 +55,8 @@ pub struct PackOptions {
     pub max_broken: usize,
     /// Frames of videos.
     pub frames: FrameOptions,
+    /// Who says where the object is in the frames of videos; frames of which nothing is said are left out then.
+    pub witness: Option<Arc<dyn Witness>>,
     /// Settings of the object store (`aws_endpoint`, `allow_http`, ...), which go before those of the environment.
     pub store: Vec<(String, String)>,
 }

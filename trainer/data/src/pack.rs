@@ -6,7 +6,7 @@
 //! |---|---|
 //! | header | `FSEGPACK`, then as `u64`: version 1, number of images, offset and length of pixels, index, names and description (8 numbers); as `u32`: CRC-32 of index, names and description, and of the header so far |
 //! | pixels | the images' RGB bytes, row by row, one image after the other |
-//! | index | 32 bytes for each image: offset among the pixels (`u64`), offset among the names (`u64`), length of the name (`u32`), width, height (`u16`), class (`u32`, all ones for none), CRC-32 of its pixels (`u32`) |
+//! | index | 32 bytes for each image: offset among the pixels (`u64`), offset among the names (`u64`), length of the name (`u16`), 1 if an object follows the pixels (`u16`), width, height (`u16`), class (`u32`, all ones for none), CRC-32 of its pixels (`u32`) |
 //! | names | where each image came from, UTF-8 |
 //! | description | JSON: [`Description`] |
 //!
@@ -80,7 +80,9 @@ impl Range {
 pub(crate) struct Entry {
     pub(crate) offset: u64,
     pub(crate) name: u64,
-    pub(crate) name_length: u32,
+    pub(crate) name_length: u16,
+    /// Whether a byte for each pixel follows its colours: [`Pixels::object`].
+    pub(crate) has_object: bool,
     pub(crate) width: u16,
     pub(crate) height: u16,
     pub(crate) class: u32,
@@ -92,7 +94,8 @@ impl Entry {
         Self {
             offset: u64::from_le_bytes(number(bytes, 0)),
             name: u64::from_le_bytes(number(bytes, 8)),
-            name_length: u32::from_le_bytes(number(bytes, 16)),
+            name_length: u16::from_le_bytes(number(bytes, 16)),
+            has_object: u16::from_le_bytes(number(bytes, 18)) != 0,
             width: u16::from_le_bytes(number(bytes, 20)),
             height: u16::from_le_bytes(number(bytes, 22)),
             class: u32::from_le_bytes(number(bytes, 24)),
@@ -105,12 +108,19 @@ impl Entry {
             &self.offset.to_le_bytes()[..],
             &self.name.to_le_bytes(),
             &self.name_length.to_le_bytes(),
+            &u16::from(self.has_object).to_le_bytes(),
             &self.width.to_le_bytes(),
             &self.height.to_le_bytes(),
             &self.class.to_le_bytes(),
             &self.crc.to_le_bytes(),
         ]
         .concat()
+    }
+
+    /// Bytes of its pixels.
+    fn length(&self) -> u64 {
+        let bytes = if self.has_object { 4 } else { 3 };
+        bytes * u64::from(self.width) * u64::from(self.height)
     }
 }
 
@@ -240,7 +250,7 @@ impl Pack {
         let classes = self.description.classes.len() as u64;
         for image in 0..self.images {
             let entry = self.entry(image);
-            let bytes = 3 * u64::from(entry.width) * u64::from(entry.height);
+            let bytes = entry.length();
             let inside = |start: u64, length: u64, whole: usize| {
                 start.checked_add(length).is_some_and(|end| end <= whole as u64)
             };
@@ -290,6 +300,11 @@ impl Pack {
         (class != NO_CLASS).then_some(class as usize)
     }
 
+    /// Whether image `image` comes with its object: [`Pixels::object`].
+    pub fn has_object(&self, image: usize) -> bool {
+        self.entry(image).has_object
+    }
+
     /// Where image `image` came from.
     pub fn name(&self, image: usize) -> Cow<'_, str> {
         let entry = self.entry(image);
@@ -305,17 +320,19 @@ impl Pack {
         let entry = self.entry(image);
         let (width, height) = (usize::from(entry.width), usize::from(entry.height));
         let start = entry.offset as usize;
-        let data = &self.pixels.of(&self.map)[start..start + 3 * width * height];
+        let data = &self.pixels.of(&self.map)[start..start + entry.length() as usize];
         if crc32fast::hash(data) != entry.crc {
             return Err(DecodeError::Damaged(format!(
                 "the pixels in {} have another checksum than the index says",
                 self.path.display()
             )));
         }
+        let (colours, object) = data.split_at(3 * width * height);
         Ok(Pixels {
             width,
             height,
-            data: data.into(),
+            data: colours.into(),
+            object: entry.has_object.then(|| object.into()),
         })
     }
 }

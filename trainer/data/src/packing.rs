@@ -14,7 +14,7 @@ use crate::decode::{DecodeError, Pixels, centre_square, decode_image, read_image
 use crate::error::{DataError, TooManyBroken, io_error};
 use crate::folder::{Kind, Listing};
 use crate::input::{Content, Input};
-pub use crate::input::{FrameOptions, PackOptions};
+pub use crate::input::{FrameOptions, PackOptions, Witness};
 use crate::pack::Description;
 use crate::skipped::Skipped;
 use crate::source::Source;
@@ -277,7 +277,7 @@ impl Output {
     /// Takes what can be decoded of a video; an error says why it is not whole.
     #[cfg(feature = "video")]
     fn video(&mut self, path: &Path, options: &PackOptions, stop: &AtomicBool) -> Result<(), String> {
-        let found = crate::video::frames(path, options.side, &options.frames, stop)?;
+        let found = crate::video::frames(path, options, stop)?;
         self.video = Some((found.seen, found.shots));
         for frame in found.frames {
             let name = format!("{}#t={:.3}", self.name, frame.time.as_secs_f64());

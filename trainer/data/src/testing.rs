@@ -22,6 +22,7 @@ impl SparsePack {
             width: side,
             height: side,
             data: vec![0; side * side * 3].into(),
+            object: None,
         };
         let crc = crc32fast::hash(&pixels.data);
         for index in 0..images {
@@ -35,6 +36,22 @@ impl SparsePack {
             ..Description::default()
         })
     }
+}
+
+/// A pack of `pictures`, whose shorter sides are `side`.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_pack(path: &Path, side: usize, pictures: &[Pixels]) -> Result<(), DataError> {
+    let mut writer = PackWriter::create(path)?;
+    for (index, pixels) in pictures.iter().enumerate() {
+        writer.add(&format!("{index}.png"), None, pixels)?;
+    }
+    writer.finish(Description {
+        side,
+        source: "nothing".into(),
+        ..Description::default()
+    })
 }
 
 /// Bytes of memory that this process holds and that are no mapped file's; 0 where the system does not say.

@@ -15,10 +15,13 @@ use gstreamer_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
 use image::RgbImage;
 
 use crate::decode::{Pixels, prepare};
-pub use crate::input::FrameOptions;
+use crate::input::{FrameOptions, PackOptions, Witness};
 
 /// A pipeline that delivers nothing for this long is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Sound may go on after the last picture for this long, and for a tenth of the whole; decoders end without a word where a file
+/// breaks off.
+const SLACK: Duration = Duration::from_secs(1);
 /// Mean difference of two small pictures, of 255, at which a new shot begins.
 const NEW_SHOT: u32 = 30;
 /// Mean difference below which two frames with nearly the same hash are the same picture.
@@ -207,26 +210,96 @@ impl Drop for Running {
     }
 }
 
-/// Decodes a video and takes frames of it, each resampled so that its shorter side is `shorter_side`.
+/// Decodes a video and takes frames of it, each resampled so that its shorter side is that of `options`.
 ///
 /// What a video holds up to the place where it breaks is kept; [`Frames::error`] then says why it broke.
 ///
 /// # Errors
 /// If there is no GStreamer that could decode anything.
-pub fn frames(path: &Path, shorter_side: usize, options: &FrameOptions, stop: &AtomicBool) -> Result<Frames, String> {
-    let interval = Duration::from_secs_f64(1.0 / options.per_second.clamp(1e-3, 240.0));
+pub fn frames(path: &Path, options: &PackOptions, stop: &AtomicBool) -> Result<Frames, String> {
+    let interval = Duration::from_secs_f64(1.0 / options.frames.per_second.clamp(1e-3, 240.0));
     let mut next = Duration::ZERO;
-    let mut chooser = Chooser::new(*options);
-    let rate = options.per_second.ceil().clamp(1.0, 240.0) as u32;
-    let error = each_frame(path, Some(rate), stop, &mut |moment, image| {
+    let mut chooser = Chooser::new(options.frames);
+    let mut choose = |time: Duration, pixels: Pixels| {
         // A little early is on time: time stamps are rounded.
-        if moment.time + Duration::from_millis(2) >= next {
-            next = moment.time + interval;
-            chooser.add(moment.time, prepare(image.into(), shorter_side));
+        if time + Duration::from_millis(2) >= next {
+            next = time + interval;
+            chooser.add(time, pixels.prepared(options.side));
+        }
+    };
+    let rate = match options.witness {
+        Some(_) => WATCHED_RATE,
+        None => options.frames.per_second.ceil().clamp(1.0, 240.0) as u32,
+    };
+    let mut watched = Watched::default();
+    let error = each_frame(path, Some(rate), stop, &mut |moment, image| {
+        match &options.witness {
+            None => choose(moment.time, image.into()),
+            Some(witness) => watched.add(moment.time, image, witness.as_ref(), &mut choose)?,
         }
         Ok(())
     })?;
-    Ok(chooser.finish(error))
+    let ended = match &options.witness {
+        Some(witness) => watched.show(witness.as_ref(), &mut choose).err(),
+        None => None,
+    };
+    Ok(chooser.finish(error.or(ended)))
+}
+
+/// Most frames of a second that a witness is shown.
+const WATCHED_RATE: u32 = 30;
+/// Most frames that a witness is shown at once, which bounds memory.
+const WATCHED_FRAMES: usize = 64;
+/// Shorter side of the frames that a witness is shown, in pixels; frames that are less than twice as large stay.
+const WATCHED_SIDE: usize = 256;
+
+/// Successive frames of a shot, for a witness.
+#[derive(Default)]
+struct Watched {
+    times: Vec<Duration>,
+    frames: Vec<RgbImage>,
+    last: Option<Small>,
+}
+
+impl Watched {
+    fn add(
+        &mut self,
+        time: Duration,
+        image: RgbImage,
+        witness: &dyn Witness,
+        choose: &mut dyn FnMut(Duration, Pixels),
+    ) -> Result<(), String> {
+        let image = match image.width().min(image.height()) as usize {
+            large if large >= 2 * WATCHED_SIDE => prepare(image.into(), WATCHED_SIDE).into_image(),
+            _ => image,
+        };
+        let small = Small::of(&image.clone().into());
+        let last = self.last.replace(small.clone());
+        let cut = last.is_some_and(|last| last.difference(&small) > NEW_SHOT);
+        if cut || self.frames.len() == WATCHED_FRAMES {
+            self.show(witness, choose)?;
+        }
+        self.times.push(time);
+        self.frames.push(image);
+        Ok(())
+    }
+
+    /// Shows the witness what there is, and passes on the frames that it is sure of.
+    fn show(&mut self, witness: &dyn Witness, choose: &mut dyn FnMut(Duration, Pixels)) -> Result<(), String> {
+        let frames = std::mem::take(&mut self.frames);
+        let objects = witness.objects(&frames)?;
+        for ((time, frame), object) in self.times.drain(..).zip(frames).zip(objects) {
+            let Some(object) = object else { continue };
+            let (width, height) = frame.dimensions();
+            let object = image::imageops::resize(&object, width, height, image::imageops::FilterType::Triangle);
+            let pixels = Pixels {
+                object: Some(object.into_raw().into()),
+                ..frame.into()
+            };
+            choose(time, pixels);
+        }
+        Ok(())
+    }
 }
 
 /// Where in its video a frame is.
@@ -318,7 +391,15 @@ pub fn each_frame(
                     return Ok(Some(reason));
                 }
                 if sink.is_eos() {
-                    return Ok((!seen).then(|| "it has no picture".to_owned()));
+                    return Ok(match (seen, moment.of) {
+                        (false, _) => Some("it has no picture".to_owned()),
+                        (true, Some(of)) if moment.time + SLACK < of.mul_f64(0.9) => Some(format!(
+                            "it breaks off at {:.1} s of {:.1}",
+                            moment.time.as_secs_f64(),
+                            of.as_secs_f64()
+                        )),
+                        _ => None,
+                    });
                 }
                 if alive.elapsed() > PATIENCE {
                     return Ok(Some(format!("no frame for {} s", PATIENCE.as_secs())));
@@ -364,6 +445,7 @@ mod tests {
             width: side,
             height: side,
             data,
+            object: None,
         }
     }
 
@@ -407,6 +489,7 @@ mod tests {
             width: 8,
             height: 8,
             data: vec![3; 192].into(),
+            object: None,
         };
         let mut chooser = Chooser::new(FrameOptions::default());
         chooser.add(Duration::ZERO, black);

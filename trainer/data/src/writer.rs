@@ -58,8 +58,13 @@ impl PackWriter {
     }
 
     pub(crate) fn add(&mut self, name: &str, class: Option<&str>, pixels: &Pixels) -> Result<(), DataError> {
-        let black = pixels.data.iter().all(|value| *value == 0);
-        self.add_known(name, class, pixels, crc32fast::hash(&pixels.data), black)
+        let mut crc = crc32fast::Hasher::new();
+        let mut black = true;
+        for bytes in parts(pixels) {
+            crc.update(bytes);
+            black &= bytes.iter().all(|value| *value == 0);
+        }
+        self.add_known(name, class, pixels, crc.finalize(), black)
     }
 
     /// [`PackWriter::add`] of pixels whose checksum is known, and whether they are all zero.
@@ -77,17 +82,23 @@ impl PackWriter {
             u16::try_from(pixels.width).map_err(too_large)?,
             u16::try_from(pixels.height).map_err(too_large)?,
         );
+        let long = |_| failed(io::Error::other(format!("{name} is longer than 65535 bytes")));
+        let name_length = u16::try_from(name.len()).map_err(long)?;
         let class = class.map_or(NO_CLASS, |class| self.classes.number(class));
+        let length: usize = parts(pixels).map(<[u8]>::len).sum();
         if black {
-            self.hole += pixels.data.len() as u64;
+            self.hole += length as u64;
         } else {
             self.close_hole().map_err(&failed)?;
-            self.file.write_all(&pixels.data).map_err(&failed)?;
+            for bytes in parts(pixels) {
+                self.file.write_all(bytes).map_err(&failed)?;
+            }
         }
         let entry = Entry {
             offset: self.pixel_bytes,
             name: self.name_bytes,
-            name_length: name.len() as u32,
+            name_length,
+            has_object: pixels.object.is_some(),
             width,
             height,
             class,
@@ -96,7 +107,7 @@ impl PackWriter {
         self.index.write_all(&entry.to_bytes()).map_err(&failed)?;
         self.names.write_all(name.as_bytes()).map_err(&failed)?;
         self.images += 1;
-        self.pixel_bytes += pixels.data.len() as u64;
+        self.pixel_bytes += length as u64;
         self.name_bytes += name.len() as u64;
         Ok(())
     }
@@ -183,6 +194,11 @@ impl PackWriter {
         }
         Ok(())
     }
+}
+
+/// What is stored of a picture.
+fn parts(pixels: &Pixels) -> impl Iterator<Item = &[u8]> {
+    [Some(&*pixels.data), pixels.object.as_deref()].into_iter().flatten()
 }
 
 fn rewound(file: BufWriter<File>) -> io::Result<BufReader<File>> {

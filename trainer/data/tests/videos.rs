@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use common::{Scratch, options, pack_it};
 use factorseg_data::dataset::DataSet;
-use factorseg_data::video::{FrameOptions, frames};
+use factorseg_data::packing::{FrameOptions, PackOptions, Witness};
+use factorseg_data::video::frames;
 use gstreamer::prelude::*;
 
 /// A video of several scenes, each a second of a test pattern at 10 frames a second.
@@ -45,11 +46,15 @@ fn every_shot_gives_a_frame_and_no_picture_comes_twice() {
     // Two still scenes, one that returns, and a moving one.
     video(&path, &["smpte", "checkers-8", "smpte", "ball", "black"]);
     let stop = AtomicBool::new(false);
-    let options = FrameOptions {
-        per_second: 5.0,
-        ..FrameOptions::default()
+    let packing = |per_second: f64, per_video: usize| PackOptions {
+        frames: FrameOptions {
+            per_second,
+            per_video,
+            ..FrameOptions::default()
+        },
+        ..options(32)
     };
-    let all = frames(&path, 32, &options, &stop).unwrap();
+    let all = frames(&path, &packing(5.0, 200), &stop).unwrap();
     assert_eq!((all.error.as_deref(), all.seen), (None, 25));
     assert!((4..=5).contains(&all.shots), "{} shots", all.shots);
     let of_second = |second: u64| all.frames.iter().filter(|frame| frame.time.as_secs() == second).count();
@@ -60,16 +65,7 @@ fn every_shot_gives_a_frame_and_no_picture_comes_twice() {
             .iter()
             .all(|frame| (frame.pixels.width, frame.pixels.height) == (48, 32))
     );
-    let few = frames(
-        &path,
-        32,
-        &FrameOptions {
-            per_video: 2,
-            ..options
-        },
-        &stop,
-    )
-    .unwrap();
+    let few = frames(&path, &packing(5.0, 2), &stop).unwrap();
     assert_eq!(few.frames.len(), 2);
 }
 
@@ -128,7 +124,7 @@ fn videos_are_turned_as_they_say() {
     let path = scratch.path("phone.mov");
     video_in("qtmux", &path, &["smpte"]);
     let stop = AtomicBool::new(false);
-    let upright = frames(&path, 32, &FrameOptions::default(), &stop).unwrap().frames;
+    let upright = frames(&path, &options(32), &stop).unwrap().frames;
     let mut bytes = std::fs::read(&path).unwrap();
     // The matrix of the track's header, version 0: a quarter to the right.
     let at = bytes.windows(4).position(|four| four == b"tkhd").unwrap() + 44;
@@ -139,7 +135,7 @@ fn videos_are_turned_as_they_say() {
         bytes[at + 4 * place..][..4].copy_from_slice(&value.to_be_bytes());
     }
     std::fs::write(&path, bytes).unwrap();
-    let turned = frames(&path, 32, &FrameOptions::default(), &stop).unwrap();
+    let turned = frames(&path, &options(32), &stop).unwrap();
     assert_eq!(turned.error, None);
     let (upright, turned) = (&upright[0].pixels, &turned.frames[0].pixels);
     assert_eq!((turned.width, turned.height), (32, 48));
@@ -171,11 +167,14 @@ fn interlaced_videos_have_no_combs() {
         bytes.extend(vec![128; width * height / 2]);
     }
     let path = scratch.write("old.y4m", bytes);
-    let options = FrameOptions {
-        per_second: 10.0,
-        ..FrameOptions::default()
+    let often = PackOptions {
+        frames: FrameOptions {
+            per_second: 10.0,
+            ..FrameOptions::default()
+        },
+        ..options(height)
     };
-    let found = frames(&path, height, &options, &AtomicBool::new(false)).unwrap();
+    let found = frames(&path, &often, &AtomicBool::new(false)).unwrap();
     assert_eq!(found.error, None);
     assert!(found.frames.len() > 2);
     for frame in &found.frames {
@@ -189,4 +188,60 @@ fn interlaced_videos_have_no_combs() {
         });
         assert_eq!(combs.sum::<usize>(), 0);
     }
+}
+
+/// Sees the object in the left half of every second frame it is shown, and counts what it is shown at once.
+#[derive(Debug, Default)]
+struct EverySecond(std::sync::Mutex<Vec<usize>>);
+
+impl Witness for EverySecond {
+    fn objects(&self, frames: &[image::RgbImage]) -> Result<Vec<Option<image::GrayImage>>, String> {
+        self.0.lock().unwrap().push(frames.len());
+        let object = image::GrayImage::from_fn(12, 8, |x, _| image::Luma([if x < 6 { 255 } else { 0 }]));
+        Ok((0..frames.len())
+            .map(|frame| (frame % 2 == 1).then(|| object.clone()))
+            .collect())
+    }
+}
+
+#[test]
+fn frames_come_with_what_a_witness_is_sure_of() {
+    let scratch = Scratch::new();
+    let path = scratch.path("clip.avi");
+    video(&path, &["ball", "smpte"]);
+    let witness = std::sync::Arc::new(EverySecond::default());
+    let watched = PackOptions {
+        frames: FrameOptions {
+            per_second: 5.0,
+            duplicate_bits: 0,
+            ..FrameOptions::default()
+        },
+        witness: Some(witness.clone()),
+        ..options(32)
+    };
+    let out = scratch.path("clip.pack");
+    pack_it(path.to_str().unwrap(), &out, &watched).unwrap();
+    // A shot at a time, at the video's own rate.
+    assert_eq!(*witness.0.lock().unwrap(), [10, 10]);
+    let pack = DataSet::open(&out).unwrap();
+    assert!(pack.has_objects() && pack.len() >= 2, "{}", pack.len());
+    for index in 0..pack.len() {
+        for side in [32, 16] {
+            let pixels = pack.read(index, side).unwrap();
+            let object = pixels.object.unwrap();
+            let row = &object[..pixels.width];
+            assert_eq!(
+                (object.len(), row[0], row[pixels.width - 1]),
+                (side * pixels.width, 255, 0)
+            );
+            assert!(
+                row[pixels.width / 2 - 3] > 200 && row[pixels.width / 2 + 2] < 55,
+                "{row:?}"
+            );
+        }
+    }
+    // A pack of a pack keeps them; nothing sure is nothing packed.
+    let again = scratch.path("again.pack");
+    pack_it(out.to_str().unwrap(), &again, &options(24)).unwrap();
+    assert!(DataSet::open(&again).unwrap().read(0, 24).unwrap().object.is_some());
 }

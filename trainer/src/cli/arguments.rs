@@ -10,6 +10,7 @@ use factorseg_model::Precision;
 use crate::data::cache::ImageCache;
 use crate::data::dataset::DataSet;
 use crate::data::loader::LoaderOptions;
+use crate::data::share::Share;
 use crate::recipe::{MOST_IMAGES, Recipe};
 use crate::training::run::config::{MOST_CACHE_MIB, MOST_PREFETCH, MOST_THREADS};
 
@@ -75,6 +76,21 @@ pub struct ComputeArguments {
     /// Threads of the CPU device; 0: one per core
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = count(0, MOST_THREADS))]
     pub threads: usize,
+}
+
+/// Work that is shared out among processes.
+#[derive(Debug, Args)]
+pub struct ShardArgument {
+    /// Do share I, from 0, of N [default: the place that mpirun or srun has given to the process]
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Share>,
+}
+
+impl ShardArgument {
+    /// The part of this process.
+    pub fn share(&self) -> Share {
+        self.shard.unwrap_or_else(Share::of_launcher)
+    }
 }
 
 /// How images are read.

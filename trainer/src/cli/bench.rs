@@ -16,12 +16,14 @@ use super::set_threads;
 use crate::data::batch::BatchMaker;
 use crate::data::dataset::DataSet;
 use crate::data::loader::Loader;
+use crate::data::share::Share;
 use crate::data::source::Source;
 use crate::data::testing::{SparsePack, anonymous_memory, peak_memory};
 use crate::recipe::{DEFAULT_RECIPE, MOST_STEPS, Recipe};
 use crate::training::competition;
 use crate::training::learner::Learner;
 use crate::training::paper::initial_weights;
+use crate::training::parallel::Ranks;
 use crate::training::watching::timing;
 
 /// Most black pictures.
@@ -43,11 +45,11 @@ enum What {
 
 impl Bench {
     /// Runs the command.
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(self, ranks: &Ranks) -> Result<ExitCode> {
         match self.what {
             What::Loader(bench) => bench.run(),
             What::Segment(bench) => bench.run(),
-            What::Train(bench) => bench.run(),
+            What::Train(bench) => bench.run(ranks),
         }
     }
 }
@@ -113,6 +115,7 @@ impl LoaderBench {
             classes,
             schedule: NoiseSchedule::new(&ScheduleConfig::default()),
             recipe,
+            share: Share::WHOLE,
             teacher: None,
         };
         let mut loader = Loader::start(Arc::new(maker), cache.clone(), 0, u64::MAX, self.input.loader())?;
@@ -158,7 +161,8 @@ impl LoaderBench {
 /// Images per second that training reaches, and where the time goes.
 ///
 /// The steps are those of `factorseg train`: input, forward, backward, clipping, Adam, moving average. Without SOURCE the
-/// pictures are black; the arithmetic is the same. Nothing is written.
+/// pictures are black; the arithmetic is the same. Nothing is written. Under `mpirun` the processes share each step, and
+/// rank 0 says what it took to sum gradients up, without waiting for others.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -197,8 +201,9 @@ struct TrainBench {
 }
 
 impl TrainBench {
-    fn run(self) -> Result<ExitCode> {
-        set_threads(self.compute.threads)?;
+    fn run(self, ranks: &Ranks) -> Result<ExitCode> {
+        let threads = ranks.threads(self.compute.threads);
+        set_threads(threads)?;
         let mut recipe = Recipe::load(&self.recipe)?;
         self.batch.change(&mut recipe);
         let number = self.phase.unwrap_or(recipe.phases.len() - 1);
@@ -230,17 +235,9 @@ impl TrainBench {
             }
         };
         model.classes = images.classes().len();
-        let device = self.device.resolve()?;
+        let device = ranks.device(self.device)?;
         let weights = initial_weights(&model, 0);
-        let mut learner = Learner::new(
-            &model,
-            &recipe,
-            0,
-            &weights,
-            device,
-            self.compute.threads,
-            self.compute.precision,
-        )?;
+        let mut learner = Learner::new(&model, &recipe, 0, &weights, device, threads, self.compute.precision)?;
         learner.enter(0, &phase);
         let maker = BatchMaker {
             seed: 0,
@@ -248,6 +245,7 @@ impl TrainBench {
             classes: model.classes,
             schedule: NoiseSchedule::new(&model.schedule),
             recipe: recipe.clone(),
+            share: ranks.share,
             teacher: None,
         };
         let cache = Arc::new(self.input.cache(images, cached_side));
@@ -262,34 +260,40 @@ impl TrainBench {
             let Some(batch) = loader.next_batch()? else {
                 bail!("the input ended before step {step}")
             };
-            loss = learner.step(&batch, &recipe, &phase, step)?.loss;
+            loss = ranks.step(&mut learner, &batch, &recipe, 0, step)?.loss;
         }
         let seconds = start.elapsed().as_secs_f64();
         let times = timing::take();
         let share = |time: Duration| time.as_secs_f64() / seconds;
         let (forward, backward, optimizer) = (share(times.forward), share(times.backward), share(times.optimizer));
+        let reduction = share(times.reduction);
         let wait = share(loader.waited() - waited);
         let rate = (self.steps * recipe.batch_size as u64) as f64 / seconds;
+        if !ranks.lead() {
+            return Ok(ExitCode::SUCCESS);
+        }
         if self.json {
             let line = json!({
                 "preset": self.preset.to_string(), "recipe": recipe.name, "phase": phase.name,
                 "device": self.device.to_string(), "precision": self.compute.precision.to_string(), "threads": self.compute.threads,
                 "batch_size": recipe.batch_size,
                 "regions": model.regions, "steps": self.steps, "seconds": seconds, "images_per_second": rate,
-                "input_wait": wait, "forward": forward, "backward": backward, "optimizer": optimizer,
+                "input_wait": wait, "forward": forward, "backward": backward, "reduction": reduction, "optimizer": optimizer,
+                "processes": ranks.share.count, "weights": weights.len(),
                 "peak_memory_bytes": peak_memory(), "loss": loss,
             });
             println!("{line}");
         } else {
             println!(
                 "{rate:.1} images/s ({} steps of {} in {seconds:.1} s, phase {}): input wait {:.0} %, forward {:.0} %, \
-                 backward {:.0} %, optimizer {:.0} %; peak memory {:.0} MiB",
+                 backward {:.0} %, reduction {:.0} %, optimizer {:.0} %; peak memory {:.0} MiB",
                 self.steps,
                 recipe.batch_size,
                 phase.name,
                 wait * 100.0,
                 forward * 100.0,
                 backward * 100.0,
+                reduction * 100.0,
                 optimizer * 100.0,
                 peak_memory() as f64 / 1048576.0
             );

@@ -18,7 +18,6 @@ mod segment_video;
 mod segmenter;
 mod serve;
 mod train;
-mod worker;
 
 use std::process::ExitCode;
 
@@ -26,6 +25,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::data::DataError;
+use crate::training::parallel::Ranks;
 use crate::training::run::Ending;
 use crate::training::run::signals::INTERRUPTED;
 
@@ -53,18 +53,19 @@ enum Command {
     Bench(bench::Bench),
     Serve(serve::Serve),
     Import(import::Import),
-    Worker(worker::Worker),
     Completions(completions::Completions),
 }
 
 impl Command {
+    /// Whether it is one job of all processes that a launcher has started.
+    fn trains(&self) -> bool {
+        matches!(self, Self::Train(_) | Self::Resume(_) | Self::Bench(_))
+    }
+
     /// Whether nothing is lost if it ends when nobody reads its output any more. Training goes on then, and a
     /// connection that is closed ends neither a server nor what reads from one.
     fn only_prints(&self) -> bool {
-        !matches!(
-            self,
-            Self::Train(_) | Self::Resume(_) | Self::Pack(_) | Self::Serve(_) | Self::Worker(_)
-        )
+        !matches!(self, Self::Train(_) | Self::Resume(_) | Self::Pack(_) | Self::Serve(_))
     }
 }
 
@@ -84,9 +85,20 @@ pub fn main() -> ExitCode {
     if program.command.only_prints() {
         end_with_the_reader();
     }
+    let ranks = match program.command.trains() {
+        true => Ranks::join(),
+        false => Ok(Ranks::alone()),
+    };
+    let ranks = match ranks {
+        Ok(ranks) => ranks,
+        Err(error) => {
+            eprintln!("error: {}", explain(&error));
+            return ExitCode::FAILURE;
+        }
+    };
     let result = match program.command {
-        Command::Train(command) => command.run(),
-        Command::Resume(command) => command.run(),
+        Command::Train(command) => command.run(&ranks),
+        Command::Resume(command) => command.run(&ranks),
         Command::Inspect(command) => command.run(),
         Command::Recipes(command) => command.run(),
         Command::Evaluate(command) => command.run(),
@@ -94,17 +106,25 @@ pub fn main() -> ExitCode {
         Command::Generate(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Pack(command) => command.run(),
-        Command::Bench(command) => command.run(),
+        Command::Bench(command) => command.run(&ranks),
         Command::Serve(command) => command.run(),
         Command::Import(command) => command.run(),
-        Command::Worker(command) => command.run(),
         Command::Completions(command) => command.run(&mut Program::command()),
     };
     match result {
         Ok(code) => code,
-        Err(error) if matches!(error.downcast_ref(), Some(DataError::Interrupted)) => ExitCode::from(INTERRUPTED),
+        Err(error) if matches!(error.downcast_ref(), Some(DataError::Interrupted)) => {
+            ranks.abort();
+            ExitCode::from(INTERRUPTED)
+        }
         Err(error) => {
-            eprintln!("error: {}", explain(&error));
+            let rank = if ranks.lead() {
+                String::new()
+            } else {
+                format!("{}: ", ranks.name())
+            };
+            eprintln!("error: {rank}{}", explain(&error));
+            ranks.abort();
             ExitCode::FAILURE
         }
     }

@@ -70,7 +70,8 @@ impl Pack {
             unconditional: self.unconditional,
             threads: threads(self.threads),
             max_broken: self.max_broken,
-            frames: self.frames.options(),
+            frames: self.frames.options(false),
+            witness: None,
             store: Vec::new(),
         };
         let start = Instant::now();

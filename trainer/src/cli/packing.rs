@@ -24,9 +24,9 @@ pub struct FrameArguments {
     /// Most frames of one video; spread over its shots
     #[arg(long, default_value_t = 200, value_name = "N")]
     frames_per_video: usize,
-    /// Frames of a video that are looked at in each second
-    #[arg(long, default_value_t = 2.0, value_name = "RATE", value_parser = rate)]
-    frames_per_second: f64,
+    /// Frames of a video that are looked at in each second [default: 2; 8 to learn from motion]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    frames_per_second: Option<f64>,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -37,12 +37,12 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 impl FrameArguments {
-    /// As the options of packing.
-    pub fn options(self) -> FrameOptions {
+    /// As the options of packing; of `moving` frames only those that are all alike are the same.
+    pub fn options(self, moving: bool) -> FrameOptions {
         FrameOptions {
             per_video: self.frames_per_video,
-            per_second: self.frames_per_second,
-            duplicate_bits: 5,
+            per_second: self.frames_per_second.unwrap_or(if moving { 8.0 } else { 2.0 }),
+            duplicate_bits: if moving { 0 } else { 5 },
         }
     }
 }

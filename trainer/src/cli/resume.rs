@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use factorseg_model::Precision;
+use factorseg_model::{DeviceSpec, Precision};
 
 use super::arguments::{PRECISIONS, count, threads, word};
 use super::{exit_code, set_threads};
-use crate::training::parallel::DeviceList;
+use crate::training::parallel::Ranks;
 use crate::training::run;
 use crate::training::run::config::{MOST_CACHE_MIB, MOST_PREFETCH, MOST_THREADS, RunOptions, StoredPrecision};
 use crate::training::run::directory::RunDirectory;
@@ -17,13 +17,14 @@ use crate::training::run::signals::{Answer, Signals};
 
 /// Go on with a run from its newest checkpoint.
 ///
-/// On the same devices the run continues bit for bit as if it had never stopped. What is given here is what it goes on with
+/// On the same devices, and as many, the run continues bit for bit as if it had never stopped. What is given here is what it goes on with
 /// from now on; nothing of it changes what is computed, but for rounding on other devices or in another precision.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   factorseg resume runs/photos
   factorseg resume runs/photos --device cuda:1
+  mpirun -n 4 --bind-to none factorseg resume runs/photos             (on any number of processes)
   factorseg resume runs/photos --data /mnt/photos --max-broken 500     (the pictures have moved)")]
 pub struct Resume {
     /// Folder of the run
@@ -41,9 +42,9 @@ pub struct Resume {
 /// Other options than those that the run has.
 #[derive(Debug, Args)]
 struct Changes {
-    /// Another device or other devices: auto, cpu, cuda, cuda:N or remote:HOST:PORT
-    #[arg(long, value_name = "DEVICE,..")]
-    device: Option<DeviceList>,
+    /// Another device: auto, cpu, cuda or cuda:N
+    #[arg(long)]
+    device: Option<DeviceSpec>,
     /// Another precision; bf16 on CUDA alone
     #[arg(long, value_parser = word::<Precision>(PRECISIONS))]
     precision: Option<Precision>,
@@ -99,11 +100,12 @@ impl Changes {
 
 impl Resume {
     /// Runs the command.
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(self, ranks: &Ranks) -> Result<ExitCode> {
         let signals = Signals::listen(Answer::End("interrupted before the first step: the run is as it was"))?;
-        let (directory, mut config) = RunDirectory::open(&self.run)?;
+        let (directory, mut config) = RunDirectory::open(&self.run, ranks.lead())?;
         self.changes.apply(&mut config.options);
-        set_threads(config.options.threads)?;
-        run::resume(directory, config, self.data.as_deref(), &signals, self.json).map(exit_code)
+        set_threads(ranks.threads(config.options.threads))?;
+        let data = self.data.as_deref();
+        run::resume(&self.run, directory, config, data, &signals, self.json, ranks).map(exit_code)
     }
 }

@@ -11,7 +11,7 @@ use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::arguments::region;
+use super::arguments::{ShardArgument, region};
 use super::masks::{Format, MaskWriter};
 use super::segment_video;
 use super::segmenter::{PassArguments, SegmenterArguments};
@@ -35,7 +35,8 @@ const LARGEST_MAP: u64 = 2 << 30;
 Examples:
   factorseg segment dog.jpg --out segmented                       (the embedded checkpoint)
   factorseg segment photos/ --model runs/photos/model.safetensors --out segmented --soft
-  factorseg segment photos/ --out segmented --format binary,rle --json")]
+  factorseg segment photos/ --out segmented --format binary,rle --json
+  factorseg segment photos/ --out segmented --shard $SLURM_ARRAY_TASK_ID/8      (one of 8 jobs)")]
 pub struct Segment {
     /// Images, videos, or folders of them
     #[arg(required = true)]
@@ -68,6 +69,8 @@ pub struct Segment {
     /// Do not judge the masks of a video again by what moves on its own
     #[arg(long)]
     no_motion_model: bool,
+    #[command(flatten)]
+    shard: ShardArgument,
     /// Print a JSON line for each image or frame: its files, and the share of it that each region takes
     #[arg(long)]
     json: bool,
@@ -83,8 +86,11 @@ fn opacity(text: &str) -> Result<f32, String> {
 impl Segment {
     /// Runs the command.
     pub fn run(mut self) -> Result<ExitCode> {
-        let videos = segment_video::take(&mut self.images)?;
+        let share = self.shard.share();
+        // Names are given out before: they differ among all results.
+        let videos = share.take(segment_video::take(&mut self.images)?);
         let (files, skipped) = files(&self.images)?;
+        let files = share.take(files);
         skipped.lines().for_each(|line| eprintln!("{line}"));
         let mut engine = self.segmenter.load()?;
         let passes = self.passes.passes(&engine)?;

@@ -2,25 +2,27 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use factorseg_model::checkpoint::Checkpoint;
-use factorseg_model::{CheckpointSource, ModelConfig, Preset};
+use factorseg_model::{CheckpointSource, DeviceSpec, ModelConfig, Preset};
 
 use super::arguments::{BatchArguments, ComputeArguments, InputArguments, PRESETS, word};
 use super::packing::{FrameArguments, STOPPING, pack_with_progress};
 use super::{exit_code, set_threads};
 use crate::data::batch::BatchMaker;
 use crate::data::dataset::DataSet;
-use crate::data::packing::PackOptions;
+use crate::data::packing::{PackOptions, Witness};
 use crate::data::source::Source;
+use crate::data::teacher::Teacher;
 use crate::recipe::{DEFAULT_RECIPE, MOST_STEPS, Recipe};
-use crate::training::parallel::DeviceList;
+use crate::training::parallel::Ranks;
 use crate::training::run::config::{DataDescription, OWN_DATA, RunConfig, RunOptions, StoredPrecision};
 use crate::training::run::directory::RunDirectory;
 use crate::training::run::signals::{Answer, Signals};
-use crate::training::{competition, run};
+use crate::training::{competition, run, self_training};
 
 /// Train a model on pictures or videos, without labels.
 ///
@@ -34,8 +36,8 @@ use crate::training::{competition, run};
 Examples:
   factorseg train photos --run runs/photos
   factorseg train footage --run runs/footage                    (videos: frames spread over their shots)
-  factorseg train imagenet-64.pack --run runs/imagenet --preset paper-64 --recipe paper-imagenet --micro-batch 64
-  factorseg train photos --run runs/photos --device cuda:0,cuda:1,remote:gpu-box:7878
+  factorseg train imagenet-64.pack --run runs/imagenet --preset paper-64 --recipe paper-imagenet
+  mpirun -n 8 --bind-to none factorseg train photos --run runs/photos --device cuda    (one process for each GPU)
   factorseg recipes competition > mine.toml && factorseg train birds --run runs/birds --recipe mine.toml --steps 20000
   factorseg train photos --run runs/student --recipe self-training --init-from runs/photos/model.safetensors
   factorseg resume runs/photos"
@@ -105,9 +107,9 @@ const STARTING: Answer = Answer::End("interrupted; no run was begun");
 /// Options that do not change what is computed.
 #[derive(Debug, Args)]
 struct Options {
-    /// auto, cpu, cuda, cuda:N or remote:HOST:PORT (a `factorseg worker`); of several, each takes its share of every batch
-    #[arg(long, default_value = "auto", value_name = "DEVICE,..")]
-    device: DeviceList,
+    /// auto, cpu, cuda or cuda:N; of several processes on a machine, each takes the next GPU
+    #[arg(long, default_value = "auto")]
+    device: DeviceSpec,
     #[command(flatten)]
     compute: ComputeArguments,
     #[command(flatten)]
@@ -128,13 +130,13 @@ struct Options {
 
 impl Train {
     /// Runs the command.
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(self, ranks: &Ranks) -> Result<ExitCode> {
         let signals = Signals::listen(STARTING)?;
-        set_threads(self.options.compute.threads)?;
+        set_threads(ranks.threads(self.options.compute.threads))?;
         RunDirectory::refuse_existing(&self.run)?;
         let source = Source::parse(&self.data)?;
-        let recipe = self.recipe()?;
-        let mut images = self.images(&source, &recipe, &signals)?;
+        let recipe = self.recipe(ranks)?;
+        let mut images = self.images(&source, &recipe, &signals, ranks)?;
         if self.unconditional {
             images = images.without_classes();
         }
@@ -144,6 +146,13 @@ impl Train {
                 recipe.name
             );
         }
+        ensure!(
+            !recipe.learns_from_motion() || images.has_objects(),
+            "recipe {} learns from what moves in videos, and in {} no video shows surely what that is; name a folder that holds videos, \
+             or a pack that was made by such a run",
+            recipe.name,
+            self.data
+        );
         let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
         let model = self.model(images.classes().len(), competes)?;
         let needed = BatchMaker::cached_side(model.image_size, &recipe.augmentation);
@@ -153,7 +162,7 @@ impl Train {
                 self.data,
                 model.image_size
             ),
-            Some(side) if side < needed => eprintln!(
+            Some(side) if side < needed && ranks.lead() => eprintln!(
                 "{} is packed at {side} pixels: crops have less room than the recipe's crop_scale asks for (--size {needed})",
                 self.data
             ),
@@ -187,70 +196,91 @@ impl Train {
         };
         config.validate()?;
         let (data, recipe) = (&config.data, &config.recipe);
-        eprintln!(
-            "{} images{} in {}, recipe {}, {} steps of {} images",
-            data.images,
-            if data.classes.is_empty() {
-                String::new()
-            } else {
-                format!(" of {} classes", data.classes.len())
-            },
-            data.path.display(),
-            recipe.name,
-            recipe.total_steps(),
-            recipe.batch_size
-        );
-        run::start(&self.run, config, images, &signals, self.json).map(exit_code)
+        if ranks.lead() {
+            eprintln!(
+                "{} images{} in {}, recipe {}, {} steps of {} images",
+                data.images,
+                if data.classes.is_empty() {
+                    String::new()
+                } else {
+                    format!(" of {} classes", data.classes.len())
+                },
+                data.path.display(),
+                recipe.name,
+                recipe.total_steps(),
+                recipe.batch_size
+            );
+        }
+        run::start(&self.run, config, images, &signals, self.json, ranks).map(exit_code)
     }
 
     /// The images; those of videos and object stores are packed into the run's folder first.
-    fn images(&self, source: &Source, recipe: &Recipe, signals: &Signals) -> Result<DataSet> {
+    fn images(&self, source: &Source, recipe: &Recipe, signals: &Signals, ranks: &Ranks) -> Result<DataSet> {
         if !source.needs_packing() {
             let images = DataSet::of(source)?;
-            images.skipped().lines().for_each(|line| eprintln!("{line}"));
+            if ranks.lead() {
+                images.skipped().lines().for_each(|line| eprintln!("{line}"));
+            }
             return Ok(images);
         }
         let side = self.model(0, false)?.image_size;
         let pack = self.run.join(OWN_DATA);
-        eprintln!("packing {source} into {}", pack.display());
         let options = PackOptions {
             side: BatchMaker::cached_side(side, &recipe.augmentation),
             square: false,
             unconditional: self.unconditional,
             threads: self.options.input.threads(),
             max_broken: self.options.input.max_broken,
-            frames: self.frames.options(),
+            frames: self.frames.options(recipe.learns_from_motion()),
+            witness: self.witness(recipe)?,
             store: Vec::new(),
         };
-        signals.answer(STOPPING);
-        pack_with_progress(source, &pack, &options, signals)?;
-        signals.answer(STARTING);
+        ranks.first_lead(|| {
+            eprintln!("packing {source} into {}", pack.display());
+            signals.answer(STOPPING);
+            pack_with_progress(source, &pack, &options, signals)?;
+            signals.answer(STARTING);
+            Ok(())
+        })?;
         Ok(DataSet::open(&pack)?)
     }
 
-    fn recipe(&self) -> Result<Recipe> {
+    /// Who says where the object is in the frames of videos.
+    fn witness(&self, recipe: &Recipe) -> Result<Option<Arc<dyn Witness>>> {
+        if !recipe.learns_from_motion() {
+            return Ok(None);
+        }
+        let named = self.teacher.as_deref().or(self.init_from.as_deref());
+        let teacher = Teacher::load(CheckpointSource::from_path(self_training::file(recipe, named)?))?;
+        teacher.tells_object()?;
+        Ok(Some(Arc::new(teacher)))
+    }
+
+    fn recipe(&self, ranks: &Ranks) -> Result<Recipe> {
         let mut recipe = Recipe::load(&self.recipe)?;
         self.batch.change(&mut recipe);
         if let Some(steps) = self.steps {
             recipe.scale_to(steps);
         }
         recipe.validate()?;
-        let devices = self.options.device.members();
+        let processes = ranks.share.count;
         let parts = |recipe: &Recipe| {
             recipe
                 .batch_size
                 .div_ceil(recipe.micro_batch.unwrap_or(recipe.batch_size))
         };
-        if parts(&recipe) < devices {
+        if parts(&recipe) < processes {
             ensure!(
-                devices <= recipe.batch_size,
-                "--device names {devices} devices, for {} images a step",
+                processes <= recipe.batch_size,
+                "{processes} processes for {} images a step",
                 recipe.batch_size
             );
-            // Not rounded up: 4 images on 3 devices would be 2 micro-batches.
-            let size = recipe.batch_size / devices;
+            // Not rounded up: 4 images on 3 processes would be 2 micro-batches.
+            let size = recipe.batch_size / processes;
             recipe.micro_batch = Some(size);
-            eprintln!("micro_batch is {size}, so that each of {devices} devices has its share of a step");
+            if ranks.lead() {
+                eprintln!("micro_batch is {size}, so that each of {processes} processes has its share of a step");
+            }
         }
         Ok(recipe)
     }

@@ -10,7 +10,8 @@ use thiserror::Error;
 use super::cache::{ImageCache, TooManyBroken};
 use super::decode::Pixels;
 use super::jitter::Jitter;
-use super::order::{Order, Stream, random};
+use super::order::{Order, Stream, random, random_part};
+use super::share::Share;
 use super::teacher::Teacher;
 use crate::recipe::{Augmentation, Crop, Recipe};
 
@@ -42,12 +43,14 @@ pub struct MicroBatch {
     pub targets: Vec<f32>,
 }
 
-/// All images of one optimizer step.
+/// What one process computes of an optimizer step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// 0-based step that this batch belongs to.
     pub step: u64,
-    /// Its parts.
+    /// Index of the first of `parts` within the whole batch.
+    pub first: usize,
+    /// Its micro-batches.
     pub parts: Vec<MicroBatch>,
 }
 
@@ -64,6 +67,8 @@ pub struct BatchMaker {
     pub schedule: NoiseSchedule,
     /// Phases, batch sizes, augmentation.
     pub recipe: Recipe,
+    /// Which micro-batches of a step are made.
+    pub share: Share,
     /// Whose masks are learned, where the recipe is one of self-training.
     pub teacher: Option<Arc<Teacher>>,
 }
@@ -74,7 +79,7 @@ impl BatchMaker {
         ((side as f64 * augmentation.crop_scale).round() as usize).max(side)
     }
 
-    /// The batch of `step`. A broken image is replaced by the next good one in the set's order.
+    /// The batch of `step`, or this process's share of it. A broken image is replaced by the next good one in the set's order.
     ///
     /// # Errors
     /// When more images are broken than the run accepts, or the teacher fails.
@@ -83,12 +88,12 @@ impl BatchMaker {
         let timesteps = self.recipe.phases[phase].timesteps;
         let size = self.recipe.batch_size;
         let part_size = self.recipe.micro_batch.unwrap_or(size);
-        let mut parts = Vec::with_capacity(size.div_ceil(part_size));
-        let mut position = step * size as u64;
-        let mut left = size;
-        while left > 0 {
-            let size = left.min(part_size);
-            left -= size;
+        let range = self.share.range(size.div_ceil(part_size));
+        let first = range.start;
+        let mut parts = Vec::with_capacity(range.len());
+        for index in range {
+            let position = step * size as u64 + (index * part_size) as u64;
+            let size = part_size.min(size - index * part_size);
             let values = size * 3 * self.side * self.side;
             let mut part = MicroBatch {
                 size,
@@ -98,14 +103,26 @@ impl BatchMaker {
                 classes: Vec::new(),
                 targets: Vec::new(),
             };
-            for _ in 0..size {
-                let (index, pixels) = good_image(images, order.image(position))?;
+            for position in position..position + size as u64 {
+                let place = self.place(images, order.image(position), position);
+                let (index, pixels) = good_image(images, place)?;
                 self.add(&mut part, position, &pixels, images.class(index), timesteps)?;
-                position += 1;
             }
             parts.push(part);
         }
-        Ok(Batch { step, parts })
+        Ok(Batch { step, first, parts })
+    }
+
+    /// The image of `position`, where the order of all has `image`: one of another kind where the recipe says how many are
+    /// frames of videos.
+    fn place(&self, images: &ImageCache, image: usize, position: u64) -> usize {
+        match self.recipe.self_training {
+            Some(learns) if self.recipe.learns_from_motion() => {
+                let moves = random_part(self.seed, Stream::Sample, position, 2).random::<f64>() < learns.motion;
+                images.of_kind(moves, image)
+            }
+            _ => image,
+        }
     }
 
     fn add(
@@ -123,12 +140,29 @@ impl BatchMaker {
         let flip = random.random::<f64>() < augmentation.flip;
         let no_class = random.random::<f64>() < self.recipe.label_dropout;
         let timestep = random.random_range(timesteps.0..=timesteps.1);
+        let cut = match augmentation.zoom {
+            true => {
+                // A stream of its own: what is drawn without zoom stays what it is.
+                let part = random_part(self.seed, Stream::Sample, position, 1).random::<f64>();
+                let largest = pixels.width.min(pixels.height) as f64 / self.side as f64;
+                (self.side as f64 * largest.powf(part)).round() as usize
+            }
+            false => self.side,
+        };
         let (left, top) = match augmentation.crop {
-            Crop::Centre => ((pixels.width - self.side) / 2, (pixels.height - self.side) / 2),
+            Crop::Centre => ((pixels.width - cut) / 2, (pixels.height - cut) / 2),
             Crop::Random => (
-                (across * (pixels.width - self.side + 1) as f64) as usize,
-                (down * (pixels.height - self.side + 1) as f64) as usize,
+                (across * (pixels.width - cut + 1) as f64) as usize,
+                (down * (pixels.height - cut + 1) as f64) as usize,
             ),
+        };
+        let zoomed;
+        let (pixels, left, top) = match cut == self.side {
+            true => (pixels, left, top),
+            false => {
+                zoomed = pixels.clone().square((left, top), cut, self.side);
+                (&zoomed, 0, 0)
+            }
         };
         let values = 3 * self.side * self.side;
         let start = part.noise.len();
@@ -137,7 +171,9 @@ impl BatchMaker {
         let mut picture = Vec::with_capacity(values);
         square(pixels, left, top, self.side, flip, |value| picture.push(value));
         if let (Some(teacher), Some(self_training)) = (&self.teacher, &self.recipe.self_training) {
-            part.targets.extend(teacher.masks(&picture, self.side)?);
+            let object = object_square(pixels, left, top, self.side, flip);
+            part.targets
+                .extend(teacher.targets(&picture, object.as_deref(), self.side)?);
             Jitter::random(self_training.jitter as f32, &mut random).apply(&mut picture);
         }
         let noised = picture.iter().zip(&part.noise[start..]);
@@ -187,18 +223,23 @@ fn square(pixels: &Pixels, left: usize, top: usize, side: usize, flip: bool, mut
     }
 }
 
-/// The middle square of an image, `[3, side, side]` in -1..=1.
-pub fn centre_square(pixels: &Pixels, side: usize) -> Vec<f32> {
+/// How surely the pixels of a square are the object, 0 to 1, where that is known.
+fn object_square(pixels: &Pixels, left: usize, top: usize, side: usize, flip: bool) -> Option<Vec<f32>> {
+    let object = pixels.object.as_ref()?;
+    let rows = (top..top + side).flat_map(|y| {
+        let row = &object[y * pixels.width + left..][..side];
+        (0..side).map(move |x| row[if flip { side - 1 - x } else { x }])
+    });
+    Some(rows.map(|value| f32::from(value) / 255.0).collect())
+}
+
+/// The middle square of an image, `[3, side, side]` in -1..=1, and how surely its pixels are the object, 0 to 1, where that is
+/// known.
+pub fn centre_square(pixels: &Pixels, side: usize) -> (Vec<f32>, Option<Vec<f32>>) {
+    let (left, top) = ((pixels.width - side) / 2, (pixels.height - side) / 2);
     let mut values = Vec::with_capacity(3 * side * side);
-    square(
-        pixels,
-        (pixels.width - side) / 2,
-        (pixels.height - side) / 2,
-        side,
-        false,
-        |value| values.push(value),
-    );
-    values
+    square(pixels, left, top, side, false, |value| values.push(value));
+    (values, object_square(pixels, left, top, side, false))
 }
 
 /// Appends `count` standard normal numbers.

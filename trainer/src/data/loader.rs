@@ -136,6 +136,7 @@ async fn produce(
 mod tests {
     use super::*;
     use crate::data::dataset::DataSet;
+    use crate::data::share::Share;
     use crate::recipe::Recipe;
     use factorseg_model::{NoiseSchedule, ScheduleConfig};
     use image::{Rgb, RgbImage};
@@ -159,6 +160,7 @@ mod tests {
             classes: 0,
             schedule: NoiseSchedule::new(&ScheduleConfig::default()),
             recipe,
+            share: Share::WHOLE,
             teacher: None,
         };
         let cache = ImageCache::new(DataSet::open(data.path()).unwrap(), 8, 1 << 20, limit);

@@ -2,12 +2,14 @@
 //!
 //! What needs no network is the crate `factorseg-data`: [`dataset`] finds the images and their classes, [`decode`] turns
 //! one file into pixels, [`packing`] turns any source into one mapped file, [`cache`] keeps decoded pixels in memory,
-//! [`order`] fixes which image is seen when. Here [`batch`] noises them (Eq. 1), and [`loader`] does all of it ahead of
-//! the training step; [`jitter`] and [`teacher`] are for self-training.
+//! [`order`] fixes which image is seen when. Here [`batch`] noises them (Eq. 1), [`share`] says which of
+//! them a process takes, and [`loader`] does all of it ahead of the training step; [`jitter`] and [`teacher`] are for self-training.
 
 pub mod batch;
 pub mod jitter;
 pub mod loader;
+mod moving;
+pub mod share;
 pub mod teacher;
 
 #[cfg(feature = "video")]

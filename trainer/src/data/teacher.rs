@@ -52,24 +52,66 @@ impl Teacher {
         &self.foreground
     }
 
+    /// Whether it says which regions are the object, as footage needs.
+    ///
+    /// # Errors
+    /// If none or all of them are.
+    pub fn tells_object(&self) -> Result<()> {
+        ensure!(
+            (1..self.regions).contains(&self.foreground.len()),
+            "{} does not say which of its regions are the object; name them with `factorseg export --foreground`",
+            self.source
+        );
+        Ok(())
+    }
+
     /// Masks `[images, K, side, side]` of clean pictures `[images, 3, side, side]` in -1..=1.
     ///
     /// # Errors
     /// If they do not fit the network, or that fails.
     pub fn masks(&self, pictures: &[f32], side: usize) -> Result<Vec<f32>, SegmentError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut segmenter = match idle {
-            Some(segmenter) => segmenter,
-            None => load(&self.source)?,
-        };
         let images = pictures.chunks_exact(3 * side * side).map(|picture| InputImage {
             width: side,
             height: side,
             data: picture.to_vec(),
         });
-        let masks = segmenter.segment(&images.collect::<Vec<_>>());
+        let images: Vec<_> = images.collect();
+        let masks = self.with(|segmenter| segmenter.segment(&images))?;
+        Ok(masks.into_iter().flat_map(|map| map.probabilities).collect())
+    }
+
+    /// What a student learns of a square: masks `[K, side, side]`. Where the object is known, `object` says how surely each
+    /// pixel belongs to it, and regions of one kind share alike; elsewhere they are the [`masks`](Self::masks) of `picture`.
+    ///
+    /// # Errors
+    /// As [`masks`](Self::masks).
+    pub fn targets(&self, picture: &[f32], object: Option<&[f32]>, side: usize) -> Result<Vec<f32>, SegmentError> {
+        let Some(object) = object else {
+            return self.masks(picture, side);
+        };
+        let objects = self.foreground.len() as f32;
+        let others = self.regions as f32 - objects;
+        let region = |k: usize| {
+            let is_object = self.foreground.contains(&k);
+            let share = move |p: &f32| if is_object { p / objects } else { (1.0 - p) / others };
+            object.iter().map(share)
+        };
+        Ok((0..self.regions).flat_map(region).collect())
+    }
+
+    /// What `work` does with a segmenter that nobody else uses.
+    pub(super) fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Segmenter) -> Result<T, SegmentError>,
+    ) -> Result<T, SegmentError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut segmenter = match idle {
+            Some(segmenter) => segmenter,
+            None => load(&self.source)?,
+        };
+        let result = work(&mut segmenter);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(segmenter);
-        Ok(masks?.into_iter().flat_map(|map| map.probabilities).collect())
+        result
     }
 }
 

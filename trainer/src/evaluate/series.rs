@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 /// A frame above this counts as found.
 const RECALL_ABOVE: f64 = 0.5;
 
-/// Mean, recall and decay of a measure over the frames of a sequence.
+/// Frames of a sequence's start: a viewer sees them before motion has told much.
+const START: usize = 5;
+
+/// Mean, recall, decay and start of a measure over the frames of a sequence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Mean over frames.
@@ -14,6 +17,8 @@ pub struct Statistics {
     pub recall: f64,
     /// Mean of the first quarter of the frames minus that of the last: what is lost over time.
     pub decay: f64,
+    /// Mean of the first five frames.
+    pub start: f64,
 }
 
 impl Statistics {
@@ -33,6 +38,7 @@ impl Statistics {
             mean: mean(values),
             recall: values.iter().filter(|value| **value > RECALL_ABOVE).count() as f64 / values.len() as f64,
             decay: quarter(0) - quarter(3),
+            start: mean(&values[..START.min(values.len())]),
         }
     }
 
@@ -43,6 +49,7 @@ impl Statistics {
             sum.mean += statistics.mean;
             sum.recall += statistics.recall;
             sum.decay += statistics.decay;
+            sum.start += statistics.start;
             count += 1;
         }
         let count = count.max(1) as f64;
@@ -50,6 +57,7 @@ impl Statistics {
             mean: sum.mean / count,
             recall: sum.recall / count,
             decay: sum.decay / count,
+            start: sum.start / count,
         }
     }
 }
@@ -99,9 +107,11 @@ mod tests {
             Statistics {
                 mean: 0.5,
                 recall: 0.5,
-                decay: 0.0
+                decay: 0.0,
+                start: 0.5
             }
         );
         assert_eq!(Statistics::of(&[]), Statistics::default());
+        assert_eq!(Statistics::of(&[1.0, 0.5, 0.0, 0.0, 1.0, 0.9, 0.2]).start, 0.5);
     }
 }

@@ -19,8 +19,9 @@ pub use phase::{MaskHead, MaskShaping, Phase, Ramp};
 pub use self_training::SelfTraining;
 
 /// Recipes that the program carries: name and TOML text.
-pub const BUILT_IN: [(&str, &str); 6] = [
+pub const BUILT_IN: [(&str, &str); 7] = [
     ("competition", include_str!("../../recipes/competition.toml")),
+    ("footage", include_str!("../../recipes/footage.toml")),
     ("paper-cub", include_str!("../../recipes/paper-cub.toml")),
     ("paper-ffhq", include_str!("../../recipes/paper-ffhq.toml")),
     ("paper-imagenet", include_str!("../../recipes/paper-imagenet.toml")),
@@ -125,6 +126,8 @@ pub struct Augmentation {
     pub crop: Crop,
     /// Shorter side of the image before the cut, in multiples of the training side (1 or more).
     pub crop_scale: f64,
+    /// Whether the square's side is drawn too, from the training side to the image's shorter one, and resampled.
+    pub zoom: bool,
 }
 
 impl Default for Augmentation {
@@ -133,6 +136,7 @@ impl Default for Augmentation {
             flip: 0.5,
             crop: Crop::Centre,
             crop_scale: 1.0,
+            zoom: false,
         }
     }
 }
@@ -174,6 +178,11 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// Whether frames of videos are learned from what moves in them: [`SelfTraining::motion`].
+    pub fn learns_from_motion(&self) -> bool {
+        self.self_training.is_some_and(|learns| learns.motion > 0.0)
+    }
+
     /// A built-in recipe by name, or a recipe file (`.json` is JSON, anything else TOML).
     ///
     /// # Errors

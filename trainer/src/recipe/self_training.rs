@@ -19,11 +19,17 @@ pub struct SelfTraining {
     /// Strength of the changes to the colours that the student sees, from 0 (none) to 1; see
     /// [`crate::data::jitter`].
     pub jitter: f64,
+    /// Share of a step's pictures that are frames of videos, learned from what moves on its own in them: the teacher's masks
+    /// after the motion model, forward and backward in time. Frames where that is not sure are left out. 0: none is.
+    pub motion: f64,
 }
 
 impl Default for SelfTraining {
     fn default() -> Self {
-        Self { jitter: 0.3 }
+        Self {
+            jitter: 0.3,
+            motion: 0.0,
+        }
     }
 }
 
@@ -33,6 +39,12 @@ impl SelfTraining {
             "self_training.jitter",
             self.jitter.to_string(),
             (0.0..=1.0).contains(&self.jitter),
+            "a number from 0 to 1",
+        )?;
+        check(
+            "self_training.motion",
+            self.motion.to_string(),
+            (0.0..=1.0).contains(&self.motion),
             "a number from 0 to 1",
         )
     }

@@ -5,7 +5,7 @@
 //! | one step: passes, gradients, update | [`learner`] |
 //! | the paper's loss, masks, fresh weights | [`paper`] |
 //! | regions that compete for hidden parts | [`competition`] |
-//! | learning from a finished checkpoint | `self_training` |
+//! | learning from a finished checkpoint | [`self_training`] |
 //! | several devices | [`parallel`] |
 //! | a run's loop, folder and checkpoints | [`run`] |
 //! | held-out images, scores, figures, pictures | [`watching`] |
@@ -16,7 +16,7 @@ mod memory;
 pub mod paper;
 pub mod parallel;
 pub mod run;
-mod self_training;
+pub mod self_training;
 #[cfg(test)]
 mod testing;
 pub mod watching;

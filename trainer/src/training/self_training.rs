@@ -1,7 +1,7 @@
 //! The parts of a self-training run that are its own: the teacher and the loss. See [`crate::recipe::SelfTraining`].
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +15,7 @@ use super::run::directory::RunDirectory;
 use super::watching::timing::{self, Part};
 use crate::data::batch::MicroBatch;
 use crate::data::teacher::Teacher;
+use crate::recipe::Recipe;
 
 /// A new run's teacher and the bytes of its checkpoint; `None` for a run without self-training.
 ///
@@ -24,19 +25,25 @@ pub fn checked(config: &RunConfig) -> Result<Option<(Arc<Teacher>, Vec<u8>)>> {
     if config.recipe.self_training.is_none() {
         return Ok(None);
     }
-    let Some(path) = &config.teacher else {
-        bail!(
-            "recipe {} learns from a finished checkpoint: name it with --teacher or --init-from",
-            config.recipe.name
-        )
-    };
-    let path = match path.is_dir() {
-        true => path.join("model.safetensors"),
-        false => path.clone(),
-    };
+    let path = file(&config.recipe, config.teacher.as_deref())?;
     let checkpoint = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let teacher = load(&path, &config.model).with_context(|| format!("{} is no teacher", path.display()))?;
     Ok(Some((teacher, checkpoint)))
+}
+
+/// The teacher's checkpoint, where `named` is one or a run's folder.
+///
+/// # Errors
+/// If none is named.
+pub fn file(recipe: &Recipe, named: Option<&Path>) -> Result<PathBuf> {
+    match named {
+        Some(path) if path.is_dir() => Ok(path.join("model.safetensors")),
+        Some(path) => Ok(path.to_owned()),
+        None => bail!(
+            "recipe {} learns from a finished checkpoint: name it with --teacher or --init-from",
+            recipe.name
+        ),
+    }
 }
 
 /// Puts the teacher into the run's folder, so that the run can go on whatever becomes of the original.

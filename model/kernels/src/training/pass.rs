@@ -82,11 +82,8 @@ impl TrainingPass for CpuTraining {
         self.network.gradients().to_vec()
     }
 
-    fn add_gradients(&mut self, values: &[f32]) {
-        let (_, gradients) = self.network.parameters_and_gradients();
-        for (sum, value) in gradients.iter_mut().zip(values) {
-            *sum += value;
-        }
+    fn change_gradients(&mut self, change: &mut dyn FnMut(&mut [f32])) {
+        change(self.network.parameters_and_gradients().1);
     }
 
     fn begin(&mut self, learned: Learned) {

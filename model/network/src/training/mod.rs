@@ -145,12 +145,10 @@ impl<B: AutodiffBackend> TrainingPass for BurnTraining<B> {
         all
     }
 
-    fn add_gradients(&mut self, values: &[f32]) {
-        let rows = self.rows(values);
-        for (sum, more) in self.gradients.iter_mut().zip(rows) {
-            // A parameter that takes no part here takes none elsewhere.
-            *sum = sum.take().map(|sum| sum + more);
-        }
+    fn change_gradients(&mut self, change: &mut dyn FnMut(&mut [f32])) {
+        let mut values = self.gradients();
+        change(&mut values);
+        self.gradients = self.rows(&values).into_iter().map(Some).collect();
     }
 
     fn begin(&mut self, learned: Learned) {

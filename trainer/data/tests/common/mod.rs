@@ -50,6 +50,7 @@ pub fn options(side: usize) -> PackOptions {
         threads: 2,
         max_broken: 10,
         frames: FrameOptions::default(),
+        witness: None,
         store: Vec::new(),
     }
 }

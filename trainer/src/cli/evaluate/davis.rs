@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::{Common, positional, print_masks};
-use crate::cli::arguments::from_1;
+use crate::cli::arguments::{ShardArgument, from_1};
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
 use crate::evaluate::davis::{self, DavisReport, Frames, OverTime, VideoScores};
 use crate::evaluate::sheet::{SheetStyle, contact_sheet};
@@ -31,6 +31,8 @@ pub struct Davis {
     segmenter: SegmenterArguments,
     #[command(flatten)]
     passes: PassArguments,
+    #[command(flatten)]
+    shard: ShardArgument,
     #[command(flatten)]
     common: Common,
     /// Do not judge masks again by what moves on its own, as without the element's `motion-model`
@@ -56,7 +58,7 @@ pub struct Davis {
 impl Davis {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
-        let layout = davis::read_layout(&self.root, self.every.into(), self.frames)?;
+        let mut layout = davis::read_layout(&self.root, self.every.into(), self.frames)?;
         let (frames, masks) = (layout.frames.display(), &layout.masks);
         eprintln!("frames of {frames}; annotations are taken for {masks}");
         for reason in &layout.left_out {
@@ -64,7 +66,10 @@ impl Davis {
         }
         let mut engine = self.segmenter.load()?;
         let passes = self.passes.passes(&engine)?;
+        let share = self.shard.share();
         let fitted = davis::fit(&mut engine, &passes, &layout, &self.common.foreground)?;
+        // All processes fit on all sequences; each scores its own.
+        layout.sequences = share.take(layout.sequences);
         let over_time = OverTime {
             motion: !self.no_motion_model,
             smoothing: self.smoothing,
@@ -74,7 +79,8 @@ impl Davis {
         })
         .with_context(|| format!("cannot evaluate {}", self.root.display()))?;
         if let Some(path) = &self.sheet {
-            let frames = fitted.first_frames.iter().zip(&report.middle_frames);
+            let first_frames = share.take(fitted.first_frames.iter().collect());
+            let frames = first_frames.into_iter().zip(&report.middle_frames);
             let entries: Vec<_> = frames
                 .flat_map(|(first, middle)| [first, middle])
                 .map(|(picture, regions)| (picture, regions.iter().map(|r| fitted.assignment.holds(*r)).collect()))
@@ -113,13 +119,13 @@ fn print(report: &DavisReport, every: u16) {
         report.fitted_frames
     );
     println!(
-        "  {:44} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
-        "", "J mean", "recall", "decay", "F mean", "recall", "decay"
+        "  {:44} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
+        "", "J mean", "recall", "decay", "start", "F mean", "recall", "decay"
     );
     let line = |what: &str, s: &VideoScores| {
         println!(
-            "  {what:44} {:7.3} {:7.3} {:7.3} {:7.3} {:7.3} {:7.3}",
-            s.j.mean, s.j.recall, s.j.decay, s.f.mean, s.f.recall, s.f.decay
+            "  {what:44} {:7.3} {:7.3} {:7.3} {:7.3} {:7.3} {:7.3} {:7.3}",
+            s.j.mean, s.j.recall, s.j.decay, s.j.start, s.f.mean, s.f.recall, s.f.decay
         );
     };
     line("model, one assignment", &report.model);
@@ -152,12 +158,12 @@ fn print(report: &DavisReport, every: u16) {
 }
 
 fn print_table(report: &DavisReport) {
-    println!("| DAVIS | J mean | J recall | J decay | F mean | F recall | F decay | flicker |");
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("| DAVIS | J mean | J recall | J decay | J of frames 1 to 5 | F mean | F recall | F decay | flicker |");
+    println!("|---|---|---|---|---|---|---|---|---|");
     let line = |what: &str, s: &VideoScores, flicker: &str| {
         println!(
-            "| {what} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {flicker} |",
-            s.j.mean, s.j.recall, s.j.decay, s.f.mean, s.f.recall, s.f.decay
+            "| {what} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {flicker} |",
+            s.j.mean, s.j.recall, s.j.decay, s.j.start, s.f.mean, s.f.recall, s.f.decay
         );
     };
     let flicker = |value: f64| format!("{value:.3}");

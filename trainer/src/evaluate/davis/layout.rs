@@ -214,7 +214,11 @@ fn numbers(annotation: &LabelMap, masks: &Masks) -> Vec<u8> {
         _ => 0,
     };
     let marks = masks.marks(annotation);
-    marks.into_iter().zip(&annotation.values).map(|(mark, value)| number(mark, *value)).collect()
+    marks
+        .into_iter()
+        .zip(&annotation.values)
+        .map(|(mark, value)| number(mark, *value))
+        .collect()
 }
 
 /// A decoded frame.

@@ -5,7 +5,7 @@ mod names;
 mod outcome;
 
 pub(super) use names::{DECODER, MASK_GENERATOR, MASK_HEAD};
-pub use outcome::{MaskBatch, Slice, StepOutcome};
+pub use outcome::{MaskBatch, StepOutcome};
 
 use anyhow::{Result, ensure};
 use factorseg_kernels::{Adam, Parameter, Snapshot, TrainingPass, TrainingSize, Update};
@@ -96,24 +96,19 @@ impl Learner {
     /// # Errors
     /// If the batch does not fit the network, or the device fails.
     pub fn step(&mut self, batch: &Batch, recipe: &Recipe, phase: &Phase, phase_step: u64) -> Result<StepOutcome> {
-        let slice = Slice {
-            step: batch.step,
-            first: 0,
-            parts: &batch.parts,
-        };
-        let outcome = self.accumulate(&slice, recipe, phase, phase_step)?;
+        let outcome = self.accumulate(batch, recipe, phase, phase_step)?;
         self.apply(batch.step, recipe, phase, phase_step);
         Ok(outcome)
     }
 
-    /// The first half of a step: the gradient of some of its micro-batches, in the place of any from before. The loss is
-    /// their part of the batch's.
+    /// The first half of a step: the gradient of the micro-batches at hand, in the place of any from before. The loss is
+    /// their part of the whole batch's.
     ///
     /// # Errors
     /// If they do not fit the network, or the device fails.
     pub fn accumulate(
         &mut self,
-        slice: &Slice<'_>,
+        batch: &Batch,
         recipe: &Recipe,
         phase: &Phase,
         phase_step: u64,
@@ -121,18 +116,18 @@ impl Learner {
         let temperature = phase.masks.temperature.at(phase_step, phase.steps);
         self.network.begin(learned(phase));
         let (mut loss, mut masks) = (0.0, None);
-        for (index, part) in slice.parts.iter().enumerate() {
+        for (index, part) in batch.parts.iter().enumerate() {
             let weight = part.size as f64 / recipe.batch_size as f64;
             let (part_loss, values) = if recipe.self_training.is_some() {
                 self_training::pass(self, part, weight)?
             } else if let Some(competition) = &phase.competition {
-                let mut chance = random_part(self.seed, Stream::Masks, slice.step, slice.first + index);
+                let mut chance = random_part(self.seed, Stream::Masks, batch.step, batch.first + index);
                 competition::pass(self, part, competition, temperature, weight, &mut chance)?
             } else {
                 paper::pass(self, part, phase, temperature, weight)?
             };
             loss += part_loss;
-            masks = values.map(|values| MaskBatch::Host {
+            masks = values.map(|values| MaskBatch {
                 values,
                 images: part.size,
                 regions: self.regions,
@@ -169,19 +164,9 @@ impl Learner {
         self.network.parameters()
     }
 
-    /// Takes over weights, which are as many.
-    pub fn set_parameters(&mut self, values: &[f32]) {
-        self.network.set_parameters(values);
-    }
-
-    /// The gradient of [`Self::accumulate`].
-    pub fn gradients(&self) -> Vec<f32> {
-        self.network.gradients()
-    }
-
-    /// Adds a gradient, which is as long.
-    pub fn add_gradients(&mut self, values: &[f32]) {
-        self.network.add_gradients(values);
+    /// Lets `change` have the gradient of [`Self::accumulate`].
+    pub fn change_gradients(&mut self, change: &mut dyn FnMut(&mut [f32])) {
+        self.network.change_gradients(change);
     }
 
     /// Everything that a checkpoint holds.

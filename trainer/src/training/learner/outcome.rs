@@ -1,47 +1,23 @@
-//! What a learner is given and what it leaves behind.
+//! What a step leaves behind.
 
-use crate::data::batch::MicroBatch;
 use crate::training::watching::monitor::MaskFigures;
 
 /// Masks of a micro-batch.
 #[derive(Debug)]
-pub enum MaskBatch {
-    /// What was found out about them elsewhere.
-    Figures(MaskFigures),
-    /// At hand.
-    Host {
-        /// `[images, K, height, width]`, flat.
-        values: Vec<f32>,
-        /// Images.
-        images: usize,
-        /// Regions K.
-        regions: usize,
-    },
+pub struct MaskBatch {
+    /// `[images, K, height, width]`, flat.
+    pub values: Vec<f32>,
+    /// Images.
+    pub images: usize,
+    /// Regions K.
+    pub regions: usize,
 }
 
 impl MaskBatch {
     /// What can be said about them.
-    pub fn figures(self) -> MaskFigures {
-        match self {
-            Self::Figures(figures) => figures,
-            Self::Host {
-                values,
-                images,
-                regions,
-            } => MaskFigures::of(&values, images, regions),
-        }
+    pub fn figures(&self) -> MaskFigures {
+        MaskFigures::of(&self.values, self.images, self.regions)
     }
-}
-
-/// Some micro-batches of a step.
-#[derive(Debug, Clone, Copy)]
-pub struct Slice<'a> {
-    /// 0-based step.
-    pub step: u64,
-    /// Index of the first of them within the batch.
-    pub first: usize,
-    /// The micro-batches.
-    pub parts: &'a [MicroBatch],
 }
 
 /// What one step leaves behind.

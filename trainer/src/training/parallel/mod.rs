@@ -1,161 +1,200 @@
-//! Data parallel training: the micro-batches of a step are shared out among devices of this machine and workers on others,
-//! and their gradients are summed.
+//! Data parallel training: one process for each device, started by MPI's launcher (`mpirun`, `srun`).
 //!
-//! One learner, the lead, holds weights, average and optimizer. A replica has none of its own: it gets the weights with
-//! every job and sends a gradient back. So all devices have the same weights by construction, a checkpoint is the lead's
-//! alone, and a run may go on with other devices than it began with. What crosses a wire in a step is as much as a
-//! reduction over the same star would move: weights one way, gradients the other.
+//! Every process, a *rank*, holds weights, average and Adam's moments. It makes its own micro-batches of each step, computes
+//! their gradient, sums it up with the others', and applies the sum. Weights travel once, from rank 0 when the run starts or
+//! goes on; rank 0 alone writes. A rank that fails ends the job; the newest checkpoint is whole.
 //!
-//! A micro-batch is the unit: its random numbers and its statistics do not depend on where it is computed, so the number of
-//! devices changes nothing but the order in which gradients are summed.
+//! A micro-batch is the unit: its random numbers and its statistics do not depend on who computes it, so the number of
+//! ranks changes nothing but the order in which gradients are summed.
 
-mod devices;
-mod message;
-mod remote;
-mod replica;
-mod wire;
-mod worker;
+#[cfg(feature = "mpi")]
+mod mpi;
 
-pub use devices::{DeviceList, DeviceListError};
-pub use replica::{Job, Replica, ReplicaError, Share};
-pub use worker::{WorkerOptions, listen};
+use std::fmt;
 
-use std::sync::Arc;
+use anyhow::Result;
+use factorseg_model::{Device, DeviceError, DeviceSpec};
 
-use anyhow::{Context, Result};
-use factorseg_model::{DeviceSpec, ModelConfig, Precision};
-
-use super::learner::{Learner, MaskBatch, Slice, StepOutcome};
-use super::paper::initial_weights;
+use super::learner::{Learner, StepOutcome};
+use super::watching::timing::{Part, timed};
 use crate::data::batch::Batch;
+use crate::data::share::Share;
 use crate::recipe::Recipe;
-use devices::Member;
 
-/// The lead and its replicas.
-#[derive(Debug)]
-pub struct DataParallel {
-    replicas: Vec<Replica>,
-    /// Whether the lead computes gradients itself.
-    leads: bool,
+/// What the ranks of a job do together: all call the same, in the same order.
+pub trait World {
+    /// Replaces values by their sums over all ranks, the same bits on each.
+    fn sum(&self, values: &mut [f32]);
+    /// The same in double precision, for a few numbers.
+    fn sum_exactly(&self, values: &mut [f64]);
+    /// Replaces bytes, which are as many on each rank, by those of rank 0.
+    fn broadcast(&self, bytes: &mut [u8]);
+    /// Ends the processes of all ranks.
+    fn abort(&self) -> !;
 }
 
-/// What all replicas of a run have in common.
-#[derive(Debug, Clone, Copy)]
-pub struct Common<'a> {
-    /// The network.
-    pub model: &'a ModelConfig,
-    /// The schedule.
-    pub recipe: &'a Recipe,
-    /// Seed of the run.
-    pub seed: u64,
-    /// What passes compute in.
-    pub precision: Precision,
+/// The place of this process among those that train together.
+pub struct Ranks {
+    /// Its rank, and how many there are.
+    pub share: Share,
+    /// The same among those on this machine.
+    local: Share,
+    /// `None` for one process.
+    world: Option<Box<dyn World>>,
 }
 
-impl DataParallel {
-    /// Starts a replica on each device of the list but the lead's. Replicas on the CPU have `threads` threads (0: one per
-    /// core).
-    ///
-    /// # Errors
-    /// If a device cannot be had, or a worker cannot be reached or refuses.
-    pub fn start(devices: &DeviceList, common: Common<'_>, threads: usize) -> Result<Self> {
-        let replicas = devices.replicas().map(|member| match member {
-            Member::Local(spec) => on_this_machine(*spec, common, threads),
-            Member::Remote(address) => Ok(remote::connect(address, common)?),
-        });
-        Ok(Self {
-            replicas: replicas.collect::<Result<_>>()?,
-            leads: devices.leads(),
-        })
+impl fmt::Debug for Ranks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.name(), self.share.count)
+    }
+}
+
+impl Ranks {
+    /// This process, alone.
+    pub fn alone() -> Self {
+        Self {
+            share: Share::WHOLE,
+            local: Share::WHOLE,
+            world: None,
+        }
     }
 
-    /// Trains on one batch, which is step `phase_step` of phase `phase`. If it fails, `learner` is at the step before.
+    /// Joins the others that a launcher has started; alone without a launcher.
     ///
     /// # Errors
-    /// [`ReplicaError`] if a replica fails; else if the batch does not fit the network.
+    /// If there are others and they cannot be joined.
+    pub fn join() -> Result<Self> {
+        let share = Share::of_launcher();
+        if share.count == 1 {
+            return Ok(Self::alone());
+        }
+        #[cfg(feature = "mpi")]
+        return mpi::join();
+        #[cfg(not(feature = "mpi"))]
+        anyhow::bail!(
+            "this is one of {} processes that train together, but this build has no MPI: build it with `cargo build --release \
+             -p factorseg-trainer --features mpi`",
+            share.count
+        )
+    }
+
+    /// Whether this is the rank that writes and speaks.
+    pub fn lead(&self) -> bool {
+        self.share.index == 0
+    }
+
+    /// What messages call this process.
+    pub fn name(&self) -> String {
+        format!("rank {}", self.share.index)
+    }
+
+    /// The device of this rank: of several GPUs on a machine, ranks take one each, from the named one on. Where there are fewer
+    /// (or a launcher shows every rank its own alone) it is the named one.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn device(&self, spec: DeviceSpec) -> Result<Device, DeviceError> {
+        let first = match spec {
+            DeviceSpec::Cpu => return Ok(Device::Cpu),
+            DeviceSpec::Auto => 0,
+            DeviceSpec::Cuda(first) => first,
+        };
+        let own = DeviceSpec::Cuda(first + self.local.index).resolve();
+        own.or_else(|_| spec.resolve())
+    }
+
+    /// Threads of the CPU device for `asked` ones; 0 is an equal part of this machine's cores, and no more than the launcher
+    /// has bound this rank to.
+    pub fn threads(&self, asked: usize) -> usize {
+        if asked > 0 || self.local.count == 1 {
+            return asked;
+        }
+        let bound = std::thread::available_parallelism().map_or(1, usize::from);
+        // SAFETY: it reads a number of the system.
+        let cores = usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }).unwrap_or(1);
+        bound.min(cores.div_ceil(self.local.count))
+    }
+
+    /// Trains on this rank's part of a batch, which is step `phase_step` of phase `phase`. The loss is that of the whole
+    /// batch, the masks are of this rank's last micro-batch.
+    ///
+    /// # Errors
+    /// If the batch does not fit the network, or the device fails.
     pub fn step(
-        &mut self,
+        &self,
         learner: &mut Learner,
-        batch: Batch,
+        batch: &Batch,
         recipe: &Recipe,
         phase: usize,
         phase_step: u64,
     ) -> Result<StepOutcome> {
-        if self.replicas.is_empty() {
-            return learner.step(&batch, recipe, &recipe.phases[phase], phase_step);
+        let phase = &recipe.phases[phase];
+        let mut outcome = learner.accumulate(batch, recipe, phase, phase_step)?;
+        if let Some(world) = &self.world {
+            // All have come so far once the losses are summed: only work is timed.
+            let mut loss = [f64::from(outcome.loss)];
+            world.sum_exactly(&mut loss);
+            outcome.loss = loss[0] as f32;
+            timed(Part::Reduction, || {
+                learner.change_gradients(&mut |gradients| world.sum(gradients));
+            });
         }
-        let Batch { step, mut parts } = batch;
-        let members = self.replicas.len() + usize::from(self.leads);
-        let mut counts = shares(parts.len(), members);
-        let own_count = if self.leads { counts.next().unwrap_or(0) } else { 0 };
-        let mut others = parts.split_off(own_count);
-        let parameters = Arc::new(learner.parameters());
-        let mut first = own_count;
-        let mut busy = Vec::new();
-        for (replica, count) in self.replicas.iter_mut().zip(counts).filter(|(_, count)| *count > 0) {
-            let rest = others.split_off(count);
-            replica.start(Job {
-                step,
-                phase,
-                phase_step,
-                first,
-                parts: std::mem::replace(&mut others, rest),
-                parameters: parameters.clone(),
-            })?;
-            first += count;
-            busy.push(replica);
-        }
-        let slice = Slice {
-            step,
-            first: 0,
-            parts: &parts,
-        };
-        let own = learner.accumulate(&slice, recipe, &recipe.phases[phase], phase_step)?;
-        let (mut loss, mut masks) = (f64::from(own.loss), own.masks);
-        for replica in busy {
-            let share = replica.finish()?;
-            learner.add_gradients(&share.gradients);
-            loss += share.loss;
-            masks = share.masks.map(MaskBatch::Figures).or(masks);
-        }
-        learner.apply(step, recipe, &recipe.phases[phase], phase_step);
-        Ok(StepOutcome {
-            loss: loss as f32,
-            masks,
-        })
+        learner.apply(batch.step, recipe, phase, phase_step);
+        Ok(outcome)
     }
-}
 
-/// `parts` shared out among `members`, the first of which may have one more than the last.
-fn shares(parts: usize, members: usize) -> impl Iterator<Item = usize> {
-    (0..members).map(move |member| parts / members + usize::from(member < parts % members))
-}
+    /// Whether any rank says so.
+    pub fn any(&self, here: bool) -> bool {
+        let mut count = [f64::from(u8::from(here))];
+        if let Some(world) = &self.world {
+            world.sum_exactly(&mut count);
+        }
+        count[0] > 0.0
+    }
 
-fn on_this_machine(spec: DeviceSpec, common: Common<'_>, threads: usize) -> Result<Replica> {
-    let mut learner = replica_learner(spec, common, threads)?;
-    let recipe = common.recipe.clone();
-    Replica::spawn(spec.to_string(), move |job| {
-        job.run(&mut learner, &recipe).map_err(|error| format!("{error:#}"))
-    })
-    .with_context(|| format!("cannot start a thread for {spec}"))
-}
+    /// The ranks whose `hash` is another than that of rank 0. All wait for each other.
+    pub fn unlike(&self, hash: impl FnOnce() -> u64) -> Vec<usize> {
+        let Some(world) = &self.world else { return Vec::new() };
+        let own = hash().to_le_bytes();
+        let mut first = own;
+        world.broadcast(&mut first);
+        let mut differ = vec![0.0; self.share.count];
+        differ[self.share.index] = f64::from(u8::from(own != first));
+        world.sum_exactly(&mut differ);
+        (0..differ.len()).filter(|rank| differ[*rank] > 0.0).collect()
+    }
 
-/// A learner that only ever computes gradients: its own weights are replaced with every job.
-fn replica_learner(spec: DeviceSpec, common: Common<'_>, threads: usize) -> Result<Learner> {
-    let device = spec.resolve()?;
-    let Common {
-        model,
-        recipe,
-        seed,
-        precision,
-    } = common;
-    let weights = initial_weights(model, seed);
-    Learner::new(model, recipe, seed, &weights, device, threads, precision)
-}
+    /// What `bytes` gives on rank 0, on all.
+    ///
+    /// # Errors
+    /// Those of `bytes`.
+    pub fn from_lead<E>(&self, bytes: impl FnOnce() -> Result<Vec<u8>, E>) -> Result<Vec<u8>, E> {
+        let mut all = if self.lead() { bytes()? } else { Vec::new() };
+        if let Some(world) = &self.world {
+            let mut length = (all.len() as u64).to_le_bytes();
+            world.broadcast(&mut length);
+            all.resize(u64::from_le_bytes(length) as usize, 0);
+            world.broadcast(&mut all);
+        }
+        Ok(all)
+    }
 
-/// Number of weights of a network.
-fn weights(model: &ModelConfig) -> usize {
-    model.parameters().last().map_or(0, |last| last.range().end)
+    /// Lets rank 0 work while the others wait.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn first_lead<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+        let done = if self.lead() { Some(work()?) } else { None };
+        self.any(false);
+        Ok(done)
+    }
+
+    /// Ends the job of all ranks as failed; does nothing for one process.
+    pub fn abort(&self) {
+        if let Some(world) = &self.world {
+            world.abort();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,19 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use factorseg_model::{ClassLabel, ModelConfig, Precision, PrecisionError};
+use factorseg_model::{ClassLabel, DeviceSpec, ModelConfig, Precision, PrecisionError};
 use serde::{Deserialize, Serialize};
 
 use crate::data::dataset::DataSet;
 use crate::recipe::Recipe;
 use crate::training::competition;
-use crate::training::parallel::DeviceList;
 
 /// Options that change how a run is carried out and watched, not what it computes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunOptions {
-    /// Device or devices, as in `--device`.
+    /// Device, as in `--device`.
     pub device: String,
     /// What passes compute in, as in `--precision`.
     #[serde(default)]
@@ -171,7 +170,7 @@ impl RunOptions {
     /// # Errors
     /// Names the first one that is out of range.
     fn validate(&self) -> Result<()> {
-        self.device.parse::<DeviceList>()?;
+        self.device.parse::<DeviceSpec>()?;
         for (name, value, most) in [
             ("threads", self.threads, MOST_THREADS),
             ("input_threads", self.input_threads, MOST_THREADS),

@@ -82,6 +82,16 @@ impl Metric {
     }
 }
 
+/// Folder of the checkpoints of the run in `path`.
+pub fn checkpoints(path: &Path) -> PathBuf {
+    path.join(CHECKPOINTS)
+}
+
+/// The teacher's checkpoint, in self-training.
+pub fn teacher(path: &Path) -> PathBuf {
+    path.join("teacher.safetensors")
+}
+
 /// An open run folder, locked against a second trainer.
 #[derive(Debug)]
 pub struct RunDirectory {
@@ -129,11 +139,11 @@ impl RunDirectory {
         Ok(opened)
     }
 
-    /// Opens the folder of a run that was started before.
+    /// Opens the folder of a run that was started before: `None` where it is only read, beside the rank that works in it.
     ///
     /// # Errors
     /// If it holds no run, its configuration is damaged, or another trainer works in it.
-    pub fn open(path: &Path) -> Result<(Self, RunConfig)> {
+    pub fn open(path: &Path, lead: bool) -> Result<(Option<Self>, RunConfig)> {
         let config_path = path.join(CONFIG);
         if !config_path.exists() {
             bail!(
@@ -142,7 +152,8 @@ impl RunDirectory {
             );
         }
         let config = RunConfig::read(&config_path, path)?;
-        Ok((Self::open_files(path)?, config))
+        let opened = if lead { Some(Self::open_files(path)?) } else { None };
+        Ok((opened, config))
     }
 
     fn open_files(path: &Path) -> Result<Self> {
@@ -190,7 +201,7 @@ impl RunDirectory {
 
     /// Folder of the checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
-        self.path.join(CHECKPOINTS)
+        checkpoints(&self.path)
     }
 
     /// The averaged weights of the newest checkpoint.
@@ -205,7 +216,7 @@ impl RunDirectory {
 
     /// The teacher's checkpoint, in self-training.
     pub fn teacher(&self) -> PathBuf {
-        self.path.join("teacher.safetensors")
+        teacher(&self.path)
     }
 
     /// Picture of `step`.

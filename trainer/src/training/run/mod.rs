@@ -6,28 +6,29 @@ pub mod directory;
 mod progress;
 pub mod signals;
 pub mod state;
+mod writer;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::{CheckpointSource, Device, ModelConfig, NoiseSchedule};
 
-use super::learner::{DECODER, Learner, MaskBatch};
+use super::learner::{DECODER, Learner};
 use super::memory;
 use super::paper::initial_weights;
-use super::parallel::{Common, DataParallel, DeviceList, ReplicaError};
+use super::parallel::Ranks;
 use super::self_training;
-use super::watching::held_out::HeldOut;
-use super::watching::report::Reporter;
 use crate::data::batch::BatchMaker;
 use crate::data::cache::ImageCache;
 use crate::data::dataset::DataSet;
 use crate::data::loader::{Loader, LoaderOptions};
+use crate::data::share::Share;
 use crate::data::source::Source;
 use crate::data::teacher::Teacher;
+use checkpoints::{Place, Record};
 use config::{DataDescription, RunConfig};
 use directory::RunDirectory;
 use progress::{Clock, count, describe};
@@ -49,19 +50,27 @@ pub enum Ending {
     Interrupted,
 }
 
-/// Starts a run in the new folder `path`, which is written once everything that a run needs is there.
+/// Starts a run in the new folder `path`, which is written once everything that a run needs is there, on all ranks.
 ///
 /// # Errors
 /// If the data, the device, or the folder cannot be used, the loss is no longer finite, or
 /// something cannot be written.
-pub fn start(path: &Path, config: RunConfig, images: DataSet, signals: &Signals, json: bool) -> Result<Ending> {
+pub fn start(
+    path: &Path,
+    config: RunConfig,
+    images: DataSet,
+    signals: &Signals,
+    json: bool,
+    ranks: &Ranks,
+) -> Result<Ending> {
     RunDirectory::refuse_existing(path)?;
-    if device(&config)? == Device::Cpu {
-        memory::check(&config)?;
-    }
-    let weights = starting_weights(&config)?;
+    let device = device(&config, ranks)?;
     let (teacher, checkpoint) = self_training::checked(&config)?.unzip();
-    let run = Run::new(config, images, &weights, teacher, || {
+    let weights = match ranks.lead() {
+        true => starting_weights(&config)?,
+        false => initial_weights(&config.model, config.seed),
+    };
+    let mut run = Run::new(config, images, (&weights, device), teacher, ranks, json, || {
         signals.answer(Answer::SAVE);
         let directory = RunDirectory::create(path)?;
         if let Some(checkpoint) = checkpoint {
@@ -69,27 +78,30 @@ pub fn start(path: &Path, config: RunConfig, images: DataSet, signals: &Signals,
         }
         Ok(directory)
     })?;
-    run.save_start()?;
-    run.directory.store_config(&run.config)?;
-    run.train(RunningLoss::default(), 0, signals, json)
+    signals.answer(Answer::SAVE);
+    if let Some(record) = &run.record {
+        record.save_start(&run.learner, &run.config)?;
+        record.directory.store_config(&run.config)?;
+    }
+    run.take_over()?;
+    run.train(RunningLoss::default(), 0, signals)
 }
 
-/// Goes on with the run in an opened folder, on `data` if it has moved.
+/// Goes on with the run in the folder `path`, which rank 0 has opened as `directory`, on `data` if it has moved.
 ///
 /// # Errors
 /// As [`start`], and if the newest checkpoint is damaged or the data has changed.
 pub fn resume(
-    directory: RunDirectory,
+    path: &Path,
+    directory: Option<RunDirectory>,
     mut config: RunConfig,
     data: Option<&str>,
     signals: &Signals,
     json: bool,
+    ranks: &Ranks,
 ) -> Result<Ending> {
     config.validate()?;
-    if device(&config)? == Device::Cpu {
-        memory::check(&config)?;
-    }
-    let path = directory.path.clone();
+    let device = device(&config, ranks)?;
     let opened = match data {
         Some(data) => Source::parse(data).and_then(|source| DataSet::of(&source)),
         None => DataSet::open(&config.data.path),
@@ -115,28 +127,43 @@ pub fn resume(
         );
     }
     config.data.path = found.path;
-    let newest = state::newest(&directory.checkpoints())?;
     let weights = initial_weights(&config.model, config.seed);
     let teacher = match config.recipe.self_training {
-        Some(_) => Some(self_training::load(&directory.teacher(), &config.model)?),
+        Some(_) => Some(self_training::load(&directory::teacher(path), &config.model)?),
         None => None,
     };
-    let mut run = Run::new(config, images, &weights, teacher, || Ok(directory))?;
-    let restored = state::restore(&newest, &mut run.learner)?;
+    let mut run = Run::new(config, images, (&weights, device), teacher, ranks, json, || {
+        directory.context("the first rank opens the run")
+    })?;
+    let checkpoints = directory::checkpoints(path);
+    let read = || state::read(&state::newest(&checkpoints)?);
+    let restored = state::decode(&checkpoints, &ranks.from_lead(read)?, &mut run.learner)?;
     signals.answer(Answer::SAVE);
-    run.directory.store_config(&run.config)?;
-    run.directory.rewind(restored.step)?;
-    // A run that was killed may have a checkpoint that is not out yet.
-    if restored.step > 0 {
-        run.publish(restored.step)?;
+    if let Some(record) = &mut run.record {
+        record.directory.store_config(&run.config)?;
+        record.directory.rewind(restored.step)?;
+        // A run that was killed may have a checkpoint that is not out yet.
+        if restored.step > 0 {
+            record.publish(restored.step)?;
+        }
+        eprintln!("resuming {} at step {}", path.display(), restored.step);
     }
-    eprintln!("resuming {} at step {}", path.display(), restored.step);
-    run.train(restored.running, restored.step, signals, json)
+    run.train(restored.running, restored.step, signals)
 }
 
-/// The device that holds weights and optimizer.
-fn device(config: &RunConfig) -> Result<Device> {
-    Ok(config.options.device.parse::<DeviceList>()?.lead().resolve()?)
+/// The device of this rank; the CPU only if the run fits into memory.
+fn device(config: &RunConfig, ranks: &Ranks) -> Result<Device> {
+    let device = ranks.device(config.options.device.parse()?)?;
+    if device == Device::Cpu {
+        memory::check(config)?;
+    }
+    Ok(device)
+}
+
+/// What differs where one bit of the values does.
+fn fingerprint(values: &[f32]) -> u64 {
+    let mix = |hash: u64, value: &f32| (hash ^ u64::from(value.to_bits())).wrapping_mul(0x0000_0100_0000_01b3);
+    values.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
 /// Fresh weights from the seed, or those of the checkpoint to start from.
@@ -197,87 +224,102 @@ fn starting_weights(config: &RunConfig) -> Result<Vec<f32>> {
     Ok(weights)
 }
 
-struct Run {
-    directory: RunDirectory,
+struct Run<'a> {
     config: RunConfig,
     learner: Learner,
-    parallel: DataParallel,
+    ranks: &'a Ranks,
     images: Arc<ImageCache>,
-    held_out: HeldOut,
     maker: Arc<BatchMaker>,
-    /// The step whose weights are in the file of the best ones.
-    published_best: Option<u64>,
+    /// On rank 0.
+    record: Option<Record>,
 }
 
-impl Run {
-    /// Makes everything that a run needs; its folder last.
+impl<'a> Run<'a> {
+    /// Makes everything that a run needs; its folder last, once all ranks have come so far.
     fn new(
         config: RunConfig,
         images: DataSet,
-        weights: &[f32],
+        (weights, device): (&[f32], Device),
         teacher: Option<Arc<Teacher>>,
+        ranks: &'a Ranks,
+        json: bool,
         directory: impl FnOnce() -> Result<RunDirectory>,
     ) -> Result<Self> {
-        let device = device(&config)?;
         let model = &config.model;
-        let side = model.image_size;
-        let schedule = NoiseSchedule::new(&model.schedule);
         let (training, held_out) = images.hold_out(config.data.held_out);
-        let budget = config.options.cache_mib << 20;
-        let shorter_side = BatchMaker::cached_side(side, &config.recipe.augmentation);
-        let images = Arc::new(ImageCache::new(
-            training,
-            shorter_side,
-            budget,
-            config.options.max_broken,
-        ));
-        let held_out = ImageCache::new(held_out, shorter_side, budget, config.options.max_broken);
-        let timestep = SEGMENTATION_TIMESTEP.min(schedule.timesteps());
-        let held_out = HeldOut::new(
-            &held_out,
-            side,
-            model.classes,
-            &schedule,
-            timestep,
-            config.seed,
-            teacher.as_deref(),
-        )?;
-        let maker = BatchMaker {
-            seed: config.seed,
-            side,
-            classes: model.classes,
-            schedule,
-            recipe: config.recipe.clone(),
-            teacher,
-        };
-        let devices: DeviceList = config.options.device.parse()?;
-        let threads = devices.threads(config.options.threads);
+        let shorter_side = BatchMaker::cached_side(model.image_size, &config.recipe.augmentation);
+        let (budget, most_broken) = (config.options.cache_mib << 20, config.options.max_broken);
+        let cache = |images| ImageCache::new(images, shorter_side, budget, most_broken);
+        let threads = ranks.threads(config.options.threads);
         let precision = config.options.precision.0;
         let learner = Learner::new(model, &config.recipe, config.seed, weights, device, threads, precision)?;
-        let common = Common {
-            model,
-            recipe: &config.recipe,
-            seed: config.seed,
-            precision,
+        let alike = serde_json::to_vec(&(config.seed, model, &config.recipe, &config.data.fingerprint))?;
+        let unlike = ranks.unlike(|| crc32fast::hash(&alike).into());
+        ensure!(
+            unlike.is_empty(),
+            "ranks {unlike:?} have other pictures or options than rank 0: give all ranks the same command line, and the same data \
+             under its path"
+        );
+        let parts = config
+            .recipe
+            .batch_size
+            .div_ceil(config.recipe.micro_batch.unwrap_or(config.recipe.batch_size));
+        if ranks.lead() && parts < ranks.share.count {
+            eprintln!(
+                "warning: a step has {parts} micro-batches for {} processes: the others only wait",
+                ranks.share.count
+            );
+        }
+        let record = match ranks.lead() {
+            true => Some(Record::new(
+                &config,
+                &cache(held_out),
+                teacher.as_ref(),
+                json,
+                directory,
+            )?),
+            false => None,
         };
-        let parallel = DataParallel::start(&devices, common, threads)?;
+        let maker = BatchMaker {
+            seed: config.seed,
+            side: model.image_size,
+            classes: model.classes,
+            schedule: NoiseSchedule::new(&model.schedule),
+            recipe: config.recipe.clone(),
+            share: ranks.share,
+            teacher,
+        };
         Ok(Self {
-            directory: directory()?,
             learner,
-            parallel,
-            images,
-            held_out,
+            ranks,
+            images: Arc::new(cache(training)),
             maker: Arc::new(maker),
-            published_best: None,
+            record,
             config,
         })
     }
 
-    fn train(mut self, mut running: RunningLoss, done: u64, signals: &Signals, json: bool) -> Result<Ending> {
+    /// Gives the state of rank 0 to all.
+    fn take_over(&mut self) -> Result<()> {
+        if self.ranks.share == Share::WHOLE {
+            return Ok(());
+        }
+        let learner = &self.learner;
+        let bytes = self.ranks.from_lead(|| {
+            state::encode(0, learner.parameter_list(), &learner.snapshot(), RunningLoss::default())
+                .map_err(|reason| anyhow!(reason))
+        })?;
+        state::decode("of rank 0".as_ref(), &bytes, &mut self.learner)?;
+        Ok(())
+    }
+
+    fn train(mut self, mut running: RunningLoss, done: u64, signals: &Signals) -> Result<Ending> {
         let recipe = self.config.recipe.clone();
         let options = self.config.options.clone();
         let total = recipe.total_steps();
-        let mut reporter = Reporter::new(json, done, total);
+        if let Some(record) = &self.record {
+            record.reporter.begin(done);
+        }
         let loader_options = LoaderOptions {
             threads: options.input_threads,
             prefetch: options.prefetch,
@@ -286,108 +328,104 @@ impl Run {
         let mut clock = Clock::new(&loader);
         let mut named_broken = 0;
         let mut step = done;
-        // The last step with a checkpoint.
-        let mut saved = done;
-        while step < total {
-            if signals.asked() && step == saved {
-                return Ok(self.interrupted(&reporter, step));
-            }
-            let (phase_index, phase_step) = recipe.phase_at(step);
-            let phase = &recipe.phases[phase_index];
+        let mut interrupted = self.ranks.any(signals.asked());
+        while step < total && !interrupted {
+            let (index, phase_step) = recipe.phase_at(step);
+            let phase = &recipe.phases[index];
             if phase_step == 0 {
-                self.learner.enter(phase_index, phase);
-                reporter.note(&describe(phase, phase_index, recipe.phases.len()));
+                self.learner.enter(index, phase);
+                self.note(&describe(phase, index, recipe.phases.len()), false);
             }
             let Some(batch) = loader.next_batch()? else {
                 bail!("the input ended before step {step}; see the messages above")
             };
-            let outcome = self
-                .parallel
-                .step(&mut self.learner, batch, &recipe, phase_index, phase_step);
-            let outcome = match outcome {
-                Ok(outcome) => outcome,
-                Err(error) if error.is::<ReplicaError>() => {
-                    reporter.finish();
-                    // The weights are those of the step before.
-                    if step > saved {
-                        self.save(phase, phase_step, step, running, None)?;
-                    }
-                    let run = self.directory.path.display();
-                    return Err(error.context(format!(
-                        "step {} failed; go on from step {step} with `factorseg resume {run}`, or without that device with --device",
-                        step + 1
-                    )));
-                }
-                Err(error) => return Err(error),
-            };
+            let outcome = self.ranks.step(&mut self.learner, &batch, &recipe, index, phase_step)?;
             step += 1;
             count(outcome.loss, &mut running, step)?;
             clock.images += recipe.batch_size as u64;
-            reporter.step(step);
-            for broken in self.images.broken().iter().skip(named_broken) {
-                reporter.note(&format!(
-                    "skipped broken image {}: {}",
-                    broken.path.display(),
-                    broken.reason
-                ));
-                named_broken += 1;
+            let broken = self.images.broken();
+            for broken in &broken[named_broken..] {
+                let path = broken.path.display();
+                self.note(&format!("skipped broken image {path}: {}", broken.reason), true);
             }
+            named_broken = broken.len();
             let last = step == total;
-            if step % options.log_every.max(1) == 0 || last {
-                let masks = outcome.masks.map(MaskBatch::figures);
-                let metric = clock.metric(
-                    &loader,
-                    step,
-                    phase,
-                    phase_step,
-                    &running,
-                    self.images.broken().len(),
-                    masks,
-                );
+            let place = Place {
+                index,
+                phase,
+                phase_step,
+                step,
+            };
+            let logged = step % options.log_every.max(1) == 0 || last;
+            if let Some(record) = &mut self.record {
+                record.check()?;
+                record.reporter.step(step);
+                if logged {
+                    let masks = outcome.masks.map(|masks| masks.figures());
+                    let metric = clock.metric(&loader, step, phase, phase_step, &running, named_broken, masks);
+                    record.log(&metric)?;
+                }
+                if options.sample_every > 0 && (step % options.sample_every == 0 || last) {
+                    record.sample(&mut self.learner, &self.config, place)?;
+                }
+            }
+            if logged {
                 running = RunningLoss::default();
-                self.directory.log(&metric)?;
-                reporter.metric(&metric, total);
             }
-            if options.sample_every > 0 && (step % options.sample_every == 0 || last) {
-                self.sample(phase, phase_step, step, total, &mut reporter)?;
-            }
-            let interrupted = signals.asked();
+            interrupted = self.ranks.any(signals.asked());
             let planned = step % options.save_every.max(1) == 0 || last;
             if planned || interrupted {
-                // Before it is scored: nothing can be said of such a network.
-                state::finite(
-                    self.learner.parameter_list(),
-                    &self.learner.parameters(),
-                    "the weights",
-                    step,
-                )?;
-                // Where a run was interrupted must not decide which checkpoint is best.
-                let score = if planned {
-                    self.score(phase_index, phase, step, total, &mut reporter)?
-                } else {
-                    None
-                };
-                self.save(phase, phase_step, step, running, score)?;
-                saved = step;
+                self.checkpoint(place, running, planned)?;
             }
-            if interrupted && !last {
-                return Ok(self.interrupted(&reporter, step));
-            }
+            interrupted &= !last;
         }
-        reporter.finish();
-        eprintln!("done: {}", self.directory.newest_model().display());
-        if let Some(best) = self.published_best {
-            eprintln!("best: {} of step {best}", self.directory.best_model().display());
+        // All ranks end together, with everything written.
+        self.ranks.first_lead(|| match &mut self.record {
+            Some(record) => record.finish(),
+            None => Ok(()),
+        })?;
+        let Some(record) = &self.record else {
+            return Ok(if interrupted { Ending::Interrupted } else { Ending::Done });
+        };
+        if interrupted {
+            let run = record.directory.path.display();
+            eprintln!("saved at step {step}; go on with `factorseg resume {run}`");
+            return Ok(Ending::Interrupted);
+        }
+        eprintln!("done: {}", record.directory.newest_model().display());
+        if let Some((best, _)) = state::best(&record.directory.checkpoints())? {
+            eprintln!("best: {} of step {best}", record.directory.best_model().display());
         }
         Ok(Ending::Done)
     }
 
-    fn interrupted(&self, reporter: &Reporter, step: u64) -> Ending {
-        reporter.finish();
-        eprintln!(
-            "saved at step {step}; go on with `factorseg resume {}`",
-            self.directory.path.display()
-        );
-        Ending::Interrupted
+    /// Writes a checkpoint, with a score where it was planned: where a run was interrupted must not decide which is best.
+    fn checkpoint(&mut self, place: Place<'_>, running: RunningLoss, scored: bool) -> Result<()> {
+        let unlike = self.ranks.unlike(|| fingerprint(&self.learner.parameters()));
+        if !unlike.is_empty() {
+            self.note(
+                &format!("the weights of ranks {unlike:?} have drifted: they take over those of rank 0"),
+                false,
+            );
+            self.take_over()?;
+        }
+        let Some(record) = &mut self.record else { return Ok(()) };
+        let snapshot = self.learner.snapshot();
+        // Before it is scored: nothing can be said of such a network.
+        state::finite(self.learner.parameter_list(), &snapshot.raw, "the weights", place.step)?;
+        let score = match scored {
+            true => record.score(&mut self.learner, &self.config, place, &snapshot.average)?,
+            false => None,
+        };
+        record.save(&mut self.learner, &self.config, place, snapshot, running, score)
+    }
+
+    /// A note for people: of this rank if each has its own, else of rank 0.
+    fn note(&self, text: &str, each: bool) {
+        match &self.record {
+            Some(record) => record.reporter.note(text),
+            None if each => eprintln!("{}: {text}", self.ranks.name()),
+            None => {}
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first asks for a save after the step, or ends at once where there is nothing to save; the second
+//! Ctrl-C, SIGTERM and SIGUSR1 (which launchers and batch systems send before the end of a job): the first asks for a save after the step, or ends at once where there is nothing to save; the second
 //! ends at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,16 +46,20 @@ impl Signals {
             .build()
             .context("cannot start the signal thread")?;
         let asked = Arc::new(AtomicBool::new(false));
-        let (mut interrupt, mut terminate) = {
+        let (mut interrupt, mut terminate, mut warning) = {
             let _inside = runtime.enter();
             let listen = |kind| signal(kind).context("cannot listen for signals");
-            (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?)
+            (
+                listen(SignalKind::interrupt())?,
+                listen(SignalKind::terminate())?,
+                listen(SignalKind::user_defined1())?,
+            )
         };
         let answer = Arc::new(Mutex::new(answer));
         let (flag, first) = (asked.clone(), answer.clone());
         runtime.spawn(async move {
             loop {
-                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = warning.recv() => {} }
                 if flag.swap(true, Ordering::SeqCst) {
                     eprintln!("interrupted again: ending without saving");
                     std::process::exit(i32::from(INTERRUPTED));

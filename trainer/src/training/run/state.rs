@@ -124,17 +124,19 @@ struct Progress {
     updates: Vec<Option<u64>>,
 }
 
-/// What a checkpoint holds beside the learner's state.
-#[derive(Debug)]
-pub struct Content<'a> {
+/// What a checkpoint holds.
+#[derive(Debug, Clone)]
+pub struct Content {
     /// Finished steps.
     pub step: u64,
+    /// The learner's state.
+    pub snapshot: Snapshot,
     /// The weights that `model.safetensors` holds, flat.
-    pub exported: &'a [f32],
+    pub exported: Vec<f32>,
     /// Its configuration.
-    pub model: &'a ModelConfig,
+    pub model: ModelConfig,
     /// What is said of it.
-    pub info: &'a CheckpointInfo,
+    pub info: CheckpointInfo,
     /// Sums since the last line of the log.
     pub running: RunningLoss,
     /// How good it is; unset: no candidate for the best one.
@@ -160,16 +162,16 @@ pub fn finite(parameters: &[Parameter], values: &[f32], what: &'static str, step
 }
 
 /// Writes a checkpoint below `folder` and removes all but the newest `keep` and the best one; that of step 0 goes with the
-/// next. Returns the checkpoint's folder.
+/// next.
 ///
 /// # Errors
 /// If a number of the state is not finite, or anything cannot be written; the partial folder is removed and older
 /// checkpoints stay.
-pub fn save(folder: &Path, learner: &Learner, content: &Content<'_>, keep: usize) -> Result<PathBuf, StateError> {
+pub fn save(folder: &Path, content: &Content, keep: usize) -> Result<(), StateError> {
     let name = format!("{PREFIX}{:09}", content.step);
     let partial = folder.join(format!("{PARTIAL}{name}"));
     let complete = folder.join(name);
-    let written = write(&partial, learner, content).and_then(|()| {
+    let written = write(&partial, content).and_then(|()| {
         if complete.exists() {
             fs::remove_dir_all(&complete).map_err(io("remove", &complete))?;
         }
@@ -187,7 +189,7 @@ pub fn save(folder: &Path, learner: &Learner, content: &Content<'_>, keep: usize
             fs::remove_dir_all(&old).map_err(io("remove", &old))?;
         }
     }
-    Ok(complete)
+    Ok(())
 }
 
 /// The step and the score of the best checkpoint below `folder`. One whose manifest cannot be read is none.
@@ -216,13 +218,13 @@ pub fn publish(folder: &Path, step: u64, path: &Path) -> Result<(), StateError> 
     checkpoint::write_atomically(path, &bytes).map_err(io("write", path))
 }
 
-fn write(partial: &Path, learner: &Learner, content: &Content<'_>) -> Result<(), StateError> {
-    let snapshot = learner.snapshot();
-    let parameters = learner.parameter_list();
+fn write(partial: &Path, content: &Content) -> Result<(), StateError> {
+    let snapshot = &content.snapshot;
+    let parameters = &content.model.parameters();
     for (what, values) in [
         ("the weights", &*snapshot.raw),
         ("the averaged weights", &*snapshot.average),
-        ("the exported weights", content.exported),
+        ("the exported weights", &*content.exported),
     ] {
         finite(parameters, values, what, content.step)?;
     }
@@ -243,13 +245,13 @@ fn write(partial: &Path, learner: &Learner, content: &Content<'_>) -> Result<(),
     let model_path = partial.join(MODEL);
     checkpoint::save(
         &model_path,
-        content.exported,
-        content.model,
-        content.info,
+        &content.exported,
+        &content.model,
+        &content.info,
         WeightType::F32,
     )?;
     let state_path = partial.join(STATE);
-    let state = encode(content.step, parameters, &snapshot, content.running).map_err(|reason| StateError::Damaged {
+    let state = encode(content.step, parameters, snapshot, content.running).map_err(|reason| StateError::Damaged {
         path: partial.to_owned(),
         reason,
     })?;
@@ -277,7 +279,13 @@ fn entry(name: &str, bytes: &[u8]) -> FileEntry {
     }
 }
 
-fn encode(step: u64, parameters: &[Parameter], snapshot: &Snapshot, running: RunningLoss) -> Result<Vec<u8>, String> {
+/// The state file's content.
+pub fn encode(
+    step: u64,
+    parameters: &[Parameter],
+    snapshot: &Snapshot,
+    running: RunningLoss,
+) -> Result<Vec<u8>, String> {
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     let mut add = |kind: &str, name: &str, shape: &[usize], values: &[f32]| {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -369,15 +377,20 @@ pub struct Restored {
     pub running: RunningLoss,
 }
 
-/// Puts the state of checkpoint folder `path` into `learner`.
+fn damage(path: &Path) -> impl Fn(String) -> StateError {
+    let path = path.to_owned();
+    move |reason| StateError::Damaged {
+        path: path.clone(),
+        reason,
+    }
+}
+
+/// The content of the state file in checkpoint folder `path`.
 ///
 /// # Errors
-/// If a file is missing, damaged, or belongs to another network.
-pub fn restore(path: &Path, learner: &mut Learner) -> Result<Restored, StateError> {
-    let damaged = |reason: String| StateError::Damaged {
-        path: path.to_owned(),
-        reason,
-    };
+/// If it is missing or damaged.
+pub fn read(path: &Path) -> Result<Vec<u8>, StateError> {
+    let damaged = damage(path);
     let manifest_path = path.join(MANIFEST);
     let text = fs::read(&manifest_path).map_err(io("read", &manifest_path))?;
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| damaged(format!("{MANIFEST}: {error}")))?;
@@ -401,14 +414,23 @@ pub fn restore(path: &Path, learner: &mut Learner) -> Result<Restored, StateErro
             found.bytes, found.crc32, expected.bytes, expected.crc32
         )));
     }
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(format!("{STATE}: {error}")))?;
+    Ok(bytes)
+}
+
+/// Puts the content of a state file, that of checkpoint folder `path`, into `learner`.
+///
+/// # Errors
+/// If it is damaged, or belongs to another network.
+pub fn decode(path: &Path, bytes: &[u8], learner: &mut Learner) -> Result<Restored, StateError> {
+    let damaged = damage(path);
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(format!("{STATE}: {error}")))?;
     let progress: Progress = header
         .metadata()
         .as_ref()
         .and_then(|metadata| metadata.get("progress"))
         .ok_or_else(|| damaged(format!("{STATE} has no progress in its header")))
         .and_then(|text| serde_json::from_str(text).map_err(|error| damaged(format!("{STATE}: progress: {error}"))))?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(format!("{STATE}: {error}")))?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(format!("{STATE}: {error}")))?;
     let read = |kind: &str, name: &str, count: usize| -> Result<Vec<f32>, StateError> {
         let key = format!("{kind}/{name}");
         let view = tensors
@@ -492,6 +514,18 @@ mod tests {
     use super::*;
     use crate::training::testing::{config, learner, scrambled};
 
+    fn content(learner: &Learner, model: &ModelConfig, step: u64) -> Content {
+        Content {
+            step,
+            snapshot: learner.snapshot(),
+            exported: learner.parameters(),
+            model: model.clone(),
+            info: CheckpointInfo::default(),
+            running: RunningLoss::default(),
+            score: None,
+        }
+    }
+
     #[test]
     fn what_is_not_finite_is_never_written() {
         let folder = tempfile::tempdir().unwrap();
@@ -500,14 +534,10 @@ mod tests {
         let weights = learner.parameters();
         let save = |learner: &Learner, step: u64, exported: &[f32]| {
             let content = Content {
-                step,
-                exported,
-                model: &model,
-                info: &CheckpointInfo::default(),
-                running: RunningLoss::default(),
-                score: None,
+                exported: exported.to_vec(),
+                ..content(learner, &model, step)
             };
-            super::save(folder.path(), learner, &content, 2)
+            super::save(folder.path(), &content, 2)
         };
         save(&learner, 1, &weights).unwrap();
         let whole = learner.snapshot();
@@ -545,17 +575,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let model = config();
         let learner = learner(&model, &scrambled(&model, false));
-        let weights = learner.parameters();
         for (step, left) in [(0, 1), (5, 1), (6, 2)] {
-            let content = Content {
-                step,
-                exported: &weights,
-                model: &model,
-                info: &CheckpointInfo::default(),
-                running: RunningLoss::default(),
-                score: None,
-            };
-            super::save(folder.path(), &learner, &content, 2).unwrap();
+            super::save(folder.path(), &content(&learner, &model, step), 2).unwrap();
             assert_eq!(list(folder.path()).unwrap().len(), left, "after step {step}");
         }
     }

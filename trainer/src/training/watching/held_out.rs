@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use factorseg_model::NoiseSchedule;
 use factorseg_model::softmax::softmax;
-use image::RgbImage;
 
 use crate::data::batch::{centre_square, normal};
 use crate::data::cache::ImageCache;
-use crate::data::decode::{Pixels, prepare};
+use crate::data::decode::Pixels;
 use crate::data::order::{Stream, random};
 use crate::data::teacher::Teacher;
 use crate::training::competition::regions;
@@ -58,8 +57,13 @@ impl HeldOut {
         let (image_part, noise_part) = schedule.mix(timestep);
         for index in 0..cache.len() {
             let Some(pixels) = cache.get(index)? else { continue };
-            let pixels = smaller(&pixels, side)?;
-            let image = centre_square(&pixels, side);
+            let pixels = smaller(&pixels, side);
+            let (image, object) = centre_square(&pixels, side);
+            if let Some(teacher) = teacher {
+                held_out
+                    .targets
+                    .extend(teacher.targets(&image, object.as_deref(), side)?);
+            }
             let mut noise = Vec::with_capacity(image.len());
             normal(
                 &mut random(seed, Stream::HeldOut, index as u64),
@@ -77,9 +81,6 @@ impl HeldOut {
                 held_out.classes.push(cache.class(index).unwrap_or(classes) as i32);
             }
             held_out.count += 1;
-        }
-        if let Some(teacher) = teacher {
-            held_out.targets = teacher.masks(&held_out.images, side)?;
         }
         Ok(held_out)
     }
@@ -121,13 +122,9 @@ impl HeldOut {
 }
 
 /// The picture with a shorter side of `side`, as a packed file of the training size would give it.
-fn smaller(pixels: &Pixels, side: usize) -> Result<Cow<'_, Pixels>> {
-    if pixels.width.min(pixels.height) <= side {
-        return Ok(Cow::Borrowed(pixels));
+fn smaller(pixels: &Pixels, side: usize) -> Cow<'_, Pixels> {
+    match pixels.width.min(pixels.height) <= side {
+        true => Cow::Borrowed(pixels),
+        false => Cow::Owned(pixels.clone().prepared(side)),
     }
-    let image = RgbImage::from_raw(pixels.width as u32, pixels.height as u32, pixels.data.to_vec());
-    Ok(Cow::Owned(prepare(
-        image.context("a picture without its pixels")?.into(),
-        side,
-    )))
 }

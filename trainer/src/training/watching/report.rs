@@ -20,16 +20,14 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// For a run of `total` steps that starts at `done`.
-    pub fn new(json: bool, done: u64, total: u64) -> Self {
+    /// For a run of `total` steps.
+    pub fn new(json: bool, total: u64) -> Self {
         let bar = (!json && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new(total);
             if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} steps  {per_sec}  ETA {eta}  {msg}")
             {
                 bar.set_style(style);
             }
-            bar.set_position(done);
-            bar.reset_eta();
             bar
         });
         Self {
@@ -37,6 +35,14 @@ impl Reporter {
             bar,
             lines: 0,
             warned: Vec::new(),
+        }
+    }
+
+    /// The run begins with `done` steps done.
+    pub fn begin(&self, done: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+            bar.reset_eta();
         }
     }
 

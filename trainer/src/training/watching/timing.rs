@@ -13,6 +13,8 @@ pub enum Part {
     Forward,
     /// Gradients.
     Backward,
+    /// Summing gradients up with those of other ranks.
+    Reduction,
     /// Clipping, Adam, the moving average.
     Optimizer,
 }
@@ -24,6 +26,8 @@ pub struct StepTimes {
     pub forward: Duration,
     /// See [`Part::Backward`].
     pub backward: Duration,
+    /// See [`Part::Reduction`].
+    pub reduction: Duration,
     /// See [`Part::Optimizer`].
     pub optimizer: Duration,
 }
@@ -31,7 +35,9 @@ pub struct StepTimes {
 thread_local! {
     static CLOCK: Cell<Option<Instant>> = const { Cell::new(None) };
     static TIMES: Cell<StepTimes> = const {
-        Cell::new(StepTimes { forward: Duration::ZERO, backward: Duration::ZERO, optimizer: Duration::ZERO })
+        Cell::new(StepTimes {
+            forward: Duration::ZERO, backward: Duration::ZERO, reduction: Duration::ZERO, optimizer: Duration::ZERO,
+        })
     };
 }
 
@@ -48,6 +54,7 @@ pub fn lap(part: Part) {
     let sum = match part {
         Part::Forward => &mut times.forward,
         Part::Backward => &mut times.backward,
+        Part::Reduction => &mut times.reduction,
         Part::Optimizer => &mut times.optimizer,
     };
     *sum += now - since;

@@ -118,3 +118,30 @@ fn without_an_object_nothing_is_judged() {
     };
     assert_eq!(masks.refine(&frame(0), &torn, &[false, true, true]), torn);
 }
+
+/// The network takes everything for the object: what the object looked like holds it while it stands still.
+#[test]
+fn an_object_that_stops_is_known_by_its_looks() {
+    let everything = RegionMap {
+        probabilities: [0.1, 0.9].into_iter().flat_map(|p| [p; 32 * 24]).collect(),
+        regions: 2,
+        ..unsure()
+    };
+    let mut masks = MotionModel::default();
+    for moved in 0..8 {
+        masks.refine(&frame(2 * moved), &everything, &[false, true]);
+    }
+    let mut map = everything.clone();
+    for _ in 0..100 {
+        map = masks.refine(&frame(14), &everything, &[false, true]);
+    }
+    let (mut both, mut either) = (0, 0);
+    for (at, object) in map.probabilities[64 * 48..].iter().enumerate() {
+        let truth = (26..42).contains(&(at % 64)) && (16..32).contains(&(at / 64));
+        let found = *object > 0.5;
+        both += usize::from(truth && found);
+        either += usize::from(truth || found);
+    }
+    let overlap = both as f32 / either as f32;
+    assert!(overlap > 0.6, "{overlap}");
+}

@@ -10,6 +10,7 @@ fn maker(recipe: Recipe, classes: usize) -> BatchMaker {
         classes,
         schedule: NoiseSchedule::new(&ScheduleConfig::default()),
         recipe,
+        share: Share::WHOLE,
         teacher: None,
     }
 }
@@ -21,6 +22,7 @@ fn recipe() -> Recipe {
         flip: 0.0,
         crop: Crop::Centre,
         crop_scale: 1.0,
+        zoom: false,
     };
     recipe.label_dropout = 0.0;
     recipe
@@ -77,6 +79,27 @@ fn micro_batches_hold_the_same_images_as_the_batch() {
 }
 
 #[test]
+fn shares_of_a_step_are_its_micro_batches() {
+    let (_data, images) = images(5);
+    let made = |index, count| {
+        let recipe = Recipe {
+            micro_batch: Some(4),
+            batch_size: 11,
+            ..recipe()
+        };
+        let maker = BatchMaker {
+            share: Share { index, count },
+            ..maker(recipe, 2)
+        };
+        maker.make(7, &mut Order::new(5, 5), &images).unwrap()
+    };
+    let (whole, shares) = (made(0, 1), [made(1, 2), made(0, 2)]);
+    assert_eq!([&shares[0], &shares[1]].map(|share| share.first), [0, 1]);
+    assert_eq!(whole.parts, shares.map(|share| share.parts).concat());
+    assert!(made(4, 5).parts.is_empty(), "five processes for three micro-batches");
+}
+
+#[test]
 fn noised_images_follow_equation_1() {
     let (_data, images) = images(5);
     let maker = maker(recipe(), 2);
@@ -86,7 +109,7 @@ fn noised_images_follow_equation_1() {
     for i in 0..part.size {
         let pixels = images.get(order.image(i as u64)).unwrap().unwrap();
         let alpha_bar = maker.schedule.alpha_bar(part.timesteps[i] as usize);
-        let clean = centre_square(&pixels, 8);
+        let (clean, _) = centre_square(&pixels, 8);
         for j in 0..192 {
             let expected =
                 alpha_bar.sqrt() * f64::from(clean[j]) + (1.0 - alpha_bar).sqrt() * f64::from(part.noise[i * 192 + j]);
@@ -130,7 +153,7 @@ fn a_teachers_masks_are_those_of_the_clean_crop() {
     let made = |teacher: Option<Arc<Teacher>>, jitter: f64| {
         let mut recipe = recipe();
         (recipe.batch_size, recipe.augmentation.flip) = (1, 1.0);
-        recipe.self_training = Some(crate::recipe::SelfTraining { jitter });
+        recipe.self_training = Some(crate::recipe::SelfTraining { jitter, motion: 0.0 });
         let maker = BatchMaker {
             side: 64,
             teacher,
@@ -151,6 +174,62 @@ fn a_teachers_masks_are_those_of_the_clean_crop() {
         assert!((noised - image_part as f32 * clean - noise_part as f32 * noise).abs() < 1e-5);
     }
     assert_eq!(taught.targets, teacher.masks(&clean, 64).unwrap());
+}
+
+/// A known object is what is learned, cut, mirrored and zoomed as the picture is: here it is where the picture is bright.
+#[test]
+fn a_known_object_stays_on_its_picture() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("data.pack");
+    let bright = |x: usize, y: usize| (10..60).contains(&x) && (20..90).contains(&y);
+    let places = || (0..96).flat_map(|y| (0..120).map(move |x| (x, y)));
+    let grey = |(x, y)| if bright(x, y) { 220 } else { 30 };
+    let pixels = Pixels {
+        width: 120,
+        height: 96,
+        data: places().flat_map(|place| [grey(place); 3]).collect(),
+        object: Some(places().map(|(x, y)| if bright(x, y) { 255 } else { 0 }).collect()),
+    };
+    crate::data::testing::write_pack(&path, 96, &[pixels]).unwrap();
+    let images = ImageCache::new(DataSet::open(&path).unwrap(), 96, 0, 0);
+    let mut recipe = recipe();
+    recipe.augmentation = Augmentation {
+        flip: 0.5,
+        crop: Crop::Random,
+        crop_scale: 1.5,
+        zoom: true,
+    };
+    recipe.self_training = Some(crate::recipe::SelfTraining {
+        jitter: 0.0,
+        motion: 1.0,
+    });
+    recipe.phases[0].timesteps = (1, 1);
+    let teacher = Arc::new(Teacher::load(factorseg_model::CheckpointSource::Embedded).unwrap());
+    let object = teacher.foreground_regions()[0];
+    let maker = BatchMaker {
+        side: 64,
+        teacher: Some(teacher),
+        ..maker(recipe, 0)
+    };
+    let (image_part, noise_part) = maker.schedule.mix(1);
+    let mut shares = Vec::new();
+    for part in (0..4).flat_map(|step| maker.make(step, &mut Order::new(5, 1), &images).unwrap().parts) {
+        for image in 0..part.size {
+            let at = |k: usize, pixel: usize| part.targets[(2 * image + k) * 64 * 64 + pixel];
+            let mut wrong = 0;
+            for pixel in 0..64 * 64 {
+                let place = 3 * image * 64 * 64 + pixel;
+                let value = (part.noised[place] - noise_part as f32 * part.noise[place]) / image_part as f32;
+                wrong += usize::from((value > 0.0) != (at(object, pixel) > 0.5));
+                assert!((at(0, pixel) + at(1, pixel) - 1.0).abs() < 1e-6);
+            }
+            assert!(wrong < 20, "{wrong} pixels");
+            shares.push((0..64 * 64).map(|pixel| at(object, pixel)).sum::<f32>() / 4096.0);
+        }
+    }
+    let least = shares.iter().copied().fold(1.0, f32::min);
+    let most = shares.iter().copied().fold(0.0, f32::max);
+    assert!(most > 1.4 * least, "nothing zoomed: {shares:?}");
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn a_perfect_segmenter_scores_one_and_flickers_like_the_annotations() {
         mean: 1.0,
         recall: 1.0,
         decay: 0.0,
+        start: 1.0,
     };
     for scores in [report.model, report.oracle] {
         assert_eq!(scores, VideoScores { j: perfect, f: perfect });

@@ -39,7 +39,11 @@ fn batch(parts: &[usize]) -> Batch {
             part
         })
         .collect();
-    Batch { step: 0, parts }
+    Batch {
+        step: 0,
+        first: 0,
+        parts,
+    }
 }
 
 fn first_step(learner: &mut Learner, recipe: &Recipe, parts: &[usize]) -> f32 {
