@@ -394,7 +394,7 @@ pub fn each_frame(
                     return Ok(match (seen, moment.of) {
                         (false, _) => Some("it has no picture".to_owned()),
                         (true, Some(of)) if moment.time + SLACK < of.mul_f64(0.9) => Some(format!(
-                            "it breaks off at {:.1} s of {:.1}",
+                            "it ends at {:.1} s of {:.1}",
                             moment.time.as_secs_f64(),
                             of.as_secs_f64()
                         )),
