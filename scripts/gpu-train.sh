@@ -46,7 +46,7 @@ fi
 ((status == 0 || status == 124 || status == 130)) || exit "$status"
 mkdir -p "$out"
 rm -f "$out"/model.safetensors.*
-"$FACTORSEG" export "$run" "$out/whole.safetensors" --type bf16
+"$FACTORSEG" export "$run" --out "$out/whole.safetensors" --type bf16
 split --bytes=16MB --numeric-suffixes --suffix-length=3 "$out/whole.safetensors" "$out/model.safetensors."
 rm "$out/whole.safetensors"
 if ((status == 0)); then echo "gpu-train: done, $out"; else echo "gpu-train: stopped after $seconds s; call again to go on, $out"; fi

@@ -1,4 +1,4 @@
-//! The commands around training: inspect, recipes, segment, generate, evaluate.
+//! The commands around training: inspect, recipes, segment, evaluate.
 
 mod common;
 
@@ -60,6 +60,67 @@ fn a_trained_checkpoint_is_inspected_and_segments_alone() {
         .collect();
     let sum: i32 = soft.iter().map(|plane| i32::from(plane.get_pixel(25, 15).0[0])).sum();
     assert!((sum - 255).abs() <= 2, "{sum}");
+}
+
+/// Shares of the work together are the work, whoever says which share a process has.
+#[test]
+fn pictures_and_sequences_are_shared_out() {
+    let (scratch, model) = trained();
+    let segment = |out: &str| {
+        let mut command = program();
+        command.args(["segment", "--device", "cpu", "--model", &model, "--format", "ids"]);
+        command.arg(scratch.path("data")).arg("--out").arg(scratch.path(out));
+        command
+    };
+    let files = |out: &str| {
+        let folder = std::fs::read_dir(scratch.path(out)).unwrap();
+        let mut files: Vec<_> = folder.map(|entry| entry.unwrap().file_name()).collect();
+        files.sort();
+        files
+    };
+    expect(&mut segment("whole"), 0);
+    expect(segment("first").args(["--shard", "0/2"]), 0);
+    assert_eq!(files("first").len() * 2, files("whole").len());
+    // The other half, as a launcher's second process of two.
+    let rank = [("OMPI_COMM_WORLD_RANK", "1"), ("OMPI_COMM_WORLD_SIZE", "2")];
+    expect(segment("first").envs(rank), 0);
+    assert_eq!(files("first"), files("whole"));
+    expect(segment("wrong").args(["--shard", "2/2"]), 2);
+
+    for (name, left) in [("one", 6), ("two", 20)] {
+        for frame in 0..3 {
+            for part in ["JPEGImages", "Annotations"] {
+                let folder = scratch.path(&format!("set/DAVIS/{part}/480p/{name}"));
+                std::fs::create_dir_all(&folder).unwrap();
+                RgbImage::from_fn(48, 32, |x, y| Rgb([if x > left + frame && y > 9 { 255 } else { 0 }; 3]))
+                    .save(folder.join(format!("{frame:05}.png")))
+                    .unwrap();
+            }
+        }
+    }
+    let davis = |more: &[&str]| {
+        let mut command = program();
+        command.args(["evaluate", "davis", "--device", "cpu", "--json", "--model", &model]);
+        let output = command.arg(scratch.path("set")).args(more).output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let sequences = report["sequences"].as_array().unwrap().clone();
+        (
+            sequences,
+            report["fitted_frames"].clone(),
+            report["foreground_regions"].clone(),
+        )
+    };
+    let (whole, fitted, regions) = davis(&[]);
+    let shares = ["0/2", "1/2"].map(|shard| davis(&["--shard", shard]));
+    assert_eq!(whole, [&*shares[0].0, &*shares[1].0].concat());
+    assert!(shares.iter().all(|(_, of, which)| (of, which) == (&fitted, &regions)));
+    // More processes than sequences.
+    let sheet = scratch.path("sheet.png");
+    assert!(
+        davis(&["--shard", "2/3", "--sheet", sheet.to_str().unwrap()])
+            .0
+            .is_empty()
+    );
 }
 
 #[test]
@@ -251,29 +312,18 @@ fn images_that_cannot_be_segmented_are_named() {
 }
 
 #[test]
-#[ignore = "a thousand passes of the network: a minute on a busy core; run with --ignored"]
-fn generation_writes_a_grid() {
-    let (scratch, model) = trained();
-    let picture = scratch.path("samples.png");
-    let mut generate = program();
-    generate.args([
-        "generate",
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-        "--count",
-        "1",
-        "--model",
-        &model,
-        "--out",
-    ]);
-    expect(generate.arg(&picture), 0);
-    // One image, five cells (image, regions, three masks) of 16 px drawn eight times as large.
-    assert_eq!(
-        image::open(picture).unwrap().into_rgb8().dimensions(),
-        (5 * 130 + 4, 130)
-    );
+fn the_papers_own_masks_are_one_switch_away() {
+    let scratch = Scratch::new();
+    let masks = |switch: &[&str]| {
+        let mut segment = program();
+        segment
+            .args(["segment", "--device", "cpu", "--soft", "--out"])
+            .arg(scratch.path("out"));
+        expect(segment.args(switch).arg(scratch.path("data/n00000000/00.png")), 0);
+        std::fs::read(scratch.path("out/00.region-1.png")).unwrap()
+    };
+    let paper = masks(&["--paper"]);
+    assert!(paper == masks(&["--no-color-model", "--no-motion-model"]) && paper != masks(&[]));
 }
 
 #[test]

@@ -12,8 +12,20 @@ pub(crate) fn caught<T>(run: impl FnOnce() -> Result<T, KernelError>) -> Result<
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("unknown reason");
-        Err(KernelError::Device(reason.to_owned()))
+        Err(failed(reason))
     })
+}
+
+/// The device's failure, in the lines of a report that say something, each once: burn lists all kernels that were to run.
+pub(crate) fn failed(report: &str) -> KernelError {
+    let mut said: Vec<&str> = Vec::new();
+    for line in report.lines().map(str::trim) {
+        let filler = ["", "Caused by:", "Backtrace"].contains(&line) || line.starts_with("No backtrace");
+        if !filler && !said.contains(&line) && said.len() < 4 {
+            said.push(line);
+        }
+    }
+    KernelError::Device(said.join(": "))
 }
 
 #[cfg(test)]
@@ -29,5 +41,24 @@ mod tests {
         );
         assert_eq!(reason(|| panic!("lost")), KernelError::Device("lost".into()));
         assert_eq!(caught(|| Ok(3)), Ok(3));
+    }
+
+    /// As burn 0.21 reports a launch that fails, and the hundreds after it.
+    #[test]
+    fn a_failure_of_every_kernel_is_told_once() {
+        let launch = "Launch(An unknown error happened during launch\nCaused by:\n  \
+                      DriverError(CUDA_ERROR_LAUNCH_FAILED, \"CUDA_ERROR_LAUNCH_FAILED\")\nBacktrace\nNo backtrace available)";
+        let report = format!(
+            "An error happened during execution\nCaused by:\n  The server is in an invalid state\nCaused by:\n  [{}]",
+            vec![launch; 900].join(", ")
+        );
+        assert_eq!(
+            failed(&report),
+            KernelError::Device(
+                "An error happened during execution: The server is in an invalid state: [Launch(An unknown error happened \
+                 during launch: DriverError(CUDA_ERROR_LAUNCH_FAILED, \"CUDA_ERROR_LAUNCH_FAILED\")"
+                    .into()
+            )
+        );
     }
 }

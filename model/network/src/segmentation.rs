@@ -8,7 +8,7 @@ use burn::tensor::{FloatDType, Tensor, TensorData};
 use factorseg_kernels::{Architecture, KernelError, Noising, SegmentationPass};
 
 use crate::factorized::MaskNetwork;
-use crate::failures::caught;
+use crate::failures::{caught, failed};
 use crate::parameters::{check, dtype_of, fill, flat, pass_dtype};
 
 /// A network that segments on a device of burn's.
@@ -116,7 +116,8 @@ impl<B: Backend> SegmentationPass for BurnSegmentation<B> {
             // What comes back is as much as one draw, however many there are.
             let masks = masks.reshape([count, samples, regions, height, width]).mean_dim(1);
             masks
-                .into_data()
+                .try_into_data()
+                .map_err(|error| failed(&error.to_string()))?
                 .into_vec()
                 .map_err(|error| KernelError::Device(format!("{error:?}")))
         })

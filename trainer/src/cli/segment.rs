@@ -142,7 +142,7 @@ impl Segment {
             ));
         }
         for (name, path) in &videos {
-            let motion = !self.no_motion_model;
+            let motion = !(self.no_motion_model || self.segmenter.paper);
             let (frames, broken) =
                 segment_video::segment_video(&mut engine, &passes, &writer, (name, path), motion, self.json)?;
             eprintln!("{frames} frames in {}", self.out.join(name).display());

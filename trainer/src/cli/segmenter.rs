@@ -30,6 +30,9 @@ pub struct SegmenterArguments {
     /// Seed of the noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// The paper's own masks: neither colours nor motion judge them again
+    #[arg(long)]
+    pub paper: bool,
     /// The network alone: do not judge pixels again by the colours of the picture's own regions
     #[arg(long)]
     no_color_model: bool,
@@ -58,7 +61,8 @@ impl SegmenterArguments {
             timestep: self.timestep,
             seed: self.seed,
             samples: self.samples,
-            color_model: !self.no_color_model,
+            color_model: !(self.paper || self.no_color_model),
+            ..SegmenterOptions::default()
         };
         let source = CheckpointSource::from_path(self.model.clone().unwrap_or_default());
         let how = LoadOptions {

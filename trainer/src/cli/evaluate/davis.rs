@@ -71,7 +71,7 @@ impl Davis {
         // All processes fit on all sequences; each scores its own.
         layout.sequences = share.take(layout.sequences);
         let over_time = OverTime {
-            motion: !self.no_motion_model,
+            motion: !(self.no_motion_model || self.segmenter.paper),
             smoothing: self.smoothing,
         };
         let report = davis::score(&mut engine, &passes, &layout, &fitted, over_time, |sequence| {
