@@ -8,7 +8,7 @@ use factorseg_model::{
     CheckpointSource, DeviceSpec, Engine, LoadOptions, Precision, Segmenter, SegmenterOptions, find_class,
 };
 
-use super::arguments::{PRECISIONS, count, word};
+use super::arguments::{PRECISIONS, count, threads, word};
 use super::set_threads;
 use crate::evaluate::segment::Passes;
 use crate::training::run::config::MOST_THREADS;
@@ -50,7 +50,12 @@ pub struct SegmenterArguments {
 impl SegmenterArguments {
     /// Loads the network and tells it the class.
     pub fn load(&self) -> Result<Segmenter> {
-        set_threads(self.threads)?;
+        let (cores, asked) = (threads(0), threads(self.threads));
+        if asked > cores {
+            eprintln!("--threads {asked}: {cores} are used, one per core; more take memory and gain nothing");
+        }
+        let threads = asked.min(cores);
+        set_threads(threads)?;
         let mut options = SegmenterOptions {
             class: None,
             timestep: self.timestep,
@@ -62,7 +67,7 @@ impl SegmenterArguments {
         let source = CheckpointSource::from_path(self.model.clone().unwrap_or_default());
         let how = LoadOptions {
             device: self.device,
-            threads: self.threads,
+            threads,
             precision: self.precision,
         };
         let mut segmenter = Segmenter::load(&source, how, &options)?;
