@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use factorseg_model::{InputImage, NoiseSchedule, RegionMap, ScheduleConfig};
-use factorseg_refine::ColorModel;
+use factorseg_refine::{ColorModel, FillHoles};
 
 const TOLERANCE: f32 = 1e-4;
 
@@ -87,7 +87,9 @@ fn colours_judge_as_in_the_reference() {
             height: case.height,
             probabilities: case.before.clone(),
         };
-        ColorModel::default().refine(&image, &mut map);
+        let mut colors = ColorModel::default();
+        colors.fill_holes = FillHoles::All;
+        colors.refine(&image, &mut map);
         let far = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(far(&case.before, &case.after) > 0.1);
         let error = far(&map.probabilities, &case.after);

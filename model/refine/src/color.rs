@@ -160,7 +160,9 @@ impl ColorModel {
     /// nothing. With `a_k` the mean of `w_k` (region k's area) and `h_k(c)` its share in the blurred cell of colour c, each
     /// region's score is `0.5 log p_k + 2 blur(log((h_k(c) + 1e-4 a_k) / a_k^0.75))`, brought along the edges of the colours
     /// ([`Guide`]), and the new probabilities are the softmax of the scores. Where what is not background has specks or holes
-    /// ([`misplaced`], by the network's evidence), background and the rest exchange their probabilities.
+    /// ([`misplaced`], by the network's evidence), background and the rest exchange their probabilities; which holes count,
+    /// [`Self::fill_holes`] says: by default those where the mean of log(o(c) / i(c)) is below 4, with o and i the shares of the
+    /// blurred cell of colour c among pixels outside of the object and in it.
     ///
     /// Where there are two regions, each picture first gets its own threshold between them: log-odds are taken from
     /// the one that divides them best into two groups ([`threshold`]), since a network that learned how large objects are

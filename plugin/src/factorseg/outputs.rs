@@ -16,7 +16,7 @@ use crate::engine::mask::Mask;
 use crate::meta::FrameReport;
 use crate::paint::render;
 use crate::pixels::layout::Layout;
-use crate::settings::Plan;
+use crate::settings::{MaskFormat, Plan};
 use crate::sync::lock;
 
 impl FactorSeg {
@@ -47,10 +47,11 @@ impl FactorSeg {
     pub(super) fn mask_info(
         &self,
         pad: &FactorSegMaskPad,
+        format: MaskFormat,
         layout: &Layout,
         regions: usize,
     ) -> Result<gst_video::VideoInfo, gst::FlowError> {
-        let height = render::rows(pad.imp().format(), layout.height, regions);
+        let height = render::rows(format, layout.height, regions);
         gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, layout.info.width(), height as u32)
             .fps(layout.info.fps())
             .par(layout.info.par())
@@ -97,7 +98,9 @@ impl FactorSeg {
         let in_segment = matches!(event.type_(), gst::EventType::Gap | gst::EventType::SegmentDone);
         for pad in self.mask_pads() {
             if event.is_serialized()
-                && let Some(Ok(info)) = layout.as_ref().map(|layout| self.mask_info(&pad, layout, regions))
+                && let Some(Ok(info)) = layout
+                    .as_ref()
+                    .map(|layout| self.mask_info(&pad, pad.imp().format(), layout, regions))
             {
                 self.prepare_mask_pad(&pad, &info);
             }
@@ -113,7 +116,7 @@ impl FactorSeg {
             return;
         };
         for pad in self.mask_pads() {
-            if let Ok(info) = self.mask_info(&pad, layout, regions) {
+            if let Ok(info) = self.mask_info(&pad, pad.imp().format(), layout, regions) {
                 self.prepare_mask_pad(&pad, &info);
                 pad.push_event(gst::event::Gap::builder(pts).duration(frame.duration()).build());
             }
@@ -130,13 +133,15 @@ impl FactorSeg {
     ) -> Result<(), gst::FlowError> {
         let masks = lock(&self.outputs).masks.clone();
         for mut output in masks {
-            let info = self.mask_info(&output.pad, layout, plan.foreground.len())?;
+            // Asked once: it may change at any time.
+            let format = output.pad.imp().format();
+            let info = self.mask_info(&output.pad, format, layout, plan.foreground.len())?;
             self.prepare_mask_pad(&output.pad, &info);
             let current = Rendered {
                 mask: mask.cloned(),
                 foreground: plan.foreground.clone(),
                 info,
-                format: output.pad.imp().format(),
+                format,
                 memory: gst::Memory::with_size(0),
             };
             // A refined foreground is another one for every frame.

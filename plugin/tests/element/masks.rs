@@ -66,6 +66,27 @@ fn the_format_may_change_while_playing() {
 }
 
 #[test]
+fn a_format_that_changes_while_a_frame_leaves_holds_from_the_next() {
+    let mut bench = Bench::new(&Fake::new(Behaviour::Halves));
+    let (pad, mut masks) = mask_harness(&bench, "mask_0", "labels");
+    // Between the caps of a mask and the mask.
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |pad, info| {
+        if info.event().is_some_and(|event| event.type_() == gst::EventType::Caps) {
+            pad.set_property_from_str("format", "regions");
+        }
+        gst::PadProbeReturn::Ok
+    });
+    bench.set_caps(VideoFormat::I420, 64, 48);
+    let info = video_info(VideoFormat::I420, 64, 48);
+    let sizes = [0, 1].map(|index| {
+        bench.harness.push(flat_frame(&info, index, 80)).unwrap();
+        masks.pull().unwrap().size()
+    });
+    assert_eq!(sizes, [64 * 48, 3 * 64 * 48]);
+    assert_eq!(bench.messages(gst::MessageType::Error), [""; 0]);
+}
+
+#[test]
 fn a_refined_foreground_follows_the_picture() {
     // The picture's edge lies 5 pixels beside the mask's, which a cell of 10 pixels cannot tell.
     let fake = Fake::new(Behaviour::Halves);
