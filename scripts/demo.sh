@@ -13,7 +13,7 @@ scripts/setup.sh
 
 # shellcheck source=features.sh
 . scripts/features.sh
-cargo build --release --locked --package factorseg-pipelines "${FEATURES[@]}"
+cargo build --release --locked --package factorseg-pipelines "${FEATURES[@]}" "${PLUGIN[@]}"
 
 mkdir -p demo
 input=()

@@ -1,5 +1,6 @@
 # Sourced by scripts that build: FEATURES becomes the options of cargo for what this machine can use, with CUDA where an NVIDIA
-# driver is found. CUDA=1 builds with it anyway, CUDA=0 without it.
+# driver is found. CUDA=1 builds with it anyway, CUDA=0 without it. PLUGIN becomes those of the plugin beside them: analytics
+# metadata where GStreamer has them.
 # shellcheck shell=bash
 has_nvidia_driver() {
     [[ -e /proc/driver/nvidia/version ]] || command -v nvidia-smi >/dev/null \
@@ -16,4 +17,9 @@ if ((cuda)); then
 else
     echo "building for CPUs alone ($why); CUDA=1 builds with CUDA" >&2
     FEATURES=(--no-default-features)
+fi
+PLUGIN=()
+if pkg-config --atleast-version=1.26 gstreamer-analytics-1.0 2>/dev/null; then
+    echo "building the plugin with the feature v1_26 (GStreamer's analytics are here)" >&2
+    PLUGIN=(--features gst-plugin-factorseg/v1_26)
 fi

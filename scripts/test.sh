@@ -4,7 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 MPI=1 scripts/setup.sh
-cpu=(--release --locked --workspace --exclude factorseg-network --no-default-features --features factorseg-trainer/video,factorseg-trainer/mpi)
+# shellcheck source=features.sh
+CUDA=0 . scripts/features.sh
+cpu=(--release --locked --workspace --exclude factorseg-network "${FEATURES[@]}" "${PLUGIN[@]}" --features factorseg-trainer/video,factorseg-trainer/mpi)
 cargo fmt --all --check
 # Programs and plugin first: the end-to-end tests start them.
 cargo build "${cpu[@]}"

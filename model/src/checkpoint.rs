@@ -44,6 +44,17 @@ pub enum WeightKind {
     Ema,
 }
 
+/// How a decoder was trained to denoise whole pictures (Eq. 6 to 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecoderTraining {
+    /// Under the network's own masks rather than uniform ones.
+    pub masked: bool,
+    /// First and last timestep.
+    pub timesteps: (usize, usize),
+    /// Steps of the optimizer.
+    pub steps: u64,
+}
+
 /// What a checkpoint says of itself beside its configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -58,6 +69,9 @@ pub struct CheckpointInfo {
     pub weights: WeightKind,
     /// Regions that are the object rather than its surroundings, where somebody has looked; else empty.
     pub foreground_regions: Vec<usize>,
+    /// What the decoder was trained for; unset where it was not, or where masks or features have changed since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<DecoderTraining>,
 }
 
 /// Where a checkpoint comes from.
@@ -167,6 +181,17 @@ pub enum CheckpointError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It segments, but it draws no pictures.
+    #[error(
+        "{file}: cannot generate: {reason}; train its decoder with `factorseg train PICTURES --run RUN --recipe decoder \
+         --init-from CHECKPOINT`"
+    )]
+    NotGenerating {
+        /// The file.
+        file: String,
+        /// What its decoder lacks.
+        reason: String,
+    },
 }
 
 trait Source: Read + Seek + Send {}
@@ -243,7 +268,7 @@ impl Checkpoint {
             file: file.clone(),
             source,
         })?;
-        let info: CheckpointInfo = match metadata.get(INFO_KEY) {
+        let mut info: CheckpointInfo = match metadata.get(INFO_KEY) {
             Some(json) => serde_json::from_str(json).map_err(|error| header_error(INFO_KEY, error))?,
             None => CheckpointInfo::default(),
         };
@@ -258,6 +283,15 @@ impl Checkpoint {
                 info.classes.len(),
                 config.classes
             )));
+        }
+        if info.classes.is_empty() {
+            info.classes = ClassLabel::of_count(config.classes);
+        }
+        for label in &mut info.classes {
+            // Older versions wrote ids alone.
+            if label.wordnet_id.as_ref() == Some(&label.name) {
+                *label = ClassLabel::from_folder(&label.name);
+            }
         }
         if let Some(region) = info.foreground_regions.iter().find(|&&r| r >= config.regions) {
             return Err(inconsistent(format!(
@@ -338,6 +372,28 @@ impl Checkpoint {
     pub fn has_decoder(&self) -> bool {
         let names = self.tensors.tensors();
         names.keys().any(|name| name.starts_with("decoder."))
+    }
+
+    /// Checks that the decoder was trained for generation: under the network's own masks, over the whole schedule.
+    ///
+    /// # Errors
+    /// What it lacks, and the way out.
+    pub fn check_generates(&self) -> Result<(), CheckpointError> {
+        let all = self.config.schedule.timesteps;
+        let reason = match self.info.decoder {
+            _ if !self.has_decoder() => "it holds no decoder".to_owned(),
+            None => "its decoder was not trained under its masks".to_owned(),
+            Some(decoder) if !decoder.masked => "its decoder was trained under uniform masks".to_owned(),
+            Some(DecoderTraining {
+                timesteps: (first, last),
+                ..
+            }) if (first, last) != (1, all) => {
+                format!("its decoder was trained for t = {first} to {last} of {all}")
+            }
+            Some(_) => return Ok(()),
+        };
+        let file = self.file.clone();
+        Err(CheckpointError::NotGenerating { file, reason })
     }
 
     /// The weights of the whole network, flat, in the order of [`ModelConfig::parameters`].

@@ -2,6 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+/// WordNet ids and names of the 1,000 classes of ImageNet's challenge, in the order of their indices (that of the ids).
+const IMAGENET: &str = include_str!("imagenet.tsv");
+
+/// ImageNet's class in a line of the list.
+fn listed(line: &str) -> Option<ClassLabel> {
+    let (id, name) = line.split_once('\t')?;
+    Some(ClassLabel {
+        wordnet_id: Some(id.to_owned()),
+        name: name.to_owned(),
+    })
+}
+
 /// A class of a conditional network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassLabel {
@@ -13,12 +25,32 @@ pub struct ClassLabel {
 }
 
 impl ClassLabel {
-    /// The label that a folder of training images stands for: a WordNet id names itself.
+    /// The label that a folder of training images stands for: a WordNet id goes by its name in ImageNet, where it has one.
     pub fn from_folder(folder: &str) -> Self {
-        Self {
-            wordnet_id: is_wordnet_id(folder).then(|| folder.to_owned()),
+        let wordnet_id = is_wordnet_id(folder).then(|| folder.to_owned());
+        let known = wordnet_id
+            .as_ref()
+            .and_then(|id| IMAGENET.lines().find(|line| line.starts_with(id)));
+        known.and_then(listed).unwrap_or_else(|| Self {
+            wordnet_id,
             name: folder.to_owned(),
+        })
+    }
+
+    /// The labels of all folders of training images. Folders 0 to 999 are ImageNet's classes.
+    pub fn from_folders(folders: &[String]) -> Vec<Self> {
+        let ordered = folders.iter().enumerate();
+        let numbered = ordered.fold(true, |all, (index, folder)| all && folder.parse() == Ok(index));
+        match numbered && IMAGENET.lines().count() == folders.len() {
+            true => IMAGENET.lines().filter_map(listed).collect(),
+            false => folders.iter().map(|folder| Self::from_folder(folder)).collect(),
         }
+    }
+
+    /// The labels of so many classes of which nothing is said: ImageNet's where they are as many, else numbers.
+    pub fn of_count(classes: usize) -> Vec<Self> {
+        let numbers: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
+        Self::from_folders(&numbers)
     }
 }
 
@@ -32,6 +64,14 @@ pub enum ClassError {
     /// The checkpoint has no classes at all.
     #[error("class `{0}` was asked for, but the checkpoint is unconditional; use `none`")]
     Unconditional(String),
+    /// Several classes go by the name.
+    #[error("the checkpoint has more than one class `{word}`; use a WordNet id: {ids}")]
+    Ambiguous {
+        /// The word.
+        word: String,
+        /// Ids of the classes.
+        ids: String,
+    },
     /// It has classes, but not this one.
     #[error("the checkpoint has no class `{word}`; use `none`, {other}a name such as {examples}")]
     Unknown {
@@ -48,7 +88,7 @@ pub enum ClassError {
 /// names are numbers. `none` and the empty word are "no class".
 ///
 /// # Errors
-/// If the word names no class.
+/// If the word names no class, or several.
 pub fn find_class(labels: &[ClassLabel], word: &str) -> Result<Option<usize>, ClassError> {
     let word = word.trim();
     if word.is_empty() || word.eq_ignore_ascii_case("none") {
@@ -58,9 +98,18 @@ pub fn find_class(labels: &[ClassLabel], word: &str) -> Result<Option<usize>, Cl
         return Err(ClassError::Unconditional(word.to_owned()));
     }
     let wanted = normalised(word);
-    let named = labels.iter().position(|label| {
+    let named = |label: &ClassLabel| {
         label.wordnet_id.as_deref() == Some(word) || label.name.split(',').any(|name| normalised(name) == wanted)
-    });
+    };
+    let all: Vec<&ClassLabel> = labels.iter().filter(|label| named(label)).collect();
+    if all.len() > 1 {
+        let ids: Vec<&str> = all.iter().filter_map(|label| label.wordnet_id.as_deref()).collect();
+        return Err(ClassError::Ambiguous {
+            word: word.to_owned(),
+            ids: ids.join(", "),
+        });
+    }
+    let named = labels.iter().position(named);
     // Where numbers are names, a number is no index: folder 10 may be the second of the classes.
     let number = |name: &str| name.trim().parse::<u64>().ok();
     let numbered = labels.iter().all(|label| number(&label.name).is_some());
@@ -123,6 +172,39 @@ mod tests {
         ] {
             assert_eq!(find_class(&labels(), word), Ok(expected), "{word}");
         }
+    }
+
+    /// ImageNet's classes by whatever name they were trained under: ids, numbers from 0 to 999, or only their count.
+    #[test]
+    fn imagenets_classes_answer_to_their_names() {
+        let ids: Vec<String> = IMAGENET.lines().filter_map(|line| listed(line)?.wordnet_id).collect();
+        assert!(ids.len() == 1000 && ids.is_sorted());
+        let shuffled = ["n02123045", "n01443537", "n00000001"].map(str::to_owned);
+        assert_eq!(
+            find_class(&ClassLabel::from_folders(&shuffled), "goldfish"),
+            Ok(Some(1))
+        );
+        assert_eq!(ClassLabel::from_folder("n00000001").name, "n00000001");
+        for labels in [ClassLabel::from_folders(&ids), ClassLabel::of_count(1000)] {
+            for word in ["tabby", "281", "n02123045"] {
+                assert_eq!(find_class(&labels, word), Ok(Some(281)), "{word}");
+            }
+            // Table 7 of the paper.
+            for (word, index) in [
+                ("warplane", 895),
+                ("hummingbird", 94),
+                ("water-buffalo", 346),
+                ("maltese-dog", 153),
+            ] {
+                assert_eq!(find_class(&labels, word), Ok(Some(index)), "{word}");
+            }
+            let message = find_class(&labels, "crane").unwrap_err().to_string();
+            assert!(message.contains("n02012849, n03126707"), "{message}");
+        }
+        // Numbers that are not ImageNet's stay numbers.
+        let flowers: Vec<String> = (1..=102).map(|class| class.to_string()).collect();
+        assert!(find_class(&ClassLabel::from_folders(&flowers), "tench").is_err());
+        assert_eq!(find_class(&ClassLabel::of_count(7), "3"), Ok(Some(3)));
     }
 
     #[test]

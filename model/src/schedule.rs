@@ -1,4 +1,4 @@
-//! The diffusion process: noising (Eq. 1) and one step of denoising (Eq. 9 and 10).
+//! The diffusion process: noising (Eq. 1) and steps of denoising (Eq. 9 and 10).
 
 use crate::config::ScheduleConfig;
 
@@ -74,15 +74,44 @@ impl NoiseSchedule {
         (alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt())
     }
 
-    /// Eq. 9: the image at `t - 1` from the image at `t` and the predicted noise, in the place of the first. `z` is standard
-    /// normal noise; it is not used at `t = 1` (Eq. 10). `sigma_t^2` is `beta_t`.
-    pub fn denoise(&self, x_t: &mut [f32], predicted_noise: &[f32], z: &[f32], timestep: usize) {
-        let beta = self.beta(timestep);
-        let (_, noise_weight) = self.mix(timestep);
+    /// Eq. 9: the image at the timestep `to` from the image at `from` and the predicted noise, in the place of the first. `z` is
+    /// standard normal noise; it is not used where `to` is 0 (Eq. 10). `sigma^2` is `beta`, that of all steps between.
+    pub fn denoise(&self, x_t: &mut [f32], predicted_noise: &[f32], z: &[f32], (from, to): (usize, usize)) {
+        let beta = 1.0 - self.alpha_bar(from) / self.alpha_bar(to);
+        let (_, noise_weight) = self.mix(from);
         let (part, scale) = ((beta / noise_weight) as f32, (1.0 - beta).sqrt() as f32);
-        let sigma = if timestep == 1 { 0.0 } else { beta.sqrt() as f32 };
+        let sigma = if to == 0 { 0.0 } else { beta.sqrt() as f32 };
         for ((x, predicted), z) in x_t.iter_mut().zip(predicted_noise).zip(z) {
             *x = (*x - predicted * part) / scale + z * sigma;
+        }
+    }
+
+    /// The clean image that an image at a timestep and the noise predicted in it stand for (Eq. 1, solved).
+    pub fn clean(&self, x_t: &[f32], predicted_noise: &[f32], timestep: usize) -> Vec<f32> {
+        let (image_weight, noise_weight) = self.mix(timestep);
+        let both = x_t.iter().zip(predicted_noise);
+        both.map(|(x, predicted)| (x - noise_weight as f32 * predicted) / image_weight as f32)
+            .collect()
+    }
+
+    /// Changes predicted noise that stands for a clean image beyond -1 to 1 to that of the image at the bound, as DDPM's own code does
+    /// (`clip_denoised`): an error of the prediction would grow from step to step.
+    pub fn bound(&self, x_t: &[f32], predicted_noise: &mut [f32], timestep: usize) {
+        let (image_weight, noise_weight) = self.mix(timestep);
+        let clean = self.clean(x_t, predicted_noise, timestep);
+        for ((x, predicted), clean) in x_t.iter().zip(predicted_noise).zip(clean) {
+            if clean.abs() > 1.0 {
+                *predicted = (x - image_weight as f32 * clean.signum()) / noise_weight as f32;
+            }
+        }
+    }
+
+    /// As [`Self::denoise`] without fresh noise (Song et al., Eq. 12 with sigma = 0): the clean image under the noise that was predicted.
+    pub fn denoise_without_noise(&self, x_t: &mut [f32], predicted_noise: &[f32], (from, to): (usize, usize)) {
+        let (image_weight, noise_weight) = self.mix(to);
+        let clean = self.clean(x_t, predicted_noise, from);
+        for ((x, clean), predicted) in x_t.iter_mut().zip(clean).zip(predicted_noise) {
+            *x = image_weight as f32 * clean + noise_weight as f32 * predicted;
         }
     }
 }
@@ -90,6 +119,47 @@ impl NoiseSchedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// By Python in double precision, of x = 0.5, predicted noise -0.3 and fresh noise 0.7.
+    #[test]
+    fn a_step_over_several_timesteps_is_one_of_their_noise() {
+        let schedule = NoiseSchedule::new(&ScheduleConfig::default());
+        for (steps, with_noise, without) in [
+            ((500, 250), 2.622652430, 1.827902883),
+            ((20, 0), 0.524300821, 0.524300821),
+            ((1000, 999), 0.610132259, 0.508122098),
+        ] {
+            let mut x = [0.5];
+            schedule.denoise(&mut x, &[-0.3], &[0.7], steps);
+            assert!((f64::from(x[0]) - with_noise).abs() < 1e-6, "{steps:?}: {x:?}");
+            let mut x = [0.5];
+            schedule.denoise_without_noise(&mut x, &[-0.3], steps);
+            assert!((f64::from(x[0]) - without).abs() < 1e-5, "{steps:?}: {x:?}");
+        }
+    }
+
+    #[test]
+    fn noise_is_bound_where_its_picture_leaves_the_range() {
+        let schedule = NoiseSchedule::new(&ScheduleConfig::default());
+        for timestep in [1, 300, 1000] {
+            let x_t = [0.3, 2.0, -2.0];
+            let clean = [0.25, 1.5, -7.0];
+            let (image, noise) = schedule.mix(timestep);
+            let predicted = |clean: &[f32; 3]| -> Vec<f32> {
+                let both = x_t.iter().zip(clean);
+                both.map(|(x, clean)| ((f64::from(*x) - image * f64::from(*clean)) / noise) as f32)
+                    .collect()
+            };
+            let mut found = predicted(&clean);
+            schedule.bound(&x_t, &mut found, timestep);
+            for (found, expected) in found.iter().zip(predicted(&[0.25, 1.0, -1.0])) {
+                assert!(
+                    (found - expected).abs() < 1e-3 * expected.abs(),
+                    "{timestep}: {found} {expected}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn a_respaced_cosine_schedule_has_the_noise_of_every_fourth_step() {

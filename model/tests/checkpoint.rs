@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use factorseg_model::checkpoint::{Checkpoint, WeightType, save, write_atomically};
+use factorseg_model::checkpoint::{Checkpoint, DecoderTraining, WeightType, save, write_atomically};
 use factorseg_model::noise::standard_normal;
 use factorseg_model::{CheckpointError, CheckpointInfo, CheckpointSource, ClassLabel, ModelConfig, Preset, WeightKind};
 use safetensors::tensor::{Dtype, TensorView};
@@ -32,6 +32,15 @@ fn info() -> CheckpointInfo {
         dataset: "pictures".into(),
         weights: WeightKind::Raw,
         foreground_regions: vec![2],
+        decoder: Some(trained(true, 1000)),
+    }
+}
+
+fn trained(masked: bool, last: usize) -> DecoderTraining {
+    DecoderTraining {
+        masked,
+        timesteps: (1, last),
+        steps: 5,
     }
 }
 
@@ -63,6 +72,39 @@ fn a_checkpoint_is_read_as_it_was_written() {
     }
     // Nothing but the checkpoint is left behind.
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+/// Only a decoder that was trained under the network's masks over the whole schedule draws pictures.
+#[test]
+fn a_checkpoint_says_whether_it_generates() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("model.safetensors");
+    for (decoder, reason) in [
+        (None, Some("was not trained under its masks")),
+        (Some(trained(false, 1000)), Some("under uniform masks")),
+        (Some(trained(true, 700)), Some("for t = 1 to 700 of 1000")),
+        (Some(trained(true, 1000)), None),
+    ] {
+        let info = CheckpointInfo { decoder, ..info() };
+        save(&path, &weights(), &config(), &info, WeightType::F32).unwrap();
+        let refused = open(&path)
+            .unwrap()
+            .check_generates()
+            .err()
+            .map(|error| error.to_string());
+        let expected = |reason: &str| {
+            refused
+                .as_ref()
+                .is_some_and(|said| said.contains(reason) && said.contains("--recipe decoder"))
+        };
+        assert!(reason.map_or(refused.is_none(), expected), "{refused:?}");
+    }
+    let embedded = Checkpoint::open(&CheckpointSource::Embedded).unwrap();
+    let message = embedded.check_generates().unwrap_err().to_string();
+    assert!(
+        message.contains("embedded checkpoint") && message.contains("holds no decoder"),
+        "{message}"
+    );
 }
 
 #[test]

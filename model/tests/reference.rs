@@ -51,7 +51,12 @@ fn the_diffusion_process_agrees() {
     }
     for row in rows("ddpm_step") {
         let mut x = pixels(&row["x_t"]);
-        schedule.denoise(&mut x, &pixels(&row["noise"]), &pixels(&row["z"]), timestep(&row));
+        schedule.denoise(
+            &mut x,
+            &pixels(&row["noise"]),
+            &pixels(&row["z"]),
+            (timestep(&row), timestep(&row) - 1),
+        );
         assert_close(&x, &pixels(&row["x_previous"]), &format!("Eq. 9: {row}"));
     }
 }

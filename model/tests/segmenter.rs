@@ -76,6 +76,7 @@ fn masks_are_those_of_one_noised_pass() {
             seed: 5,
             samples: 1,
             color_model: false,
+            ..SegmenterOptions::default()
         },
         SegmenterOptions {
             samples: 3,

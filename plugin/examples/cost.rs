@@ -123,7 +123,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             });
             let blur = draw(&mut |painter, frame| {
                 let averages = sampler.average(&frame.read());
-                let layer = overlay::blur_background(&object, &[true, false], averages, &layout);
+                let layer = overlay::blur_background(&object, &[true, false], averages, 2, &layout);
                 painter.paint(&layout, &layer, &mut frame.write());
             });
             let lines = draw(&mut |_, frame| {

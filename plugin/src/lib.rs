@@ -16,7 +16,7 @@
 
 use gstreamer as gst;
 
-#[cfg(feature = "analytics")]
+#[cfg(feature = "v1_26")]
 mod analytics;
 mod engine;
 pub mod factorseg;

@@ -38,6 +38,25 @@ pub fn register() {
     }
 }
 
+/// Takes from a buffer what an element before this one said of its mask: it is drawn on, and readers would find that first.
+///
+/// # Errors
+/// If the buffer holds on to it.
+pub(crate) fn remove(buffer: &mut gst::Buffer) -> Result<(), gst::glib::BoolError> {
+    if gst::meta::CustomMeta::from_buffer(buffer, NAME).is_err() {
+        return Ok(());
+    }
+    #[cfg(feature = "v1_26")]
+    if let Some(before) = FrameReport::from_buffer(buffer) {
+        crate::analytics::remove(&before, buffer.make_mut());
+    }
+    let buffer = buffer.make_mut();
+    while let Ok(meta) = gst::meta::CustomMeta::from_mut_buffer(buffer, NAME) {
+        meta.remove()?;
+    }
+    Ok(())
+}
+
 /// The meta in Rust.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FrameReport {

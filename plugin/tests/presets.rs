@@ -20,7 +20,7 @@ fn presets_are_shipped_saved_and_loaded() {
     let element = make();
     assert_eq!(
         element.preset_names(),
-        ["blurred background", "exact masks", "virtual background"]
+        ["blurred background", "exact masks", "paper masks", "virtual background"]
     );
     element.load_preset("virtual background").unwrap();
     let written = |preset: &gst::Preset, name: &str| preset.property_value(name).serialize().unwrap().to_string();

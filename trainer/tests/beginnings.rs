@@ -5,9 +5,8 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use common::{Scratch, checkpoints, expect, metrics, state};
+use common::{Scratch, checkpoints, expect, metrics, start_until, state};
 
 fn assert_same_state(a: &Path, b: &Path, step: u64) {
     assert!(state(a, step) == state(b, step), "the states differ");
@@ -44,13 +43,8 @@ fn killed_before_its_first_checkpoint_a_run_resumes_from_step_0() {
     let scratch = Scratch::new();
     let options = ["--save-every", "1000", "--steps", "40"];
     expect(&mut scratch.train("whole", &options), 0);
-    let mut train = scratch.train("killed", &options);
-    let mut child = train.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let (killed, start) = (scratch.path("killed"), Instant::now());
-    while std::fs::read_to_string(killed.join("metrics.jsonl")).map_or(true, |text| text.lines().count() < 3) {
-        assert!(child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let killed = scratch.path("killed");
+    let (mut child, _log) = start_until(&mut scratch.train("killed", &options), "step 3/40");
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(checkpoints(&killed), [0]);

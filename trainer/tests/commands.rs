@@ -1,4 +1,4 @@
-//! The commands around training: inspect, recipes, segment, generate, evaluate.
+//! The commands around training: inspect, recipes, segment, evaluate.
 
 mod common;
 
@@ -188,13 +188,16 @@ fn masks_can_be_seen_and_read_in_every_format() {
 fn a_video_is_segmented_frame_by_frame() {
     let (scratch, model) = trained();
     std::fs::create_dir(scratch.path("footage")).unwrap();
-    let mut launch = std::process::Command::new("gst-launch-1.0");
-    let description = format!(
-        "-q videotestsrc num-buffers=6 pattern=ball ! video/x-raw,width=48,height=32,framerate=10/1 ! jpegenc ! avimux \
-         ! filesink location={}",
-        scratch.path("footage/ball.avi").display()
-    );
-    assert!(launch.args(description.split_whitespace()).status().unwrap().success());
+    let video = |muxer: &str, frames: u32, name: &str| {
+        let mut launch = std::process::Command::new("gst-launch-1.0");
+        let description = format!(
+            "-q videotestsrc num-buffers={frames} pattern=ball ! video/x-raw,width=48,height=32,framerate=10/1 ! jpegenc \
+             ! {muxer} ! filesink location={}",
+            scratch.path(name).display()
+        );
+        assert!(launch.args(description.split_whitespace()).status().unwrap().success());
+    };
+    video("avimux", 6, "footage/ball.avi");
     RgbImage::from_pixel(20, 20, Rgb([9, 200, 10]))
         .save(scratch.path("still.png"))
         .unwrap();
@@ -229,9 +232,22 @@ fn a_video_is_segmented_frame_by_frame() {
     expect(&mut segment("footage/ball.avi", "alone", &more), 0);
     let mask = |out: &str| std::fs::read(scratch.path(&format!("{out}/ball.avi/00005.mask.png"))).unwrap();
     assert!(mask("out") != mask("alone"));
+    // What can be read of one that breaks off is segmented, and so are the others.
+    video("matroskamux", 30, "whole.mkv");
+    let whole = std::fs::read(scratch.path("whole.mkv")).unwrap();
+    scratch.write("footage/a cut.mkv", &whole[..whole.len() / 3]);
     scratch.write("footage/broken.mp4", b"no video");
-    let message = expect(&mut segment("footage/broken.mp4", "broken", &[]), 1);
-    assert!(message.contains("broken.mp4"), "{message}");
+    let message = expect(&mut segment("footage", "broken", &[]), 1);
+    let error = message.lines().last().unwrap();
+    for words in [
+        "broken.mp4 breaks off after 0 frames",
+        "a cut.mkv breaks off after",
+        "of 3.0",
+    ] {
+        assert_eq!(error.matches(words).count(), 1, "{words}: {message}");
+    }
+    let there = |name: &str| scratch.path(&format!("broken/{name}.overlay.png")).exists();
+    assert!(there("ball.avi/00005") && there("a cut.mkv/00000"));
 }
 
 #[test]
@@ -296,29 +312,18 @@ fn images_that_cannot_be_segmented_are_named() {
 }
 
 #[test]
-#[ignore = "a thousand passes of the network: a minute on a busy core; run with --ignored"]
-fn generation_writes_a_grid() {
-    let (scratch, model) = trained();
-    let picture = scratch.path("samples.png");
-    let mut generate = program();
-    generate.args([
-        "generate",
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-        "--count",
-        "1",
-        "--model",
-        &model,
-        "--out",
-    ]);
-    expect(generate.arg(&picture), 0);
-    // One image, five cells (image, regions, three masks) of 16 px drawn eight times as large.
-    assert_eq!(
-        image::open(picture).unwrap().into_rgb8().dimensions(),
-        (5 * 130 + 4, 130)
-    );
+fn the_papers_own_masks_are_one_switch_away() {
+    let scratch = Scratch::new();
+    let masks = |switch: &[&str]| {
+        let mut segment = program();
+        segment
+            .args(["segment", "--device", "cpu", "--soft", "--out"])
+            .arg(scratch.path("out"));
+        expect(segment.args(switch).arg(scratch.path("data/n00000000/00.png")), 0);
+        std::fs::read(scratch.path("out/00.region-1.png")).unwrap()
+    };
+    let paper = masks(&["--paper"]);
+    assert!(paper == masks(&["--no-color-model", "--no-motion-model"]) && paper != masks(&[]));
 }
 
 #[test]

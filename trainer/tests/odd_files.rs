@@ -5,7 +5,7 @@ mod common;
 use std::io::Cursor;
 use std::path::Path;
 
-use common::{Scratch, expect, program};
+use common::{Scratch, expect, program, state};
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage};
 
@@ -50,6 +50,25 @@ fn turned() -> Vec<u8> {
     encoder.set_exif_metadata(exif.to_vec()).unwrap();
     encoder.write_image(&picture, 48, 32, ExtendedColorType::Rgb8).unwrap();
     bytes
+}
+
+/// A WebP of two frames.
+fn animated() -> Vec<u8> {
+    let chunk = |name: &[u8], content: Vec<u8>| [name, &(content.len() as u32).to_le_bytes(), &content].concat();
+    let size = [39, 0, 0, 29, 0, 0];
+    let frame = |turn: bool| {
+        let picture = if turn {
+            picture(40, 30).rotate180()
+        } else {
+            picture(40, 30)
+        };
+        // Behind the head of the file: its one chunk.
+        let pixels = encoded(&picture, ImageFormat::WebP).split_off(12);
+        chunk(b"ANMF", [&[0; 6][..], &size, &[100, 0, 0, 0], &pixels].concat())
+    };
+    let head = chunk(b"VP8X", [&[2, 0, 0, 0][..], &size].concat());
+    let chunks = [head, chunk(b"ANIM", vec![0; 6]), frame(false), frame(true)].concat();
+    chunk(b"RIFF", [b"WEBP", &chunks[..]].concat())
 }
 
 /// Name, content, what it is, and what becomes of it.
@@ -101,6 +120,7 @@ fn odd_files() -> Vec<(&'static str, Vec<u8>, &'static str, Outcome)> {
         ),
         ("plain.bmp", of(Bmp), "BMP", Read),
         ("plain.webp", of(WebP), "WebP", Read),
+        ("animated.webp", animated(), "animated WebP", Read),
         ("jpeg.png", of(Jpeg), "JPEG called `.png`", Read),
         ("png.jpg", of(Png), "PNG called `.jpg`", Read),
         ("webp.bmp", of(WebP), "WebP called `.bmp`", Read),
@@ -217,9 +237,16 @@ fn every_command_does_with_odd_files_what_the_manual_says() {
     };
     assert!(broken().all(|name| said.contains(name)), "{said}");
 
-    let mut train = scratch.train_on(&folder, "run", &[]);
+    let mut train = scratch.train_on(&folder, "run", &["--save-every", "5"]);
     let said = expect(&mut train, 0);
     assert!(said.contains("left out"), "{said}");
+    let trained = state(&scratch.path("run"), 10);
+    std::fs::remove_dir_all(scratch.path("run/checkpoints/step-000000010")).unwrap();
+    expect(&mut scratch.resume("run"), 0);
+    assert!(
+        state(&scratch.path("run"), 10) == trained,
+        "a resumed run reads the same"
+    );
     expect(&mut scratch.train_on(&scratch.path("odd.pack"), "packed", &[]), 0);
     let mut strict = scratch.train_on(&folder, "strict", &["--max-broken", "0"]);
     assert!(expect(&mut strict, 1).contains("--max-broken"));

@@ -3,10 +3,9 @@
 mod common;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command};
 
-use common::{Scratch, checkpoints, expect, inspect, metrics, state};
+use common::{Scratch, checkpoints, expect, inspect, metrics, start_until, state};
 
 fn assert_same_run(a: &Path, b: &Path, step: u64) {
     let (left, right) = (state(a, step), state(b, step));
@@ -15,22 +14,6 @@ fn assert_same_run(a: &Path, b: &Path, step: u64) {
         assert!(*values == right[name], "{name} differs");
     }
     assert_eq!(metrics(a), metrics(b));
-}
-
-/// Waits until the run has a checkpoint, for at most a minute.
-fn wait_for_checkpoint(run: &Path, child: &mut Child) {
-    let start = Instant::now();
-    while checkpoints(run).iter().all(|step| *step == 0) {
-        assert!(
-            child.try_wait().unwrap().is_none(),
-            "the run ended before its first checkpoint"
-        );
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "no checkpoint after a minute"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn signal(child: &Child, name: &str) {
@@ -78,13 +61,8 @@ fn kill_9_loses_at_most_the_last_interval() {
     let scratch = Scratch::new();
     expect(&mut scratch.train("whole", &["--save-every", "2", "--steps", "40"]), 0);
     let run = scratch.path("killed");
-    let mut child = scratch
-        .train("killed", &["--save-every", "2", "--steps", "40"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_for_checkpoint(&run, &mut child);
+    let mut train = scratch.train("killed", &["--save-every", "2", "--steps", "40"]);
+    let (mut child, _log) = start_until(&mut train, "step 2/40 checkpoint");
     child.kill().unwrap();
     child.wait().unwrap();
     expect(&mut scratch.resume("killed"), 0);
@@ -98,20 +76,7 @@ fn ctrl_c_and_sigterm_save_and_exit_130() {
     expect(scratch.train("whole", &[]).args(length), 0);
     for name in ["-INT", "-TERM"] {
         let run = scratch.path(name);
-        let mut child = scratch
-            .train(name, &[])
-            .args(length)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let start = Instant::now();
-        while std::fs::read_to_string(run.join("metrics.jsonl")).is_ok_and(|text| text.is_empty())
-            || !run.join("metrics.jsonl").exists()
-        {
-            assert!(start.elapsed() < Duration::from_secs(60));
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let (mut child, _log) = start_until(scratch.train(name, &[]).args(length), "step 1/60");
         signal(&child, name);
         assert_eq!(child.wait().unwrap().code(), Some(130), "{name}");
         let saved = checkpoints(&run);
@@ -212,14 +177,8 @@ fn the_best_checkpoint_is_kept_beside_the_newest_and_survives_kill_9() {
     let least = losses.iter().copied().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
     assert_eq!(least.1, best);
 
-    let mut child = scratch
-        .train("killed", &options)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let (mut child, _log) = start_until(&mut scratch.train("killed", &options), " checkpoint");
     let killed = scratch.path("killed");
-    wait_for_checkpoint(&killed, &mut child);
     child.kill().unwrap();
     child.wait().unwrap();
     // As if the kill had come between a checkpoint and the copy of its weights.

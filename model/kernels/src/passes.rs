@@ -121,6 +121,12 @@ pub trait TrainingPass: Send {
     /// If the masks do not fit the images, or the device fails.
     fn decode(&mut self, masks: Masks<'_>) -> Result<Vec<f32>, KernelError>;
 
+    /// What each region's branch predicts (Eq. 6) in the pass of the last [`decode`](Self::decode), `[images, K, 3, side, side]`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn branches(&mut self) -> Result<Vec<f32>, KernelError>;
+
     /// From the gradient of a loss by the predicted noise to that by the masks, `[images, K, side, side]`: zero for
     /// [`Masks::Uniform`].
     ///

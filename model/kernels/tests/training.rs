@@ -298,21 +298,19 @@ fn a_part_that_does_not_learn_has_no_gradient() {
         let mut network = fixture.network(fixture.images(), 1, InstructionSet::detect());
         fixture.pass(&mut network, kind, 0..fixture.images());
         let whole = network.gradients().to_vec();
-        for (mask_generator, denoiser) in [(true, false), (false, true), (false, false), (true, true)] {
-            network.learn(Learned {
-                mask_generator,
-                denoiser,
-            });
+        for parts in 0..8 {
+            let learned = Learned {
+                encoder: parts & 1 > 0,
+                mask_generator: parts & 2 > 0,
+                decoder: parts & 4 > 0,
+            };
+            network.learn(learned);
             network.zero_gradients();
             fixture.pass(&mut network, kind, 0..fixture.images());
             for parameter in network.list() {
                 let range = parameter.range();
-                let learns = match parameter.name.starts_with("mask_generator.") {
-                    true => mask_generator,
-                    false => denoiser,
-                };
                 let found = &network.gradients()[range.clone()];
-                match learns {
+                match learned.learns(&parameter.name) {
                     true => assert!(*found == whole[range], "{}", parameter.name),
                     false => assert!(found.iter().all(|value| *value == 0.0), "{}", parameter.name),
                 }

@@ -144,28 +144,30 @@ impl<B: Backend> Factorized<B> {
     ///
     /// `masks` is `[batch, K, height, width]`; the result is `[batch, 3, height, width]`.
     pub fn decode(&self, features: &Features<B>, masks: Tensor<B, 4>) -> Tensor<B, 4> {
-        let [batch, regions, _, _] = masks.dims();
+        sum_of_regions(self.branches(features, &masks), masks)
+    }
+
+    /// What each region's branch predicts (Eq. 6), `[K * batch, 3, height, width]`, all images of the first region first.
+    pub fn branches(&self, features: &Features<B>, masks: &Tensor<B, 4>) -> Tensor<B, 4> {
+        let regions = masks.dims()[1];
         let skips = features
             .skips
             .iter()
-            .map(|skip| masked_by_region(skip.clone(), &masks))
+            .map(|skip| masked_by_region(skip.clone(), masks))
             .collect();
-        let noise = self.decoder.forward(
+        self.decoder.forward(
             for_each_region(&features.middle, regions),
             skips,
             &for_each_region(&features.embedding, regions),
-        );
-        let [_, _, height, width] = noise.dims();
-        sum_of_regions(
-            noise * region_major(masks).reshape([regions * batch, 1, height, width]),
-            regions,
         )
     }
 }
 
-/// `[K * batch, ..]` to `[batch, ..]`. Not `sum_dim` over a fifth dimension: where burn 0.21 fuses that with the convolution
+/// The branches' predictions, `[K * batch, ..]`, in their masks, as one sum (Eq. 7), `[batch, ..]`. Not `sum_dim` over a fifth dimension: where burn 0.21 fuses that with the convolution
 /// before it, it sums other pixels.
-fn sum_of_regions<B: Backend>(all: Tensor<B, 4>, regions: usize) -> Tensor<B, 4> {
+pub(crate) fn sum_of_regions<B: Backend>(branches: Tensor<B, 4>, masks: Tensor<B, 4>) -> Tensor<B, 4> {
+    let [batch, regions, height, width] = masks.dims();
+    let all = branches * region_major(masks).reshape([regions * batch, 1, height, width]);
     let mut branches = all.chunk(regions, 0).into_iter();
     let first = branches
         .next()

@@ -71,8 +71,8 @@ fn scramble(pass: &mut dyn TrainingPass) {
     pass.set_parameters(&values);
 }
 
-/// What a pass gives on the way: logits, noise, the gradient by the masks.
-type Seen = [Vec<f32>; 3];
+/// What a pass gives on the way: logits, noise, that of each branch, the gradient by the masks.
+type Seen = [Vec<f32>; 4];
 
 /// A whole pass over `images` with random gradients, forward and backward.
 fn pass(pass: &mut dyn TrainingPass, seed: u64, images: usize, uniform: bool) -> Result<Seen, KernelError> {
@@ -85,10 +85,11 @@ fn pass(pass: &mut dyn TrainingPass, seed: u64, images: usize, uniform: bool) ->
     let mut masks = logits.clone();
     softmax(&mut masks, images, regions);
     let noise = pass.decode(if uniform { Masks::Uniform } else { Masks::Given(&masks) })?;
+    let branches = pass.branches()?;
     let by_masks = pass.backward_decode(&random(2, 3))?;
     pass.backward_masks(&random(3, regions))?;
     pass.backward_encode()?;
-    Ok([logits, noise, by_masks])
+    Ok([logits, noise, branches, by_masks])
 }
 
 fn norm(values: impl Iterator<Item = f32>) -> f64 {
@@ -115,39 +116,41 @@ fn assert_same_gradients([kernels, burn]: &[Box<dyn TrainingPass>; 2], what: &st
     }
 }
 
-const BOTH: Learned = Learned {
+const ALL: Learned = Learned {
+    encoder: true,
     mask_generator: true,
-    denoiser: true,
+    decoder: true,
 };
 
 /// Every stage and every gradient, with given and with uniform masks, and where a part stays as it is.
 #[test]
 fn every_stage_and_gradient_is_alike() {
     for architecture in [plain(), updown()] {
-        for (mask_generator, denoiser) in [(true, true), (false, true), (true, false)] {
+        for parts in [7, 5, 2, 4] {
+            let learned = Learned {
+                encoder: parts & 1 > 0,
+                mask_generator: parts & 2 > 0,
+                decoder: parts & 4 > 0,
+            };
             for uniform in [false, true] {
-                let what = format!("mask generator {mask_generator}, denoiser {denoiser}, uniform {uniform}");
+                let what = format!("{learned:?}, uniform {uniform}");
                 let mut both = both(&architecture);
                 let [a, b] = both.each_mut().map(|one| {
-                    one.begin(Learned {
-                        mask_generator,
-                        denoiser,
-                    });
+                    one.begin(learned);
                     // Gradients add up over micro-batches.
                     pass(one.as_mut(), 50, 1, uniform).unwrap();
                     pass(one.as_mut(), 20, IMAGES, uniform).unwrap()
                 });
-                for (name, (a, b)) in ["logits", "noise", "masks' gradient"].iter().zip(a.iter().zip(&b)) {
+                for (name, (a, b)) in ["logits", "noise", "branches", "masks' gradient"]
+                    .iter()
+                    .zip(a.iter().zip(&b))
+                {
                     assert_same(&format!("{what}: {name}"), a, b, 0.0);
                 }
                 assert_same_gradients(&both, &what);
-                let learns = |name: &str| match name.starts_with("mask_generator.") {
-                    true => mask_generator,
-                    false => denoiser,
-                };
                 for one in &both {
                     let gradients = one.gradients();
-                    for parameter in one.list().iter().filter(|one| !learns(&one.name)) {
+                    for parameter in one.list().iter().filter(|one| !learned.learns(&one.name)) {
                         assert!(gradients[parameter.range()].iter().all(|value| *value == 0.0));
                     }
                 }
@@ -161,7 +164,7 @@ fn every_stage_and_gradient_is_alike() {
 fn a_pass_that_waits_is_alike() {
     let mut both = both(&plain());
     for one in &mut both {
-        one.begin(BOTH);
+        one.begin(ALL);
         one.exchange().unwrap();
         let x_t = standard_normal(1, IMAGES * 3 * SIDE * SIDE);
         one.encode(&x_t, &[5; IMAGES], &[]).unwrap();
@@ -195,7 +198,7 @@ fn updates_are_alike_and_snapshots_come_back() {
     let mut snapshots: Vec<Snapshot> = Vec::new();
     for one in &mut both {
         for step in 0..3 {
-            one.begin(BOTH);
+            one.begin(ALL);
             pass(one.as_mut(), 100 * step, IMAGES, false).unwrap();
             one.update(&Update {
                 clip: Some(0.05),
@@ -229,7 +232,7 @@ fn updates_are_alike_and_snapshots_come_back() {
     assert!(kernels.snapshot() == *a);
     // Half of a step from elsewhere.
     for one in [kernels, burn] {
-        one.begin(BOTH);
+        one.begin(ALL);
         pass(one.as_mut(), 1, IMAGES, false).unwrap();
         let before = one.gradients();
         one.change_gradients(&mut |all| all.iter_mut().zip(&before).for_each(|(sum, part)| *sum += part));
@@ -248,7 +251,7 @@ fn updates_are_alike_and_snapshots_come_back() {
 fn a_first_step_has_the_size_of_the_learning_rate() {
     for mut one in both(&plain()) {
         let before = one.parameters();
-        one.begin(BOTH);
+        one.begin(ALL);
         pass(one.as_mut(), 5, IMAGES, false).unwrap();
         let gradients = one.gradients();
         one.update(&Update {
@@ -274,7 +277,7 @@ fn a_first_step_has_the_size_of_the_learning_rate() {
 fn what_does_not_fit_is_an_error_by_both() {
     for mut one in both(&plain()) {
         let x_t = standard_normal(1, 3 * SIDE * SIDE);
-        one.begin(BOTH);
+        one.begin(ALL);
         assert!(one.encode(&x_t, &[], &[]).is_err());
         assert!(one.encode(&x_t, &[1; 2 * IMAGES + 1], &[]).is_err());
         assert!(one.encode(&x_t[1..], &[1], &[]).is_err());
@@ -293,7 +296,7 @@ fn bfloat16_is_32_bits_but_for_rounding() {
         let [mut exact, mut rounded] = [false, true].map(|bf16| by_burn(&architecture, bf16));
         let [a, b] = [&mut exact, &mut rounded].map(|one| {
             scramble(one.as_mut());
-            one.begin(BOTH);
+            one.begin(ALL);
             pass(one.as_mut(), 20, IMAGES, false).unwrap()
         });
         assert!(a[1] != b[1]);

@@ -13,11 +13,13 @@ const DECIDED: f32 = 0.5;
 /// Added to the share of each colour: one that was never seen says nothing.
 const FLOOR: f32 = 1e-5;
 /// The colours' log-odds count at most this.
-const LIMIT: f32 = 4.0;
+const LIMIT: f32 = 2.0;
 /// Standard deviation of the colours' log-odds' blur, in pixels.
 const SMOOTHING: f32 = 1.0;
 /// Standard deviation of the blur of where the object was, in pixels.
 const REACH: f32 = 4.0;
+/// Weight of the log-odds of where the object was.
+const PLACE: f32 = 1.5;
 /// Added to the share of the object around a pixel, and to that of the rest: far from where the object was, its colours are
 /// other things'.
 const ELSEWHERE: f32 = 0.02;
@@ -54,7 +56,7 @@ impl Appearance {
         };
         let near = object.blurred(REACH);
         Some(colors.blurred(SMOOTHING).zip(&near, |colors, near| {
-            colors + ((near + ELSEWHERE) / (1.0 - near + ELSEWHERE)).ln()
+            colors + PLACE * ((near + ELSEWHERE) / (1.0 - near + ELSEWHERE)).ln()
         }))
     }
 

@@ -7,7 +7,7 @@
 
 use crate::guided::Guide;
 use crate::map::{InputImage, RegionMap};
-use crate::pieces::misplaced;
+use crate::pieces::{Hole, misplaced};
 use crate::plane::{Plane, gaussian, mirrored};
 
 /// Cells of the colour cube along each of R, G and B.
@@ -32,6 +32,8 @@ const FRAME_WEIGHT: f32 = 2.0;
 const FLOOR: f32 = 1e-4;
 /// Standard deviation, in pixels, of the blur of the log-likelihoods over the picture.
 const SMOOTHING: f32 = 1.0;
+/// A hole is a gap where its colours are this much likelier outside of the object than in it: the mean logarithm.
+const GAP: f32 = 4.0;
 /// Bins of the log-odds that a threshold is looked for in.
 const BINS: usize = 64;
 
@@ -124,9 +126,23 @@ impl ColorHistogram {
     }
 }
 
+/// Which holes in an object become object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FillHoles {
+    /// All but those whose colours are the background's: the gap between an arm and the body.
+    #[default]
+    Auto,
+    /// All.
+    All,
+    /// None.
+    None,
+}
+
 /// Judges the pixels of a picture again by the colours of its regions; keeps its memory.
 #[derive(Clone, Debug, Default)]
 pub struct ColorModel {
+    /// What becomes of holes.
+    pub fill_holes: FillHoles,
     histogram: ColorHistogram,
     unjudged: u64,
 }
@@ -204,37 +220,54 @@ impl ColorModel {
             let most = places.clone().map(|at| scores[at]).fold(f32::MIN, f32::max);
             places.for_each(|at| map.probabilities[at] = (scores[at] - most).exp());
         }
-        make_whole(map, background, &evidence);
+        self.make_whole(map, background, &evidence, &cells);
         normalise(&mut map.probabilities, map.regions);
     }
-}
 
-/// Exchanges what the background has with what the others have together, where an object's pixels are [`misplaced`].
-fn make_whole(map: &mut RegionMap, background: usize, evidence: &[f32]) {
-    let (regions, pixels) = (map.regions, map.width * map.height);
-    let place = |region: usize, pixel: usize| region * pixels + pixel;
-    let of_object = |pixel: usize| {
-        let own = map.probabilities[place(background, pixel)];
-        (0..map.regions).any(|region| region != background && map.probabilities[place(region, pixel)] > own)
-    };
-    let object: Vec<bool> = (0..pixels).map(of_object).collect();
-    let wrong = misplaced(&object, evidence, map.width);
-    for pixel in (0..pixels).filter(|pixel| wrong[*pixel]) {
-        let own = map.probabilities[place(background, pixel)];
-        let members = || (0..regions).filter(|region| *region != background);
-        // Not 1 - own: near 1 that is rounding, which their shares would be divided by.
-        let others: f32 = members().map(|region| map.probabilities[place(region, pixel)]).sum();
-        map.probabilities[place(background, pixel)] = others;
-        for region in members() {
-            let value = &mut map.probabilities[place(region, pixel)];
-            // Where the others had nothing, all of them are alike.
-            let share = if others > f32::MIN_POSITIVE {
-                *value / others
-            } else {
-                1.0 / (regions - 1) as f32
-            };
-            *value = own * share;
+    /// Exchanges what the background has with what the others have together, where an object's pixels are [`misplaced`].
+    fn make_whole(&mut self, map: &mut RegionMap, background: usize, evidence: &[f32], cells: &[u16]) {
+        let pixels = map.width * map.height;
+        let members: Vec<bool> = (0..map.regions).map(|region| region != background).collect();
+        let of_object = |pixel: usize| {
+            let own = map.probabilities[background * pixels + pixel];
+            (0..map.regions).any(|region| map.probabilities[region * pixels + pixel] > own)
+        };
+        let object: Vec<bool> = (0..pixels).map(of_object).collect();
+        let fill = self.fill_holes;
+        let mut typical: Option<Vec<f32>> = None;
+        let wrong = misplaced(&object, evidence, map.width, |hole| match fill {
+            FillHoles::All => true,
+            FillHoles::None => false,
+            FillHoles::Auto => {
+                let typical = typical.get_or_insert_with(|| self.typical_of_outside(hole, cells));
+                let mean = hole.pixels.iter().map(|pixel| typical[*pixel]).sum::<f32>() / hole.pixels.len() as f32;
+                mean < GAP
+            }
+        });
+        for pixel in (0..pixels).filter(|pixel| wrong[*pixel]) {
+            // Not 1 - own: near 1 that is rounding, which their shares would be divided by.
+            let (own, others) = map.sums(pixel, &members);
+            map.share_out(pixel, &members, (others, own));
         }
+    }
+
+    /// For each pixel, the logarithm of how much likelier its colour is outside of an object than in it.
+    fn typical_of_outside(&mut self, hole: &Hole<'_>, cells: &[u16]) -> Vec<f32> {
+        let mut likelihood = |inside: &[bool]| -> Vec<f32> {
+            let count = inside.iter().filter(|is| **is).count().max(1) as f32;
+            self.histogram
+                .count(cells, inside.iter().map(|is| f32::from(u8::from(*is))));
+            cells
+                .iter()
+                .map(|cell| (self.histogram.at(*cell) / count + FLOOR).ln())
+                .collect()
+        };
+        let (outside, object) = (likelihood(hole.outside), likelihood(hole.object));
+        outside
+            .iter()
+            .zip(object)
+            .map(|(outside, object)| outside - object)
+            .collect()
     }
 }
 

@@ -25,7 +25,7 @@ pub mod plane;
 pub mod simd;
 pub mod temporal;
 
-pub use color::ColorModel;
+pub use color::{ColorModel, FillHoles};
 pub use map::{InputImage, RegionMap};
 pub use motion::MotionModel;
 pub use plane::Plane;

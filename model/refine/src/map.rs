@@ -66,6 +66,33 @@ impl RegionMap {
             })
     }
 
+    /// Gives the foreground's regions of a cell `object` together, and the others `rest`: each as much as it had of its group, and
+    /// all alike where the group had nothing.
+    pub fn share_out(&mut self, cell: usize, foreground: &[bool], (rest, object): (f32, f32)) {
+        let cells = self.width * self.height;
+        for (kind, now) in [(false, rest), (true, object)] {
+            let members = || (0..foreground.len()).filter(|region| foreground[*region] == kind);
+            let before: f32 = members().map(|region| self.probabilities[region * cells + cell]).sum();
+            for region in members() {
+                let value = &mut self.probabilities[region * cells + cell];
+                *value = match before > f32::MIN_POSITIVE {
+                    true => now * (*value / before),
+                    false => now / members().count() as f32,
+                };
+            }
+        }
+    }
+
+    /// The probability of a cell's background and of its foreground.
+    pub fn sums(&self, cell: usize, foreground: &[bool]) -> (f32, f32) {
+        let cells = self.width * self.height;
+        let sum = |kind: bool| {
+            let members = (0..foreground.len()).filter(|region| foreground[*region] == kind);
+            members.map(|region| self.probabilities[region * cells + cell]).sum()
+        };
+        (sum(false), sum(true))
+    }
+
     /// The probabilities of each region.
     pub fn planes(&self) -> Vec<Plane> {
         (0..self.regions)

@@ -135,33 +135,16 @@ impl MotionModel {
             self.reset();
             return map.clone();
         }
-        let regions = map.planes();
-        let object = sum(&regions, foreground, true);
-        let judged = self.judge(frame, &object.map(log_odds)).map(probability);
-
-        let regions: Vec<Plane> = regions.iter().map(|plane| plane.resized(width, height)).collect();
-        let before = [false, true].map(|kind| sum(&regions, foreground, kind));
-        let members = [false, true].map(|kind| foreground.iter().filter(|is| **is == kind).count() as f32);
-        let mut probabilities = Vec::with_capacity(map.regions * pixels);
-        for (plane, is_object) in regions.iter().zip(foreground) {
-            let kind = usize::from(*is_object);
-            let sums = before[kind].values.iter().zip(&judged.values);
-            probabilities.extend(plane.values.iter().zip(sums).map(|(p, (before, object))| {
-                let now = if *is_object { *object } else { 1.0 - object };
-                // A group that had nothing has no shares: all of it are alike.
-                if *before > f32::MIN_POSITIVE {
-                    now * (p / before)
-                } else {
-                    now / members[kind]
-                }
-            }));
-        }
-        let judged = RegionMap {
-            regions: map.regions,
-            width,
-            height,
-            probabilities,
+        let object = Plane {
+            width: map.width,
+            height: map.height,
+            values: (0..cells).map(|cell| map.sums(cell, foreground).1).collect(),
         };
+        let object = self.judge(frame, &object.map(log_odds)).map(probability);
+        let mut judged = map.resized(width, height);
+        for (cell, object) in object.values.iter().enumerate() {
+            judged.share_out(cell, foreground, (1.0 - object, *object));
+        }
         if !judged.sums_to_one() {
             self.unjudged += 1;
             self.reset();
@@ -218,15 +201,6 @@ impl MotionModel {
         });
         judged
     }
-}
-
-/// The sum of the regions that are foreground, or of those that are not.
-fn sum(regions: &[Plane], foreground: &[bool], kind: bool) -> Plane {
-    let mut sum = Plane::filled(regions[0].width, regions[0].height, 0.0);
-    for (plane, _) in regions.iter().zip(foreground).filter(|(_, is)| **is == kind) {
-        sum.values.iter_mut().zip(&plane.values).for_each(|(sum, p)| *sum += p);
-    }
-    sum
 }
 
 fn log_odds(probability: f32) -> f32 {

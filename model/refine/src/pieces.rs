@@ -1,31 +1,76 @@
-//! Objects are few and whole: specks beside them and holes in them are mistakes.
+//! Objects are few and whole: specks beside them are mistakes, and so are most holes in them.
 
 /// A piece stays where it holds this share of the evidence that the piece with the most of it holds.
 const STAYS: f32 = 0.3;
 
-/// Which pixels `[height, width]` are on the wrong side: those of pieces of the `object` (4-connected) whose sum of `evidence`
-/// is small beside that of the largest, and those around which the pieces that stay are closed.
-pub fn misplaced(object: &[bool], evidence: &[f32], width: usize) -> Vec<bool> {
+/// Which pixels `[height, width]` are of pieces of the `object` (4-connected) with fewer than `least` pixels.
+pub fn specks(object: &[bool], width: usize, least: usize) -> Vec<bool> {
     let pieces = Pieces::of(object, width);
-    let mut mass = vec![0.0f32; pieces.count];
+    let mut sizes = vec![0; pieces.count()];
+    pieces.of_pixel.iter().for_each(|piece| sizes[*piece] += 1);
+    let is_speck = |piece: &usize| pieces.inside[*piece] && sizes[*piece] < least;
+    pieces.of_pixel.iter().map(is_speck).collect()
+}
+
+/// A hole in an object, and what is around it.
+pub struct Hole<'a> {
+    /// Its pixels.
+    pub pixels: &'a [usize],
+    /// Pixels of the pieces that stay.
+    pub object: &'a [bool],
+    /// Pixels that are in no hole and in no piece that stays.
+    pub outside: &'a [bool],
+}
+
+/// Which pixels `[height, width]` are on the wrong side: those of pieces of the `object` (4-connected) whose sum of `evidence`
+/// is small beside that of the largest, and those around which the pieces that stay are closed, where `is_filled` says so of
+/// the hole.
+pub fn misplaced(
+    object: &[bool],
+    evidence: &[f32],
+    width: usize,
+    mut is_filled: impl FnMut(&Hole<'_>) -> bool,
+) -> Vec<bool> {
+    let pieces = Pieces::of(object, width);
+    let mut mass = vec![0.0f32; pieces.count()];
     for (piece, evidence) in pieces.of_pixel.iter().zip(evidence) {
         mass[*piece] += evidence;
     }
     let held = |piece: usize| pieces.inside[piece].then_some(mass[piece]);
-    let most = (0..pieces.count).filter_map(held).fold(0.0, f32::max);
+    let most = (0..pieces.count()).filter_map(held).fold(0.0, f32::max);
     let stays = |piece: usize| held(piece).is_some_and(|mass| mass >= STAYS * most);
     let kept: Vec<bool> = pieces.of_pixel.iter().map(|piece| stays(*piece)).collect();
     let around = Pieces::of(&kept, width);
-    let whole = around
+    let outside: Vec<bool> = around
         .of_pixel
         .iter()
-        .map(|piece| around.inside[*piece] || !around.open[*piece]);
-    whole.zip(object).map(|(whole, object)| whole != *object).collect()
+        .map(|piece| around.open[*piece] && !around.inside[*piece])
+        .collect();
+    let mut holes: Vec<Vec<usize>> = vec![Vec::new(); around.count()];
+    for (pixel, piece) in around.of_pixel.iter().enumerate() {
+        if !around.inside[*piece] && !around.open[*piece] {
+            holes[*piece].push(pixel);
+        }
+    }
+    let mut whole = kept.clone();
+    for pixels in holes.iter().filter(|pixels| !pixels.is_empty()) {
+        let hole = Hole {
+            pixels,
+            object: &kept,
+            outside: &outside,
+        };
+        let filled = is_filled(&hole);
+        pixels.iter().for_each(|pixel| whole[*pixel] = filled);
+    }
+    whole
+        .iter()
+        .zip(object)
+        .map(|(whole, object)| whole != object)
+        .collect()
 }
 
 /// The 4-connected pieces of a mask and of what is not in it.
 struct Pieces {
-    count: usize,
     /// Piece of each pixel.
     of_pixel: Vec<usize>,
     /// Whether a piece is of the mask.
@@ -38,7 +83,6 @@ impl Pieces {
     fn of(mask: &[bool], width: usize) -> Self {
         const NONE: usize = usize::MAX;
         let mut pieces = Self {
-            count: 0,
             of_pixel: vec![NONE; mask.len()],
             inside: Vec::new(),
             open: Vec::new(),
@@ -48,7 +92,7 @@ impl Pieces {
             if pieces.of_pixel[first] != NONE {
                 continue;
             }
-            let (piece, mut open) = (pieces.count, false);
+            let (piece, mut open) = (pieces.count(), false);
             pieces.of_pixel[first] = piece;
             next.push(first);
             while let Some(at) = next.pop() {
@@ -67,11 +111,14 @@ impl Pieces {
                     }
                 }
             }
-            pieces.count += 1;
             pieces.inside.push(mask[first]);
             pieces.open.push(open);
         }
         pieces
+    }
+
+    fn count(&self) -> usize {
+        self.inside.len()
     }
 }
 
@@ -94,17 +141,25 @@ mod tests {
             ".....#..",
         ]);
         let evidence = vec![1.0; object.len()];
-        let wrong = misplaced(&object, &evidence, 8);
+        let wrong = misplaced(&object, &evidence, 8, |_| true);
         let expected = mask(&["#......#", "........", "..##....", "......#.", ".....#.."]);
         assert_eq!(wrong, expected);
+    }
+
+    #[test]
+    fn small_pieces_are_specks() {
+        let object = mask(&["##..#", "##.#.", "....#"]);
+        assert_eq!(specks(&object, 5, 2), mask(&["....#", "...#.", "....#"]));
+        assert_eq!(specks(&object, 5, 5), object);
+        assert_eq!(specks(&object, 5, 1), [false; 15]);
     }
 
     #[test]
     fn evidence_counts_not_size() {
         let object = mask(&["##..#", "##..."]);
         let weigh = |speck: f32| [0.5, 0.5, 0.0, 0.0, speck, 0.5, 0.5, 0.0, 0.0, 0.0];
-        assert!(misplaced(&object, &weigh(0.59), 5)[4]);
-        assert_eq!(misplaced(&object, &weigh(0.61), 5), [false; 10]);
+        assert!(misplaced(&object, &weigh(0.59), 5, |_| true)[4]);
+        assert_eq!(misplaced(&object, &weigh(0.61), 5, |_| true), [false; 10]);
     }
 
     #[test]
@@ -112,11 +167,11 @@ mod tests {
         let object = mask(&["###.....", "#.#.####", "###.####"]);
         let evidence: Vec<f32> = (0..24).map(|at| if at % 8 < 3 { 0.1 } else { 1.0 }).collect();
         assert_eq!(
-            misplaced(&object, &evidence, 8),
+            misplaced(&object, &evidence, 8, |_| true),
             mask(&["###.....", "#.#.....", "###....."])
         );
-        assert_eq!(misplaced(&[false; 6], &[1.0; 6], 3), [false; 6]);
-        assert_eq!(misplaced(&[true; 6], &[0.0; 6], 3), [false; 6]);
-        assert!(misplaced(&[], &[], 0).is_empty());
+        assert_eq!(misplaced(&[false; 6], &[1.0; 6], 3, |_| true), [false; 6]);
+        assert_eq!(misplaced(&[true; 6], &[0.0; 6], 3, |_| true), [false; 6]);
+        assert!(misplaced(&[], &[], 0, |_| true).is_empty());
     }
 }

@@ -175,6 +175,7 @@ impl Segmenter {
             })
             .collect();
         if self.options.color_model {
+            self.colors.fill_holes = self.options.fill_holes;
             for (image, map) in images.iter().zip(&mut maps) {
                 self.colors.refine(image, map);
             }

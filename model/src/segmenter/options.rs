@@ -1,5 +1,7 @@
 //! How images are segmented.
 
+use factorseg_refine::FillHoles;
+
 use super::SegmentError;
 use crate::config::ModelConfig;
 
@@ -19,6 +21,8 @@ pub struct SegmenterOptions {
     pub samples: usize,
     /// Whether pixels are judged again by the colours of the picture's regions ([`ColorModel::refine`]).
     pub color_model: bool,
+    /// Which holes in the object that finds are filled.
+    pub fill_holes: FillHoles,
 }
 
 impl Default for SegmenterOptions {
@@ -29,6 +33,7 @@ impl Default for SegmenterOptions {
             seed: 0,
             samples: 1,
             color_model: true,
+            fill_holes: FillHoles::Auto,
         }
     }
 }

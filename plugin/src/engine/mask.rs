@@ -109,6 +109,37 @@ pub fn sharpen(map: &mut RegionMap, exponent: f32) {
     }
 }
 
+/// Moves the probability at which the foreground wins from one half to `threshold`: its odds are divided by the threshold's.
+/// Where everything is foreground, or nothing, there is nothing to move.
+pub fn shift(map: &mut RegionMap, is_foreground: &[bool], threshold: f32) {
+    if threshold == 0.5 || is_foreground.iter().all(|is| *is) || !is_foreground.contains(&true) {
+        return;
+    }
+    for cell in 0..map.width * map.height {
+        let (rest, object) = map.sums(cell, is_foreground);
+        let (rest, object) = (rest * threshold, object * (1.0 - threshold));
+        let sum = rest + object;
+        if sum > 0.0 {
+            map.share_out(cell, is_foreground, (rest / sum, object / sum));
+        }
+    }
+}
+
+/// Gives pieces of the foreground that are smaller than this share of the picture to the rest.
+pub fn drop_specks(map: &mut RegionMap, is_foreground: &[bool], share: f32) {
+    let cells = map.width * map.height;
+    if share <= 0.0 || !is_foreground.contains(&false) {
+        return;
+    }
+    let object: Vec<bool> = foreground(map, is_foreground).iter().map(|p| *p > 0.5).collect();
+    let least = (share * cells as f32).ceil() as usize;
+    let specks = factorseg_refine::pieces::specks(&object, map.width, least);
+    for cell in (0..cells).filter(|cell| specks[*cell]) {
+        let (rest, object) = map.sums(cell, is_foreground);
+        map.share_out(cell, is_foreground, (object, rest));
+    }
+}
+
 /// The numbers of the regions that are foreground, from 0.
 pub fn chosen(is_foreground: &[bool]) -> impl Iterator<Item = usize> {
     (0..is_foreground.len()).filter(|region| is_foreground[*region])
@@ -212,6 +243,44 @@ pub(crate) mod tests {
         sharpen(&mut soft, 100.0);
         assert!(soft.probabilities[0] > 0.999 && soft.probabilities[3] < 0.001);
         assert_eq!((soft.probabilities[1], soft.probabilities[4]), (0.5, 0.5));
+    }
+
+    #[test]
+    fn the_threshold_is_where_the_foreground_wins() {
+        let mut soft = map(3, 3, 1, &[0.4, 0.1, 0.0, 0.4, 0.1, 0.0, 0.2, 0.8, 1.0]);
+        shift(&mut soft, &[true, true, false], 0.8);
+        // Odds of 4 are the threshold's own.
+        let expected = [
+            0.25,
+            0.05882353 / 2.0,
+            0.0,
+            0.25,
+            0.05882353 / 2.0,
+            0.0,
+            0.5,
+            0.94117647,
+            1.0,
+        ];
+        for (got, expected) in soft.probabilities.iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-6, "{:?}", soft.probabilities);
+        }
+        let all = soft.clone();
+        shift(&mut soft, &[true; 3], 0.8);
+        shift(&mut soft, &[false; 3], 0.8);
+        shift(&mut soft, &[true, true, false], 0.5);
+        assert_eq!(soft, all);
+    }
+
+    #[test]
+    fn specks_go_to_the_rest() {
+        let first = [0.9, 0.8, 0.1, 0.1, 0.7];
+        let both: Vec<f32> = first.iter().copied().chain(first.iter().map(|p| 1.0 - p)).collect();
+        let mut specked = map(2, 5, 1, &both);
+        drop_specks(&mut specked, &[true, false], 0.2);
+        assert_eq!(specked.probabilities, both);
+        drop_specks(&mut specked, &[true, false], 0.21);
+        assert_eq!(winners(&specked), [0, 0, 1, 1, 1]);
+        assert!((specked.probabilities[4] - 0.3).abs() < 1e-6 && (specked.probabilities[9] - 0.7).abs() < 1e-6);
     }
 
     #[test]

@@ -8,7 +8,6 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -29,25 +28,22 @@ pub struct Job {
     pub image: InputImage,
     /// How it is segmented.
     pub options: SegmenterOptions,
-    /// What motion is to be looked for in, if it is.
-    pub motion: Option<MotionJob>,
+    /// For each region, whether it is the object.
+    pub foreground: Vec<bool>,
+    /// The frame at the size that motion is looked for in, if it is.
+    pub motion: Option<InputImage>,
     /// Name of the class in `options`.
     pub class: Arc<str>,
+    /// The foreground wins from this probability on, 0.5 for as it is.
+    pub threshold: f32,
+    /// Pieces of the foreground below this share of the picture are dropped, 0 for none.
+    pub min_area: f32,
     /// Exponent of the probabilities, 1 for as they are.
     pub sharpness: f32,
     /// Strength of temporal smoothing, `0..=1`.
     pub smoothing: f32,
     /// Timestamp of the frame.
     pub pts: Option<gst::ClockTime>,
-}
-
-/// A frame whose mask is judged again by what moves on its own.
-#[derive(Clone, Debug)]
-pub struct MotionJob {
-    /// The frame at the size that motion is looked for.
-    pub frame: InputImage,
-    /// For each region, whether it is the object.
-    pub foreground: Vec<bool>,
 }
 
 /// Why there is no mask.
@@ -122,6 +118,8 @@ struct Slots {
     input_size: Option<(Size, Option<Size>)>,
     flushing: bool,
     stop: bool,
+    /// Another engine has taken over.
+    retired: bool,
     dead: bool,
     counts: Arc<Counts>,
     /// Of the last inferences; the next takes the place of the oldest.
@@ -143,7 +141,6 @@ pub struct Worker {
     shared: Arc<Shared>,
     info: EngineInfo,
     thread: Option<JoinHandle<()>>,
-    retired: AtomicBool,
 }
 
 impl Worker {
@@ -168,7 +165,6 @@ impl Worker {
             shared,
             info,
             thread: Some(thread),
-            retired: AtomicBool::new(false),
         })
     }
 
@@ -256,8 +252,9 @@ impl Worker {
     }
 
     /// Another engine has taken over. Dropping it does not wait any more: the last to hold it may be a thread that must go on.
+    /// Failures are told of frames alone that wait for it.
     pub fn retire(&self) {
-        self.retired.store(true, Ordering::SeqCst);
+        lock(&self.shared.slots).retired = true;
     }
 
     /// Forgets masks and waiting work; a result still under way is thrown away when it comes. The next frame begins a scene.
@@ -335,15 +332,16 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        {
+        let retired = {
             let mut slots = lock(&self.shared.slots);
             slots.stop = true;
             slots.pending.clear();
             self.shared.changed.notify_all();
-        }
+            slots.retired
+        };
         if let Some(thread) = self.thread.take() {
             // A message handler may tear the element down in the worker's own thread.
-            if !*self.retired.get_mut() && thread.thread().id() != thread::current().id() {
+            if !retired && thread.thread().id() != thread::current().id() {
                 // It catches every panic, and has nothing to return.
                 let _ = thread.join();
             }
@@ -403,7 +401,7 @@ impl Slots {
 
 enum Task {
     Size(usize, usize),
-    Segment(Pending),
+    Segment(Box<Pending>),
 }
 
 fn next_task(shared: &Shared) -> Option<Task> {
@@ -419,7 +417,7 @@ fn next_task(shared: &Shared) -> Option<Task> {
         }
         if let Some(pending) = slots.pending.pop_front() {
             slots.busy = true;
-            return Some(Task::Segment(pending));
+            return Some(Task::Segment(Box::new(pending)));
         }
         slots = shared.changed.wait(slots).unwrap_or_else(PoisonError::into_inner);
     }
@@ -455,29 +453,33 @@ fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
         && !panicked
     {
         // Reported before the stream can go on, so that an error message precedes its end.
-        let mut report = |failure: Failure| {
+        let mut report = |failure: Failure, waited_for: bool| {
             panicked = matches!(failure, Failure::Panicked(_));
+            if !waited_for && lock(&shared.slots).retired {
+                return;
+            }
             // What an application does with the message may panic, too.
             panicked |= catch_unwind(AssertUnwindSafe(|| on_failure(&failure))).is_err();
         };
         match task {
             Task::Size(width, height) => {
                 let size = caught(|| segmenting.input_size(width, height));
-                let size = size.map_err(&mut report).ok();
+                let size = size.map_err(|failure| report(failure, true)).ok();
                 lock(&shared.slots).input_size = Some(((width, height), size));
             }
-            Task::Segment(Pending {
-                ticket,
-                job,
-                scene,
-                exact,
-            }) => {
+            Task::Segment(pending) => {
+                let Pending {
+                    ticket,
+                    job,
+                    scene,
+                    exact,
+                } = *pending;
                 let start = Instant::now();
                 let mask = caught(|| segmenting.segment(job, scene));
                 if mask.is_err() {
                     segmenting.forget();
                 }
-                let mask = mask.map_err(report).ok();
+                let mask = mask.map_err(|failure| report(failure, exact)).ok();
                 let so_far = segmenting.engine.unjudged() + segmenting.motion.unjudged();
                 let more = so_far.saturating_sub(std::mem::replace(&mut unjudged, so_far));
                 let mut slots = lock(&shared.slots);
@@ -527,7 +529,7 @@ impl Segmenting {
             self.applied = Some(job.options.clone());
             self.forget();
         }
-        let foreground = job.motion.as_ref().map(|motion| &motion.foreground);
+        let foreground = job.motion.as_ref().map(|_| &job.foreground);
         if self.scene != scene || self.foreground.as_ref() != foreground {
             self.scene = scene;
             self.foreground = foreground.cloned();
@@ -536,14 +538,16 @@ impl Segmenting {
         let (width, height) = (job.image.width, job.image.height);
         let maps = self.engine.segment(std::slice::from_ref(&job.image))?;
         let mut map = mask::check(maps, self.regions, width, height)?;
-        if let Some(motion) = &job.motion {
-            map = self.motion.refine(&motion.frame, &map, &motion.foreground);
+        if let Some(frame) = &job.motion {
+            map = self.motion.refine(frame, &map, &job.foreground);
         }
         if let Some(previous) = &self.previous {
             smooth(&mut map, previous, job.smoothing);
         }
         // Kept without smoothing, too: it may begin with any mask.
         self.previous = Some(map.clone());
+        mask::shift(&mut map, &job.foreground, job.threshold);
+        mask::drop_specks(&mut map, &job.foreground, job.min_area);
         mask::sharpen(&mut map, job.sharpness);
         Ok(Mask {
             regions: mask::facts(&map),
@@ -608,8 +612,11 @@ mod tests {
                 data: vec![0.0; 192],
             },
             options: SegmenterOptions::default(),
+            foreground: vec![true],
             motion: None,
             class: "none".into(),
+            threshold: 0.5,
+            min_area: 0.0,
             sharpness: 1.0,
             smoothing: 0.0,
             pts: None,

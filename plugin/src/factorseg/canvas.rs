@@ -82,9 +82,12 @@ impl Canvas {
             (Overlay::BlurBackground, refined) => {
                 let sampler = Sampler::sized(&mut self.sampler, layout, (map.width, map.height));
                 let averages = sampler.average(&planes(layout, &frame)?);
+                let strength = plan.settings.blur_strength as usize;
                 match refined {
-                    None => Drawing::Layer(overlay::blur_background(map, chosen, averages, layout)),
-                    Some(refined) => Drawing::Blend(overlay::blur_blend(map, chosen, averages, layout), refined),
+                    None => Drawing::Layer(overlay::blur_background(map, chosen, averages, strength, layout)),
+                    Some(refined) => {
+                        Drawing::Blend(overlay::blur_blend(map, chosen, averages, strength, layout), refined)
+                    }
                 }
             }
         };

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 
+use factorseg_model::InputImage;
 use gst::subclass::prelude::*;
 use gstreamer as gst;
 
@@ -18,7 +19,7 @@ use crate::engine::mask::Mask;
 use crate::engine::request::EngineFactory;
 use crate::pixels::layout::Layout;
 use crate::pixels::sampling::Sampler;
-use crate::settings::Settings;
+use crate::settings::{Plan, Settings};
 use crate::sync::lock;
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -78,6 +79,8 @@ pub(super) struct Stream {
     pub(super) layout: Option<Arc<Layout>>,
     /// How frames leave: as they came, or with an opacity.
     pub(super) output: Option<Arc<Layout>>,
+    /// Whether that was to be seen through.
+    pub(super) wants_alpha: bool,
     pub(super) segment: gst::FormattedSegment<gst::ClockTime>,
     pub(super) sampler: Option<Sampler>,
     pub(super) motion_sampler: Option<Sampler>,
@@ -85,6 +88,8 @@ pub(super) struct Stream {
     pub(super) since_due: u64,
     /// What the next frame has to follow.
     pub(super) continuity: Continuity,
+    /// What was segmented last, and how, where still frames are skipped.
+    pub(super) segmented: Option<(Arc<Plan>, InputImage)>,
     /// Whether a frame was segmented in this scene.
     pub(super) has_mask: bool,
     /// How much later than their running time sinks show frames.

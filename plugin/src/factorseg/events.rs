@@ -89,7 +89,7 @@ impl FactorSeg {
         match event.view() {
             gst::EventView::Caps(caps) => {
                 // The default handler would not forward it.
-                return self.set_caps(caps.caps()) && self.negotiate(caps.caps());
+                return self.set_caps(caps.caps()) && self.negotiate(caps.caps(), self.wants_alpha());
             }
             gst::EventView::Segment(segment) => {
                 let mut stream = lock(&self.stream);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use factorseg_model::InputImage;
 use factorseg_refine::MotionModel;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -14,13 +15,20 @@ use super::element::{CAT, FactorSeg, Shown, ShownMask};
 use super::queue::{FlowResult, Frame, Kind};
 use super::session::Session;
 use crate::engine::mask::Mask;
-use crate::engine::worker::{Interrupted, Job, MotionJob};
+use crate::engine::worker::{Interrupted, Job};
 use crate::meta::{self, FrameReport};
 use crate::pixels::layout::Layout;
 use crate::pixels::mapping::{self, FrameError};
 use crate::pixels::sampling::Sampler;
 use crate::settings::{Mode, Overlay, Plan, Refine};
 use crate::sync::lock;
+
+/// Whether no value of two pictures differs by as many levels of 255, rounded.
+fn is_still(before: &InputImage, now: &InputImage, levels: u32) -> bool {
+    let limit = (levels as f32 - 0.5) * 2.0 / 255.0;
+    let values = before.data.iter().zip(&now.data);
+    (before.width, before.height) == (now.width, now.height) && values.into_iter().all(|(a, b)| (a - b).abs() < limit)
+}
 
 /// Whether frames wait for their own masks.
 pub(super) fn waits(plan: &Plan, live: bool) -> bool {
@@ -48,13 +56,14 @@ impl FactorSeg {
         live
     }
 
-    pub(super) fn chain(&self, buffer: gst::Buffer) -> FlowResult {
+    pub(super) fn chain(&self, mut buffer: gst::Buffer) -> FlowResult {
         let session = self.session().ok_or(gst::FlowError::Flushing)?;
         if self.failed.load(Ordering::SeqCst) {
             return Err(gst::FlowError::Error);
         }
         let layout = lock(&self.stream).layout.clone().ok_or(gst::FlowError::NotNegotiated)?;
         self.counters.frames.fetch_add(1, Ordering::Relaxed);
+        meta::remove(&mut buffer).map_err(|error| self.meta_error(&error))?;
         if buffer.n_memory() == 0 {
             // A gap: there is nothing to see.
             self.queue.drain()?;
@@ -63,16 +72,6 @@ impl FactorSeg {
         }
         self.tell_wrong(&session);
         self.look_at_fields(&buffer);
-        if self.srcpad.needs_reconfigure() {
-            self.queue.drain()?;
-            self.srcpad.check_reconfigure();
-            if let Some(caps) = self.sinkpad.current_caps() {
-                // Whether downstream takes them, the next frame tells.
-                if !self.negotiate(&caps) {
-                    self.srcpad.mark_reconfigure();
-                }
-            }
-        }
         let plan = session.plan();
         let live = self.is_live();
         let waits = waits(&plan, live);
@@ -92,7 +91,6 @@ impl FactorSeg {
             false if waits => Kind::Previous,
             false => Kind::Newest,
         };
-        let (buffer, layout) = self.outgoing(buffer, layout).map_err(|error| self.broken(&error))?;
         let frame = Frame {
             running_time: lock(&self.stream).segment.to_running_time(buffer.pts()),
             buffer,
@@ -168,7 +166,7 @@ impl FactorSeg {
     /// Gets a frame's mask, draws it, tells its facts and pushes the frame and its masks.
     fn finish(&self, frame: Frame) -> FlowResult {
         let Frame {
-            mut buffer,
+            buffer,
             layout,
             session,
             plan,
@@ -213,6 +211,8 @@ impl FactorSeg {
                 }
             }
         }
+        self.settle_caps(&plan);
+        let (mut buffer, layout) = self.outgoing(buffer, layout).map_err(|error| self.broken(&error))?;
         let drawing = Instant::now();
         let plan = match &mask {
             // The regions of another session are others, and may be more or fewer.
@@ -267,6 +267,20 @@ impl FactorSeg {
         self.push_video(buffer)
     }
 
+    /// Settles anew how frames leave, where downstream may have changed. Only who pushes frames does that: those that waited
+    /// meanwhile go to who is linked now.
+    fn settle_caps(&self, plan: &Plan) {
+        let alpha = plan.settings.wants_alpha();
+        let changed = lock(&self.stream).wants_alpha != alpha;
+        if (self.srcpad.check_reconfigure() || changed)
+            && let Some(caps) = self.sinkpad.current_caps()
+            && !self.negotiate(&caps, alpha)
+        {
+            // Whether downstream takes them, the next frame tells.
+            self.srcpad.mark_reconfigure();
+        }
+    }
+
     /// Whether the foreground is to be refined, and somebody sees it.
     fn sees_refined(&self, plan: &Plan) -> bool {
         let drawn = matches!(
@@ -290,12 +304,11 @@ impl FactorSeg {
             let drawn = lock(&self.canvas).draw(plan, layout, mask, refined, buffer);
             drawn.map_err(|error| self.broken(&error))?;
         }
-        #[cfg(feature = "analytics")]
-        crate::analytics::attach(&mask.map, (layout.width, layout.height), buffer)
+        let report = FrameReport::new(mask, &plan.foreground, buffer.pts());
+        #[cfg(feature = "v1_26")]
+        crate::analytics::attach(mask, &report, (layout.width, layout.height), buffer)
             .map_err(|error| self.meta_error(&error))?;
-        FrameReport::new(mask, &plan.foreground, buffer.pts())
-            .attach(buffer)
-            .map_err(|error| self.meta_error(&error))
+        report.attach(buffer).map_err(|error| self.meta_error(&error))
     }
 
     fn broken(&self, error: &FrameError) -> gst::FlowError {
@@ -336,7 +349,7 @@ impl FactorSeg {
     fn submit(
         &self,
         session: &Session,
-        plan: &Plan,
+        plan: &Arc<Plan>,
         layout: &Layout,
         buffer: &gst::BufferRef,
         waits: bool,
@@ -361,23 +374,34 @@ impl FactorSeg {
         let sample = |slot: &mut Option<Sampler>, size| Sampler::sized(slot, layout, size).sample(layout, &planes);
         // Where everything is the object, or nothing, there is nothing to judge.
         let told = plan.foreground.contains(&true) && plan.foreground.contains(&false);
-        let motion = (plan.settings.motion_model && told).then(|| MotionJob {
-            frame: sample(&mut stream.motion_sampler, MotionModel::frame_size((width, height))),
-            foreground: plan.foreground.clone(),
-        });
+        let motion = (plan.settings.motion_model && told)
+            .then(|| sample(&mut stream.motion_sampler, MotionModel::frame_size((width, height))));
         // Means of means, where both sizes average the frame.
-        let fine = motion.as_ref().map(|motion| &motion.frame);
+        let fine = motion.as_ref();
         let fine = fine.filter(|fine| fine.width <= layout.width && fine.height <= layout.height);
         let image = match fine {
             Some(fine) => MotionModel::network_input(fine),
             None => sample(&mut stream.sampler, (width, height)),
         };
+        let limit = plan.settings.skip_still;
+        if limit > 0 {
+            let seen = stream.has_mask && lock(&self.shown).mask.is_some();
+            let alike =
+                |(of, before): &(Arc<Plan>, InputImage)| Arc::ptr_eq(of, plan) && is_still(before, &image, limit);
+            if seen && stream.segmented.as_ref().is_some_and(alike) {
+                return Ok(without);
+            }
+            stream.segmented = Some((plan.clone(), image.clone()));
+        }
         stream.has_mask = true;
         let job = Job {
             image,
             options: plan.options.clone(),
+            foreground: plan.foreground.clone(),
             motion,
             class: plan.class.clone(),
+            threshold: plan.settings.threshold as f32,
+            min_area: plan.settings.min_area as f32,
             sharpness: plan.settings.sharpness as f32,
             smoothing: plan.settings.smoothing as f32,
             pts: buffer.pts(),

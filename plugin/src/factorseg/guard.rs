@@ -154,6 +154,8 @@ mod tests {
             "src query",
             "a property",
             "loading a model",
+            "the statistics",
+            "the children",
         ] {
             let name = format!("panics-{}", place.replace(' ', "-"));
             let (pipeline, element) = pipeline(&name);
@@ -179,6 +181,8 @@ mod tests {
                     assert!(!element.static_pad("src").unwrap().query(&mut query));
                 }
                 "a property" => element.set_property("alpha", 0.25),
+                "the statistics" => assert_eq!(element.property::<gst::Structure>("stats").n_fields(), 0),
+                "the children" => assert_eq!(element.children_count(), 0),
                 "loading a model" => element.set_property("model", "other"),
                 _ => {}
             }

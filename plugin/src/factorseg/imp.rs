@@ -101,7 +101,6 @@ impl ObjectImpl for FactorSeg {
         self.guarded("a property", (), |element| {
             if element.wants_alpha() != alpha {
                 // Who brings frames may have a better format for them now.
-                element.srcpad.mark_reconfigure();
                 element.sinkpad.push_event(gst::event::Reconfigure::new());
             }
             match pspec.name() {
@@ -118,7 +117,10 @@ impl ObjectImpl for FactorSeg {
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "stats" => self.stats().to_value(),
+            "stats" => {
+                let nothing = gst::Structure::new_empty("factorseg-stats");
+                self.guarded("the statistics", nothing, Self::stats).to_value()
+            }
             name => lock(&self.settings).get(name),
         }
     }
@@ -272,21 +274,29 @@ impl FactorSeg {
     }
 }
 
+impl FactorSeg {
+    fn child(&self, which: impl FnOnce(&[FactorSegMaskPad]) -> Option<usize>) -> Option<glib::Object> {
+        self.guarded("the children", None, |element| {
+            let pads = element.mask_pads();
+            let pad = pads.get(which(&pads)?)?;
+            Some(pad.clone().upcast())
+        })
+    }
+}
+
 impl PresetImpl for FactorSeg {}
 
 /// The children are the mask pads: those that come and go, and have properties of their own.
 impl ChildProxyImpl for FactorSeg {
     fn children_count(&self) -> u32 {
-        self.mask_pads().len() as u32
+        self.guarded("the children", 0, |element| element.mask_pads().len() as u32)
     }
 
     fn child_by_name(&self, name: &str) -> Option<glib::Object> {
-        let pad = self.mask_pads().into_iter().find(|pad| pad.name() == name)?;
-        Some(pad.upcast())
+        self.child(|pads| pads.iter().position(|pad| pad.name() == name))
     }
 
     fn child_by_index(&self, index: u32) -> Option<glib::Object> {
-        let pad = self.mask_pads().into_iter().nth(index as usize)?;
-        Some(pad.upcast())
+        self.child(|_| Some(index as usize))
     }
 }

@@ -89,7 +89,7 @@ use gst::subclass::prelude::*;
 use gstreamer as gst;
 
 pub use crate::engine::request::{EngineError, EngineFactory, EngineRequest};
-pub use crate::settings::{ErrorPolicy, MaskFormat, Mode, Overlay, Precision, Refine};
+pub use crate::settings::{ErrorPolicy, FillHoles, MaskFormat, Mode, Overlay, Precision, Refine};
 use crate::sync::lock;
 
 mod canvas;

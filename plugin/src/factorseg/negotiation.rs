@@ -49,16 +49,19 @@ impl FactorSeg {
     }
 
     /// Settles how frames of these caps leave, and tells downstream. Returns whether it agrees.
-    pub(super) fn negotiate(&self, caps: &gst::CapsRef) -> bool {
-        let caps = self.with_alpha(caps).unwrap_or_else(|| caps.to_owned());
+    pub(super) fn negotiate(&self, caps: &gst::CapsRef, wants_alpha: bool) -> bool {
+        let alpha = wants_alpha && self.srcpad.is_linked();
+        let open = alpha.then(|| self.with_alpha(caps)).flatten();
+        let caps = open.unwrap_or_else(|| caps.to_owned());
         let Ok(info) = gst_video::VideoInfo::from_caps(&caps) else {
             return false;
         };
         let output = Layout::new(&info);
-        let wanted = self.wants_alpha() && self.srcpad.is_linked() && !output.has_alpha();
+        let wanted = alpha && !output.has_alpha();
         let tell = {
             let mut stream = lock(&self.stream);
             stream.output = Some(Arc::new(output));
+            stream.wants_alpha = wants_alpha;
             lock(&self.canvas).forget_format();
             wanted && !std::mem::replace(&mut stream.told_of_alpha, true)
         };
@@ -79,9 +82,6 @@ impl FactorSeg {
 
     /// Caps with an opacity for frames that have none, if that is wanted and downstream takes it.
     fn with_alpha(&self, caps: &gst::CapsRef) -> Option<gst::Caps> {
-        if !self.wants_alpha() || !self.srcpad.is_linked() {
-            return None;
-        }
         let caps = reformatted(caps, OPAQUE, TRANSPARENT);
         let taken = !caps.is_empty() && self.srcpad.peer_query_caps(Some(&caps)).can_intersect(&caps);
         (taken && self.srcpad.peer_query_accept_caps(&caps)).then_some(caps)

@@ -70,14 +70,20 @@ pub fn cut_out(map: &RegionMap, is_foreground: &[bool], (background, opacity): (
     }
 }
 
-/// Everything but the foreground blurred.
+/// Everything but the foreground blurred, by `strength` cells of the map.
 ///
 /// `averages` is the frame averaged on the map's grid, `[components, height, width]`, as
 /// [`crate::pixels::sampling::Sampler::average`] gives it. The blur leaves the foreground's own colours out, so that
 /// the object has no halo.
-pub fn blur_background(map: &RegionMap, is_foreground: &[bool], averages: &[f32], layout: &Layout) -> Layer {
+pub fn blur_background(
+    map: &RegionMap,
+    is_foreground: &[bool],
+    averages: &[f32],
+    strength: usize,
+    layout: &Layout,
+) -> Layer {
     let keep = foreground(map, is_foreground);
-    let blurred = blurred_background(map, &keep, averages);
+    let blurred = blurred_background(map, &keep, averages, strength);
     layer(map, &keep, layout, |channel| {
         let values = blurred[channel].iter().zip(&keep);
         values.map(|(value, keep)| (1.0 - keep) * value).collect()
@@ -85,15 +91,15 @@ pub fn blur_background(map: &RegionMap, is_foreground: &[bool], averages: &[f32]
 }
 
 /// The averages of the background alone, blurred, for each component.
-fn blurred_background(map: &RegionMap, foreground: &[f32], averages: &[f32]) -> Vec<Vec<f32>> {
-    // Two passes of a box of 5 cells in each direction, about a Gaussian with a deviation of 2 cells.
+fn blurred_background(map: &RegionMap, foreground: &[f32], averages: &[f32], strength: usize) -> Vec<Vec<f32>> {
+    // Two passes of a box, about a Gaussian with a deviation of `strength` cells.
     let blurred = |values: Vec<f32>| {
         let plane = Plane {
             width: map.width,
             height: map.height,
             values,
         };
-        plane.window_means(2).window_means(2).values
+        plane.window_means(strength).window_means(strength).values
     };
     // A little weight everywhere, so that the middle of a large foreground has a colour too.
     let weights: Vec<f32> = foreground.iter().map(|p| 1.0 - p + 1e-3).collect();
@@ -154,8 +160,14 @@ pub fn cut_out_blend((background, opacity): (Rgb, f32), layout: &Layout) -> Blen
 }
 
 /// [`blur_background`] for a foreground that is known for each pixel.
-pub fn blur_blend(map: &RegionMap, is_foreground: &[bool], averages: &[f32], layout: &Layout) -> Blend {
-    let blurred = blurred_background(map, &foreground(map, is_foreground), averages);
+pub fn blur_blend(
+    map: &RegionMap,
+    is_foreground: &[bool],
+    averages: &[f32],
+    strength: usize,
+    layout: &Layout,
+) -> Blend {
+    let blurred = blurred_background(map, &foreground(map, is_foreground), averages, strength);
     Blend {
         weight: Weight::Background,
         targets: Grids::of_colors(map.width, map.height, layout, |channel| blurred[channel].clone()),
@@ -227,6 +239,22 @@ mod tests {
     }
 
     #[test]
+    fn a_stronger_blur_leaves_less_of_the_background() {
+        let layout = layout(VideoFormat::Gray8, 64, 64);
+        let averages: Vec<f32> = (0..16 * 16)
+            .map(|cell| f32::from(u8::from(cell % 16 / 4 % 2 == 0)) * 255.0)
+            .collect();
+        let map = mask::tests::map(2, 16, 16, &[vec![0.0; 256], vec![1.0; 256]].concat());
+        let contrast = [1, 2, 4, 64].map(|strength| {
+            let layer = blur_background(&map, &[true, false], &averages, strength, &layout);
+            let grey = &layer.colors[0].as_ref().unwrap().add;
+            grey.iter().copied().fold(0.0, f32::max) - grey.iter().copied().fold(255.0, f32::min)
+        });
+        assert!(contrast.is_sorted_by(|weak, strong| weak > strong), "{contrast:?}");
+        assert!(contrast[0] > 150.0 && contrast[3] < 1.0, "{contrast:?}");
+    }
+
+    #[test]
     fn the_blurred_background_has_no_halo_of_the_foreground() {
         // A white object on black: the background stays black up to its edge.
         let layout = layout(VideoFormat::Gray8, 64, 64);
@@ -241,7 +269,7 @@ mod tests {
         let mut probabilities = inside.clone();
         probabilities.extend(inside.iter().map(|p| 1.0 - p));
         let map = mask::tests::map(2, width, height, &probabilities);
-        let layer = blur_background(&map, &[true, false], &averages, &layout);
+        let layer = blur_background(&map, &[true, false], &averages, 2, &layout);
         let grey = layer.colors[0].as_ref().unwrap();
         assert_eq!(grey.keep, inside);
         for (cell, inside) in inside.iter().enumerate() {

@@ -92,6 +92,33 @@ pub enum Refine {
     Guided,
 }
 
+/// Which holes in the object become object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstFactorSegFillHoles")]
+#[repr(i32)]
+pub enum FillHoles {
+    /// All but those whose colours are the background's.
+    #[default]
+    #[enum_value(name = "Auto: but for gaps, whose colors are the background's", nick = "auto")]
+    Auto,
+    /// All.
+    #[enum_value(name = "All", nick = "all")]
+    All,
+    /// None.
+    #[enum_value(name = "None", nick = "none")]
+    None,
+}
+
+impl From<FillHoles> for factorseg_refine::FillHoles {
+    fn from(holes: FillHoles) -> Self {
+        match holes {
+            FillHoles::Auto => Self::Auto,
+            FillHoles::All => Self::All,
+            FillHoles::None => Self::None,
+        }
+    }
+}
+
 /// What happens when a frame cannot be segmented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstFactorSegErrorPolicy")]

@@ -4,6 +4,6 @@ mod choices;
 mod plan;
 mod properties;
 
-pub use choices::{ErrorPolicy, MaskFormat, Mode, Overlay, Precision, Refine};
+pub use choices::{ErrorPolicy, FillHoles, MaskFormat, Mode, Overlay, Precision, Refine};
 pub use plan::{Plan, SettingsError};
 pub use properties::Settings;

@@ -64,7 +64,10 @@ impl Settings {
             how: LoadOptions {
                 device: self.device.trim().parse()?,
                 precision: self.precision.into(),
-                threads: self.threads as usize,
+                threads: match self.threads {
+                    0 => default_threads(std::thread::available_parallelism().map_or(1, usize::from)),
+                    threads => threads as usize,
+                },
             },
         })
     }
@@ -116,6 +119,7 @@ impl Settings {
                 seed: self.seed,
                 samples: self.samples as usize,
                 color_model: self.color_model,
+                fill_holes: self.fill_holes.into(),
             },
             class: class.map_or("none", |index| &engine.classes[index].name).into(),
             colors,
@@ -125,6 +129,12 @@ impl Settings {
         };
         (plan, wrong)
     }
+}
+
+/// Threads of the network on a machine of so many cores; 0 for one per core. Decoders, drawing and sinks get one where it costs
+/// the network a quarter at most.
+fn default_threads(cores: usize) -> usize {
+    if cores < 4 { 0 } else { cores - 1 }
 }
 
 fn parse_colors(text: &str) -> Result<Vec<Rgb>, SettingsError> {
@@ -201,6 +211,11 @@ mod tests {
         assert_eq!(plan.foreground, [false, true, false]);
         assert_eq!(plan.colors.len(), PALETTE.len());
         assert_eq!(&*plan.class, "none");
+    }
+
+    #[test]
+    fn the_application_has_a_core_where_there_are_many() {
+        assert_eq!([1, 2, 3, 4, 8].map(default_threads), [0, 0, 0, 3, 7]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
-use super::choices::{ErrorPolicy, Mode, Overlay, Precision, Refine};
+use super::choices::{ErrorPolicy, FillHoles, Mode, Overlay, Precision, Refine};
 use factorseg_model::SegmenterOptions;
 
 /// The builder of a property of a type.
@@ -109,7 +109,7 @@ settings! {
     precision "precision": Precision = Precision::default();
         "Precision", "What the network computes in";
     threads "threads": u32 = 0, maximum 1024;
-        "Threads", "Threads of the network on the CPU, shared by elements with the same number; 0 for one per core";
+        "Threads", "Threads of the network on the CPU, shared by elements with the same number; 0 for one per core, of four cores and more one less";
     target_class "target-class": String = "none".to_owned();
         "Target class", "Class to look for: a name, a WordNet id or an index of the model's classes, or none";
     timestep "timestep": u32 = SegmenterOptions::default().timestep as u32, minimum 1, maximum 1_000_000;
@@ -120,12 +120,16 @@ settings! {
         "Samples", "Noise draws whose masks are averaged; the cost grows with them";
     color_model "color-model": bool = SegmenterOptions::default().color_model;
         "Color model", "Judge pixels again by the colors of the frame's own regions";
+    fill_holes "fill-holes": FillHoles = FillHoles::default();
+        "Fill holes", "Which holes in the object that the color model finds become object";
     motion_model "motion-model": bool = true;
         "Motion model", "Judge masks again by what moves on its own since the last frame that was segmented";
     mode "mode": Mode = Mode::default();
         "Mode", "When frames are segmented";
     interval "interval": u32 = 1, minimum 1;
         "Interval", "Segment one frame of this many and reuse its mask for the others; 1 for every frame";
+    skip_still "skip-still": u32 = 0, maximum 255;
+        "Skip still frames", "Reuse the mask of the frame segmented last while no part of the picture differs from it by as many levels of 255; 0 for never";
     qos "qos": bool = true;
         "Quality of service", "In mode every-frame, reuse the last mask for frames that would come too late at the sink";
     overlay "overlay": Overlay = Overlay::default();
@@ -136,10 +140,16 @@ settings! {
         "Colors", "Colours of regions 1, 2, ... as RRGGBB in hexadecimal, separated by commas; empty for a built-in palette";
     background_color "background-color": u32 = 0;
         "Background color", "Colour behind overlay=foreground, 0xAARRGGBB; where frames can be transparent, AA is its opacity";
+    blur_strength "blur-strength": u32 = 2, minimum 1, maximum 64;
+        "Blur strength", "How far overlay=blur-background blurs, in cells of the mask (of which there are 100 to 450 in a row)";
     foreground_regions "foreground-regions": String = "auto".to_owned();
         "Foreground regions", "Regions that are the object: auto (the model's own; all if it names none), all, or numbers from 1, separated by commas";
     refine "refine": Refine = Refine::default();
         "Refine", "How masks are brought to the size of the frames";
+    threshold "threshold": f64 = 0.5, minimum 0.01, maximum 0.99;
+        "Threshold", "Probability from which on the foreground wins: lower for more of the picture, higher for less";
+    min_area "min-area": f64 = 0.0, minimum 0.0, maximum 1.0;
+        "Least area", "Pieces of the foreground below this share of the picture are dropped";
     sharpness "sharpness": f64 = 1.0, minimum 1.0, maximum 100.0;
         "Sharpness", "Exponent of the probabilities, which are then divided by their sum: above 1, soft masks become harder";
     smoothing "smoothing": f64 = 0.0, minimum 0.0, maximum 0.99;

@@ -74,7 +74,7 @@ impl Stream {
 fn every_property_holds_from_the_next_frame() {
     use Holds::{Anew, FromTheStart};
     let cut_out = [("overlay", "foreground"), ("background-color", "255")];
-    let table: [(&str, &str, Holds, Properties); 14] = [
+    let table: [(&str, &str, Holds, Properties); 17] = [
         ("timestep", "300", Anew, &[]),
         ("seed", "7", Anew, &[]),
         ("samples", "2", Anew, &[]),
@@ -87,6 +87,9 @@ fn every_property_holds_from_the_next_frame() {
         ("colors", "ff0000,00ff00", FromTheStart, &[]),
         ("background-color", "65280", FromTheStart, &cut_out),
         ("refine", "none", FromTheStart, &[]),
+        ("blur-strength", "9", FromTheStart, &[("overlay", "blur-background")]),
+        ("threshold", "0.8", FromTheStart, &[]),
+        ("min-area", "0.9", FromTheStart, &[]),
         ("sharpness", "4", FromTheStart, &[]),
         ("smoothing", "0", FromTheStart, &[]),
     ];
@@ -107,7 +110,7 @@ fn every_property_holds_from_the_next_frame() {
     let changed = Stream::new(&off).changed(|stream| stream.bench.element.set_property("smoothing", 0.9));
     assert!(changed != unchanged, "smoothing=0.9 does not hold yet");
 
-    // Those below, those of which sessions.rs tells (other models), and class and messages, of which properties.rs does.
+    // Those below, those of which sessions.rs tells (other models), and those of which properties.rs does.
     let others = [
         "interval",
         "mode",
@@ -120,6 +123,8 @@ fn every_property_holds_from_the_next_frame() {
         "class",
         "target-class",
         "post-messages",
+        "fill-holes",
+        "skip-still",
     ];
     for property in Stream::new(&[]).bench.element.list_properties() {
         let known = table

@@ -1,6 +1,6 @@
 //! How the element behaves in streams, with engines that are slow, fail, panic or lie.
 
-#[cfg(feature = "analytics")]
+#[cfg(feature = "v1_26")]
 mod analytics;
 mod changes;
 mod embedded;
@@ -14,6 +14,7 @@ mod modes;
 mod motion;
 mod negotiation;
 mod overlap;
+mod pipelines;
 mod properties;
 mod scenes;
 mod sessions;

@@ -137,42 +137,19 @@ fn pads_come_and_go_while_frames_pass() {
 
 #[test]
 fn a_pipeline_of_masks_alone_plays_to_the_end() {
-    let fake = Fake::new(Behaviour::Halves);
-    let element = fake.element();
-    let pipeline = gst::Pipeline::new();
-    let source = gst::ElementFactory::make("videotestsrc")
-        .property("num-buffers", 10)
-        .build()
-        .unwrap();
-    let convert = gst::ElementFactory::make("videoconvert").build().unwrap();
-    let sink = gst::ElementFactory::make("fakesink").build().unwrap();
-    pipeline
-        .add_many([&source, element.upcast_ref(), &convert, &sink])
-        .unwrap();
-    source.link(&element).unwrap();
-    element.link_pads(Some("mask_0"), &convert, Some("sink")).unwrap();
-    convert.link(&sink).unwrap();
-    // As `factorseg mask_0::format=foreground` in gst-launch does.
-    element.set_child_property("mask_0::format", gstfactorseg::factorseg::MaskFormat::Foreground);
+    let text = "videotestsrc num-buffers=10 ! factorseg name=s mask_0::format=foreground \
+                s.mask_0 ! videoconvert name=convert ! fakesink name=sink";
+    let pipeline = launch(text, &[("s", &Fake::new(Behaviour::Halves))]);
     let events = Arc::new(Mutex::new(Vec::new()));
-    let buffers = Arc::new(Mutex::new(0));
-    convert
-        .static_pad("sink")
-        .unwrap()
-        .add_probe(gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER, {
-            let (events, buffers) = (events.clone(), buffers.clone());
-            move |_, probe| {
-                if let Some(event) = probe.event() {
-                    events.lock().unwrap().push(event.type_());
-                } else {
-                    *buffers.lock().unwrap() += 1;
-                }
-                gst::PadProbeReturn::Ok
-            }
-        });
-    play_to_the_end(&pipeline);
-    pipeline.set_state(gst::State::Null).unwrap();
-    assert_eq!(*buffers.lock().unwrap(), 10);
+    let pad = pipeline.by_name("convert").unwrap().static_pad("sink").unwrap();
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, {
+        let events = events.clone();
+        move |_, probe| {
+            events.lock().unwrap().extend(probe.event().map(|event| event.type_()));
+            gst::PadProbeReturn::Ok
+        }
+    });
+    assert_eq!(played(&pipeline).len(), 10);
     assert_eq!(
         *events.lock().unwrap(),
         [

@@ -172,29 +172,13 @@ fn play_clocked(mode: &str, qos: bool) -> (u64, u64) {
 }
 
 fn play(fake: &Fake, mode: &str, qos: bool) -> (u64, u64) {
-    let element = fake.element();
-    element.set_property_from_str("mode", mode);
-    element.set_property("qos", qos);
-    let pipeline = gst::Pipeline::new();
-    let source = gst::ElementFactory::make("videotestsrc")
-        .property("num-buffers", 60)
-        .build()
-        .unwrap();
-    let filter = gst::ElementFactory::make("capsfilter")
-        .property_from_str("caps", "video/x-raw,format=I420,width=64,height=48,framerate=30/1")
-        .build()
-        .unwrap();
-    let sink = gst::ElementFactory::make("fakesink")
-        .property("sync", true)
-        .property("qos", true)
-        .property("max-lateness", 50_000_000i64)
-        .build()
-        .unwrap();
-    let elements = [&source, &filter, element.upcast_ref(), &sink];
-    pipeline.add_many(elements).unwrap();
-    gst::Element::link_many(elements).unwrap();
+    let text = format!(
+        "videotestsrc num-buffers=60 ! video/x-raw,format=I420,width=64,height=48,framerate=30/1 \
+         ! factorseg name=s mode={mode} qos={qos} ! fakesink name=sink sync=true qos=true max-lateness=50000000"
+    );
+    let pipeline = launch(&text, &[("s", fake)]);
     play_to_the_end(&pipeline);
-    let stats = sink.property::<gst::Structure>("stats");
+    let stats = pipeline.by_name("sink").unwrap().property::<gst::Structure>("stats");
     pipeline.set_state(gst::State::Null).unwrap();
     (stats.get("rendered").unwrap(), stats.get("dropped").unwrap())
 }
@@ -222,18 +206,11 @@ fn late_frames_are_shown_with_the_last_mask() {
 /// The element's own frames are late because of the masks, which it leaves out; upstream is not to drop frames for that.
 #[test]
 fn upstream_drops_no_frame_because_of_late_masks() {
-    init();
     let text = "videotestsrc num-buffers=60 ! video/x-raw,format=I420,width=64,height=48,framerate=30/1 ! videoconvert \
         ! video/x-raw,format=RGB ! factorseg name=f mode=every-frame \
         ! fakesink name=sink sync=true qos=true max-lateness=50000000";
-    let pipeline = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
-    let fake = Fake::slow(Behaviour::Whole, 400);
-    let element = pipeline
-        .by_name("f")
-        .unwrap()
-        .downcast::<gstfactorseg::FactorSeg>()
-        .unwrap();
-    element.set_engine_factory(std::sync::Arc::new(move |_| Ok(fake.engine())));
+    let pipeline = launch(text, &[("f", &Fake::slow(Behaviour::Whole, 400))]);
+    let element = segmenter(&pipeline, "f");
     play_to_the_end(&pipeline);
     let frames = element
         .property::<gst::Structure>("stats")

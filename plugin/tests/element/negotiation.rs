@@ -1,8 +1,5 @@
 //! What the element promises to those around it, and what its mask pads carry beside masks.
 
-use std::sync::{Arc, Mutex};
-
-use gstfactorseg::FactorSeg;
 use gstreamer as gst;
 use gstreamer_check as gst_check;
 use gstreamer_video as gst_video;
@@ -44,35 +41,14 @@ fn only_metas_that_are_heeded_are_promised() {
     assert_eq!(metas, kept);
 }
 
-/// Plays `source ! factorseg ! sink`, where the sink takes every meta; returns the buffers.
-fn played(source: &str, fake: &Fake) -> Vec<gst::Buffer> {
-    let element = fake.element();
-    element.set_property_from_str("overlay", "none");
-    let source = gst::parse::bin_from_description(source, true).unwrap();
-    let sink = gst::ElementFactory::make("fakesink").property("signal-handoffs", true);
-    let sink = sink.build().unwrap();
-    take_all_metas(&sink.static_pad("sink").unwrap());
-    let buffers = Arc::new(Mutex::new(Vec::new()));
-    let kept = buffers.clone();
-    sink.connect("handoff", false, move |values| {
-        kept.lock().unwrap().push(values[1].get::<gst::Buffer>().unwrap());
-        None
-    });
-    let pipeline = gst::Pipeline::new();
-    pipeline
-        .add_many([source.upcast_ref(), element.upcast_ref(), &sink])
-        .unwrap();
-    gst::Element::link_many([source.upcast_ref(), element.upcast_ref(), &sink]).unwrap();
-    play_to_the_end(&pipeline);
-    pipeline.set_state(gst::State::Null).unwrap();
-    std::mem::take(&mut *buffers.lock().unwrap())
-}
-
 #[test]
 fn a_crop_before_the_element_is_carried_out() {
     let fake = Fake::new(Behaviour::Brightness);
-    let source = "videotestsrc num-buffers=3 ! video/x-raw,format=I420,width=160,height=120 ! videocrop left=80 top=40";
-    for buffer in played(source, &fake) {
+    let text = "videotestsrc num-buffers=3 ! video/x-raw,format=I420,width=160,height=120 ! videocrop left=80 top=40 \
+                ! factorseg name=s overlay=none ! fakesink name=sink";
+    let pipeline = launch(text, &[("s", &fake)]);
+    take_all_metas(&pipeline.by_name("sink").unwrap().static_pad("sink").unwrap());
+    for buffer in played(&pipeline) {
         assert!(buffer.meta::<gst_video::VideoCropMeta>().is_none());
         let info = video_info(VideoFormat::I420, 80, 80);
         let frame = gst_video::VideoFrame::from_buffer_readable(buffer, &info).unwrap();
@@ -251,10 +227,10 @@ fn interlaced_caps_are_refused_by_the_template() {
 #[test]
 fn deinterlacing_one_field_keeps_the_rate() {
     let fake = Fake::new(Behaviour::Halves);
-    let source = "videotestsrc num-buffers=10 ! video/x-raw,format=I420,width=64,height=48,framerate=25/1 \
-                  ! interlace field-pattern=1:1 ! deinterlace fields=top";
+    let text = "videotestsrc num-buffers=10 ! video/x-raw,format=I420,width=64,height=48,framerate=25/1 \
+                ! interlace field-pattern=1:1 ! deinterlace fields=top ! factorseg name=s overlay=none ! fakesink name=sink";
     // Two frames become the fields of one.
-    let buffers = played(source, &fake);
+    let buffers = played(&launch(text, &[("s", &fake)]));
     assert!((4..=6).contains(&buffers.len()), "{}", buffers.len());
     assert_eq!(buffers[0].duration(), Some(2 * FRAME_DURATION));
 }
@@ -538,6 +514,40 @@ fn the_opacity_goes_by_who_is_linked_now() {
 }
 
 #[test]
+fn frames_that_wait_go_to_who_is_linked_when_they_leave() {
+    let fake = Fake::new(Behaviour::Halves);
+    let mut bench = Bench::new(&fake);
+    bench.element.set_property_from_str("overlay", "foreground");
+    bench.element.set_property_from_str("mode", "every-frame");
+    bench.set_caps(VideoFormat::I420, 64, 48);
+    let info = video_info(VideoFormat::I420, 64, 48);
+    bench.harness.push_and_pull(flat_frame(&info, 0, 90)).unwrap();
+    assert_eq!(format_out(&bench), VideoFormat::A420);
+    let gate = fake.delay.lock().unwrap();
+    for index in 1..3 {
+        bench.harness.push(flat_frame(&info, index, 90)).unwrap();
+    }
+    let srcpad = bench.element.static_pad("src").unwrap();
+    let peer = srcpad.peer().unwrap();
+    srcpad.unlink(&peer).unwrap();
+    bench.harness.set_sink_caps_str("video/x-raw,format=I420");
+    srcpad.link(&peer).unwrap();
+    drop(gate);
+    for index in 1..4 {
+        if index == 3 {
+            bench.harness.push(flat_frame(&info, index, 90)).unwrap();
+        }
+        let output = bench.harness.pull().unwrap();
+        assert_eq!(
+            (output.pts(), output.size()),
+            (Some(index * FRAME_DURATION), info.size())
+        );
+    }
+    assert_eq!(format_out(&bench), VideoFormat::I420);
+    assert_eq!(bench.messages(gst::MessageType::Error), [""; 0]);
+}
+
+#[test]
 fn a_source_that_can_choose_brings_an_opacity() {
     let bench = cut_out("video/x-raw,format={I420,NV12,RGBA,A420}");
     let sink = bench.element.static_pad("sink").unwrap();
@@ -557,75 +567,42 @@ fn a_source_that_can_choose_brings_an_opacity() {
 #[test]
 fn a_cut_out_lets_the_compositor_s_background_through() {
     for converter in ["", "! videoconvert"] {
-        init();
         let text = format!(
             "videotestsrc num-buffers=2 pattern=black ! video/x-raw,format=I420,width=64,height=48 {converter} \
              ! factorseg name=seg overlay=foreground motion-model=false ! compositor background=white \
-             ! video/x-raw,format=RGBA ! fakesink name=sink signal-handoffs=true"
+             ! video/x-raw,format=RGBA ! fakesink name=sink"
         );
-        let pipeline = gst::parse::launch(&text).unwrap().downcast::<gst::Pipeline>().unwrap();
-        let element = pipeline.by_name("seg").unwrap().downcast::<FactorSeg>().unwrap();
-        element.set_engine_factory(Arc::new(|_| Ok(Fake::new(Behaviour::Halves).engine())));
-        let pixels = Arc::new(Mutex::new(Vec::new()));
-        let kept = pixels.clone();
-        pipeline
-            .by_name("sink")
-            .unwrap()
-            .connect("handoff", false, move |values| {
-                *kept.lock().unwrap() = bytes(&values[1].get::<gst::Buffer>().unwrap());
-                None
-            });
-        play_to_the_end(&pipeline);
-        let pixels = pixels.lock().unwrap();
+        let buffers = played(&launch(&text, &[("seg", &Fake::new(Behaviour::Halves))]));
+        let pixels = bytes(buffers.last().unwrap());
         assert!(pixels[0] < 5, "the object is black: {:?}", &pixels[..4]);
         assert!(
             pixels[4 * 63] > 250,
             "the rest is seen through: {:?}",
             &pixels[4 * 63..4 * 64]
         );
-        pipeline.set_state(gst::State::Null).unwrap();
     }
 }
 
 #[test]
 fn a_source_in_bytes_plays_as_through_identity() {
     let fake = Fake::new(Behaviour::Halves);
-    let source = "videotestsrc num-buffers=4 ! video/x-raw,format=I420,width=64,height=48 ! identity";
-    let count = |bytes: bool| {
-        let source = gst::parse::bin_from_description(source, true).unwrap();
-        let pad = source.static_pad("src").unwrap();
+    let text = "videotestsrc num-buffers=4 ! video/x-raw,format=I420,width=64,height=48 ! identity name=source \
+                ! factorseg name=s ! fakesink name=sink";
+    let seen = |bytes_wanted: bool| {
+        let pipeline = launch(text, &[("s", &fake)]);
+        let pad = pipeline.by_name("source").unwrap().static_pad("src").unwrap();
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
             if let Some(gst::PadProbeData::Event(event)) = &mut info.data
-                && bytes
+                && bytes_wanted
                 && event.type_() == gst::EventType::Segment
             {
                 *event = gst::event::Segment::new(&gst::FormattedSegment::<gst::format::Bytes>::new());
             }
             gst::PadProbeReturn::Ok
         });
-        let element = fake.element();
-        let sink = gst::ElementFactory::make("fakesink").property("signal-handoffs", true);
-        let sink = sink.build().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let kept = seen.clone();
-        sink.connect("handoff", false, move |values| {
-            kept.lock().unwrap().push(bytes_of(&values[1]));
-            None
-        });
-        let pipeline = gst::Pipeline::new();
-        pipeline
-            .add_many([source.upcast_ref(), element.upcast_ref(), &sink])
-            .unwrap();
-        gst::Element::link_many([source.upcast_ref(), element.upcast_ref(), &sink]).unwrap();
-        play_to_the_end(&pipeline);
-        pipeline.set_state(gst::State::Null).unwrap();
-        std::mem::take(&mut *seen.lock().unwrap())
+        played(&pipeline).iter().map(bytes).collect::<Vec<_>>()
     };
-    let (in_bytes, in_time) = (count(true), count(false));
+    let (in_bytes, in_time) = (seen(true), seen(false));
     assert_eq!(in_bytes.len(), 4);
     assert!(in_bytes == in_time);
-}
-
-fn bytes_of(value: &gst::glib::Value) -> Vec<u8> {
-    bytes(&value.get::<gst::Buffer>().unwrap())
 }

@@ -4,30 +4,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
-use gstfactorseg::{FactorSeg, FrameReport};
+use gstfactorseg::FrameReport;
 use gstreamer as gst;
 use gstreamer_video::VideoFormat;
 
 use crate::support::*;
 
-/// `videotestsrc ! element ! identity, which takes its time for each buffer ! fakesink`.
-fn pipeline(element: &FactorSeg, frames: i32, downstream: Duration) -> gst::Pipeline {
-    let pipeline = gst::Pipeline::new();
-    let source = gst::ElementFactory::make("videotestsrc")
-        .property("num-buffers", frames)
-        .property_from_str("pattern", "black")
-        .build()
-        .unwrap();
-    let slow = gst::ElementFactory::make("identity")
-        .name("slow")
-        .property("sleep-time", downstream.as_micros() as u32)
-        .build()
-        .unwrap();
-    let sink = gst::ElementFactory::make("fakesink").name("sink").build().unwrap();
-    let elements = [&source, element.upcast_ref(), &slow, &sink];
-    pipeline.add_many(elements).unwrap();
-    gst::Element::link_many(elements).unwrap();
-    pipeline
+/// `downstream` takes its time for each buffer.
+fn pipeline(fake: &Fake, frames: i32, downstream: Duration) -> gst::Pipeline {
+    let text = format!(
+        "videotestsrc num-buffers={frames} pattern=black ! factorseg name=s ! identity name=slow sleep-time={} ! fakesink name=sink",
+        downstream.as_micros()
+    );
+    launch(&text, &[("s", fake)])
 }
 
 fn play(pipeline: &gst::Pipeline) -> Duration {
@@ -42,27 +31,19 @@ fn play(pipeline: &gst::Pipeline) -> Duration {
 fn a_slow_downstream_and_a_slow_engine_work_at_the_same_time() {
     let (frames, each) = (30, Duration::from_millis(20));
     let fake = Fake::slow(Behaviour::Whole, each.as_millis() as u64);
-    let pipeline = pipeline(&fake.element(), frames, each);
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let sink = pipeline.by_name("sink").unwrap().static_pad("sink").unwrap();
-    sink.add_probe(gst::PadProbeType::BUFFER, {
-        let seen = seen.clone();
-        move |_, probe| {
-            let buffer = probe.buffer().unwrap();
-            let report = FrameReport::from_buffer(buffer).unwrap();
-            seen.lock().unwrap().push((buffer.pts(), report.mask_pts));
-            gst::PadProbeReturn::Ok
-        }
-    });
+    let pipeline = pipeline(&fake, frames, each);
+    let buffers = record(&pipeline.by_name("sink").unwrap());
     let duration = play(&pipeline);
     println!("{frames} frames, {each:?} in the engine and {each:?} downstream: {duration:?}");
     // One after the other, they would take at least this long.
     let serial = 2 * frames as u32 * each;
     assert!(duration < serial * 3 / 4, "{duration:?} of {serial:?}");
-    let seen = seen.lock().unwrap();
-    assert_eq!(seen.len(), frames as usize);
-    assert!(seen.is_sorted());
-    assert!(seen.iter().all(|(own, mask)| own == mask), "{seen:?}");
+    let buffers = buffers.lock().unwrap();
+    assert_eq!(buffers.len(), frames as usize);
+    assert!(buffers.is_sorted_by_key(|buffer| buffer.pts()));
+    for buffer in &*buffers {
+        assert_eq!(FrameReport::from_buffer(buffer).unwrap().mask_pts, buffer.pts());
+    }
 }
 
 #[test]
@@ -128,9 +109,8 @@ fn an_error_downstream_stops_the_source_and_is_told() {
     // `identity` fails after some buffers, with frames in the engine; the element must not hang.
     for mode in ["every-frame", "latest"] {
         let fake = Fake::slow(Behaviour::Whole, 5);
-        let element = fake.element();
-        element.set_property_from_str("mode", mode);
-        let pipeline = pipeline(&element, -1, Duration::ZERO);
+        let pipeline = pipeline(&fake, -1, Duration::ZERO);
+        segmenter(&pipeline, "s").set_property_from_str("mode", mode);
         pipeline.by_name("slow").unwrap().set_property("error-after", 4i32);
         pipeline.set_state(gst::State::Playing).unwrap();
         let error = pipeline
@@ -170,26 +150,14 @@ fn an_error_upstream_and_an_end_in_the_middle_leave_nothing_behind() {
     for (property, value) in [("error-after", 7i32), ("eos-after", 7)] {
         for mode in ["every-frame", "latest"] {
             let fake = Fake::slow(Behaviour::Whole, 5);
-            let element = fake.element();
-            element.set_property_from_str("mode", mode);
-            let pipeline = gst::Pipeline::new();
-            let source = gst::ElementFactory::make("videotestsrc").build().unwrap();
-            let breaking = gst::ElementFactory::make("identity")
-                .property(property, value)
-                .build()
-                .unwrap();
-            let sink = gst::ElementFactory::make("fakesink")
-                .name("sink")
-                .property("signal-handoffs", true)
-                .build()
-                .unwrap();
-            let elements = [&source, &breaking, element.upcast_ref(), &sink];
-            pipeline.add_many(elements).unwrap();
-            gst::Element::link_many(elements).unwrap();
+            let text = format!(
+                "videotestsrc ! identity {property}={value} ! factorseg name=s mode={mode} ! fakesink name=sink"
+            );
+            let pipeline = launch(&text, &[("s", &fake)]);
             let message = play_until_told(&pipeline);
             let ends = message.type_() == gst::MessageType::Eos;
             assert_eq!(ends, property == "eos-after", "{message:?}");
-            let stats = sink.property::<gst::Structure>("stats");
+            let stats = pipeline.by_name("sink").unwrap().property::<gst::Structure>("stats");
             if ends {
                 // Identity passes what comes before the seventh; each leaves before the end does.
                 assert_eq!(stats.get::<u64>("rendered").unwrap(), 6, "{mode}");

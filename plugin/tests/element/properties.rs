@@ -29,6 +29,7 @@ fn options_reach_the_engine_when_they_change() {
     bench.element.set_property("seed", u64::MAX);
     bench.element.set_property("samples", 4u32);
     bench.element.set_property("color-model", false);
+    bench.element.set_property_from_str("fill-holes", "none");
     bench.element.set_property("class", "none");
     push(&mut bench);
     push(&mut bench);
@@ -43,6 +44,7 @@ fn options_reach_the_engine_when_they_change() {
         seed: u64::MAX,
         samples: 4,
         color_model: false,
+        fill_holes: factorseg_refine::FillHoles::None,
         ..changed.clone()
     };
     assert_eq!(*fake.options.lock().unwrap(), [default, changed, again]);
@@ -78,6 +80,53 @@ fn another_class_while_playing_leaves_no_frame_without_a_mask() {
             assert!(mode == "latest" || old == 0, "{old}");
         }
     }
+}
+
+#[test]
+fn still_frames_cost_no_inference() {
+    let fake = Fake::new(Behaviour::Brightness);
+    let mut bench = Bench::new(&fake);
+    bench.element.set_property_from_str("on-error", "passthrough");
+    bench.set_caps(VideoFormat::Gray8, 32, 16);
+    let info = video_info(VideoFormat::Gray8, 32, 16);
+    let mut frames = 0..;
+    // How many inferences a frame of this brightness costs, and whether it has a mask.
+    let mut push = |bench: &mut Bench, byte| {
+        let before = fake.segmented();
+        let frame = flat_frame(&info, frames.next().unwrap(), byte);
+        let output = bench.harness.push_and_pull(frame).unwrap();
+        (fake.segmented() - before, FrameReport::from_buffer(&output).is_some())
+    };
+    let segmented = (1, true);
+    let skipped = (0, true);
+    assert_eq!([50, 50].map(|byte| push(&mut bench, byte)), [segmented; 2]);
+    bench.element.set_property("skip-still", 1u32);
+    assert_eq!(
+        [50, 50, 50].map(|byte| push(&mut bench, byte)),
+        [segmented, skipped, skipped]
+    );
+    assert_eq!([51, 51].map(|byte| push(&mut bench, byte)), [segmented, skipped]);
+    bench.element.set_property("skip-still", 5u32);
+    // What creeps is compared with what was segmented.
+    let creeping = [51, 54, 57, 60, 63].map(|byte| push(&mut bench, byte));
+    assert_eq!(creeping, [segmented, skipped, segmented, skipped, segmented]);
+    bench.element.set_property("timestep", 40u32);
+    assert_eq!([63, 63].map(|byte| push(&mut bench, byte)), [segmented, skipped]);
+    // After a failure there is no mask to go on with.
+    fake.behave(Behaviour::Fails);
+    assert_eq!(
+        [63, 90, 90].map(|byte| push(&mut bench, byte)),
+        [skipped, (1, false), (1, false)]
+    );
+    fake.behave(Behaviour::Brightness);
+    assert_eq!([90, 90].map(|byte| push(&mut bench, byte)), [segmented, skipped]);
+    bench.element.set_property_from_str("mode", "latest");
+    let inferred = bench.stat("inferred");
+    push(&mut bench, 90);
+    until("the first mask of this plan is there", || {
+        bench.stat("inferred") == inferred + 1
+    });
+    assert_eq!([90, 90].map(|byte| push(&mut bench, byte)), [skipped; 2]);
 }
 
 #[test]
@@ -185,6 +234,11 @@ fn every_property_reads_as_it_was_written() {
         ("seed", "12345678901234567890"),
         ("samples", "3"),
         ("color-model", "false"),
+        ("fill-holes", "all"),
+        ("skip-still", "2"),
+        ("blur-strength", "7"),
+        ("threshold", "0.25"),
+        ("min-area", "0.125"),
         ("motion-model", "false"),
         ("mode", "latest"),
         ("interval", "5"),
@@ -209,47 +263,19 @@ fn every_property_reads_as_it_was_written() {
         .filter(|property| property.owner_type() == element.type_())
         .filter(|property| property.flags().contains(gst::glib::ParamFlags::WRITABLE))
         .count();
-    assert_eq!(writable, 24, "a property is missing above");
+    assert_eq!(writable, 29, "a property is missing above");
 }
 
 #[test]
 fn the_meta_survives_a_conversion_and_a_tee() {
-    let fake = Fake::new(Behaviour::Halves);
-    let element = fake.element();
-    element.set_property("motion-model", false);
-    let pipeline = gst::Pipeline::new();
-    let source = gst::ElementFactory::make("videotestsrc")
-        .property("num-buffers", 3)
-        .build()
-        .unwrap();
-    let rest = gst::parse::bin_from_description(
-        "tee name=t t. ! queue ! videoconvert ! videoscale ! video/x-raw,format=RGB,width=33,height=77 ! fakesink name=out t. ! queue ! fakesink",
-        false,
-    )
-    .unwrap();
-    let tee = rest.by_name("t").unwrap();
-    rest.add_pad(&gst::GhostPad::with_target(&tee.static_pad("sink").unwrap()).unwrap())
-        .unwrap();
-    let out = rest.by_name("out").unwrap();
-    pipeline
-        .add_many([&source, element.upcast_ref(), rest.upcast_ref()])
-        .unwrap();
-    gst::Element::link_many([&source, element.upcast_ref(), rest.upcast_ref()]).unwrap();
-    let (sender, receiver) = std::sync::mpsc::channel();
-    out.static_pad("sink")
-        .unwrap()
-        .add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
-            if let Some(buffer) = probe.buffer() {
-                sender.send(FrameReport::from_buffer(buffer)).unwrap();
-            }
-            gst::PadProbeReturn::Ok
-        });
-    play_to_the_end(&pipeline);
-    pipeline.set_state(gst::State::Null).unwrap();
-    let reports: Vec<_> = receiver.try_iter().collect();
-    assert_eq!(reports.len(), 3);
-    for report in reports {
-        assert_eq!(report.unwrap().regions[0].bounds.unwrap().width, 0.5);
+    let text = "videotestsrc num-buffers=3 ! factorseg name=s motion-model=false ! tee name=t \
+                t. ! queue ! videoconvert ! videoscale ! video/x-raw,format=RGB,width=33,height=77 ! fakesink name=sink \
+                t. ! queue ! fakesink";
+    let buffers = played(&launch(text, &[("s", &Fake::new(Behaviour::Halves))]));
+    assert_eq!(buffers.len(), 3);
+    for buffer in buffers {
+        let report = FrameReport::from_buffer(&buffer).unwrap();
+        assert_eq!(report.regions[0].bounds.unwrap().width, 0.5);
     }
 }
 

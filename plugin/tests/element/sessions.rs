@@ -149,6 +149,38 @@ fn frames_that_wait_for_a_model_that_was_replaced_count() {
 }
 
 #[test]
+fn a_failure_of_a_replaced_model_counts_if_a_frame_waits_for_it() {
+    for (mode, ends) in [("latest", false), ("every-frame", true)] {
+        let fakes = three();
+        let mut bench = choosing(&fakes);
+        bench.element.set_property_from_str("mode", mode);
+        bench.set_caps(VideoFormat::Gray8, 32, 16);
+        let info = video_info(VideoFormat::Gray8, 32, 16);
+        // Its size is known, and a mask of it is there.
+        bench.harness.push(flat_frame(&info, 0, 50)).unwrap();
+        until("the first mask is there", || bench.stat("inferred") == 1);
+        let gate = fakes[0].delay.lock().unwrap();
+        bench.harness.push(flat_frame(&info, 1, 50)).unwrap();
+        swap(&bench, "second");
+        fakes[0].behave(Behaviour::Fails);
+        drop(gate);
+        if !ends {
+            until("the first engine is gone", || {
+                fakes[0].alive.load(std::sync::atomic::Ordering::SeqCst) == 0
+            });
+            bench.harness.push(flat_frame(&info, 2, 50)).unwrap();
+            until("the second engine is at work", || fakes[1].segmented() == 1);
+            assert_eq!(bench.messages(gst::MessageType::Error), [""; 0]);
+        } else {
+            let error = bench
+                .bus
+                .timed_pop_filtered(gst::ClockTime::from_seconds(20), &[gst::MessageType::Error]);
+            assert!(error_text(&error.unwrap()).contains("out of luck"));
+        }
+    }
+}
+
+#[test]
 fn a_flush_frees_frames_that_wait_for_a_model_that_was_replaced() {
     let fakes = three();
     let mut bench = choosing(&fakes);

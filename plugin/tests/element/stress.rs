@@ -1,4 +1,5 @@
-//! Random changes of properties and models, flushes, gaps and links, while frames pass.
+//! Random changes of properties and models, flushes, gaps and links, while frames pass. `FACTORSEG_CHANGES` and `FACTORSEG_SEED`
+//! make them more, and others.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,10 @@ use gstreamer_video::VideoFormat;
 
 use crate::support::*;
 
-const CHANGES: usize = 10_000;
+/// A number from the environment.
+fn given(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
+}
 
 /// SplitMix64, below `end`.
 fn random(state: &mut u64, end: usize) -> usize {
@@ -21,7 +25,7 @@ fn random(state: &mut u64, end: usize) -> usize {
 }
 
 /// Valid and wrong values.
-const VALUES: [(&str, [&str; 4]); 14] = [
+const VALUES: [(&str, [&str; 4]); 19] = [
     ("model", ["first", "second", "third", "missing"]),
     ("mode", ["latest", "every-frame", "auto", "every-frame"]),
     ("foreground-regions", ["1", "2", "all", "4"]),
@@ -36,6 +40,11 @@ const VALUES: [(&str, [&str; 4]); 14] = [
     ("refine", ["guided", "none", "guided", "none"]),
     ("qos", ["true", "false", "true", "true"]),
     ("seed", ["1", "2", "3", "4"]),
+    ("fill-holes", ["all", "none", "auto", "all"]),
+    ("skip-still", ["0", "1", "255", "0"]),
+    ("threshold", ["0.5", "0.01", "0.99", "0.5"]),
+    ("min-area", ["0", "0.5", "1", "0"]),
+    ("blur-strength", ["1", "2", "64", "7"]),
 ];
 
 #[test]
@@ -91,9 +100,9 @@ fn ten_thousand_changes_under_load_leave_a_stream_that_plays() {
             passed
         }
     });
-    let mut state = 2026;
+    let (changes, mut state) = (given("FACTORSEG_CHANGES", 10_000), given("FACTORSEG_SEED", 2026));
     let mut pads: Vec<gst::Pad> = Vec::new();
-    for _ in 0..CHANGES {
+    for _ in 0..changes {
         let before = came.load(Ordering::SeqCst);
         match random(&mut state, 40) {
             0 => {
@@ -147,7 +156,7 @@ fn ten_thousand_changes_under_load_leave_a_stream_that_plays() {
     until("frames are segmented", || bench.stat("inferred") > inferred + 5);
     stop.store(true, Ordering::SeqCst);
     let passed = pushing.join().unwrap();
-    println!("{CHANGES} changes while {passed} frames passed");
+    println!("{changes} changes while {passed} frames passed");
     assert!(passed > 100, "{passed}");
     assert_eq!(bench.messages(gst::MessageType::Error), [""; 0]);
     bench.element.set_state(gst::State::Null).unwrap();

@@ -9,6 +9,7 @@ use factorseg_model::{
 };
 use gst::prelude::*;
 use gstfactorseg::FactorSeg;
+use gstfactorseg::factorseg::EngineFactory;
 use gstreamer as gst;
 use gstreamer_check as gst_check;
 use gstreamer_video as gst_video;
@@ -115,9 +116,13 @@ impl Fake {
             .unwrap()
             .downcast::<FactorSeg>()
             .unwrap();
-        let fake = self.clone();
-        element.set_engine_factory(Arc::new(move |_| Ok(fake.engine())));
+        element.set_engine_factory(self.factory());
         element
+    }
+
+    pub fn factory(&self) -> EngineFactory {
+        let fake = self.clone();
+        Arc::new(move |_| Ok(fake.engine()))
     }
 }
 
@@ -272,6 +277,42 @@ pub fn mask_harness(bench: &Bench, name: &str, format: &str) -> (gst::Pad, gst_c
     pad.set_property_from_str("format", format);
     let harness = gst_check::Harness::with_element(&bench.element, None, Some(pad.name().as_str()));
     (pad, harness)
+}
+
+/// A pipeline by its description, with a fake engine in each `factorseg` of these names.
+pub fn launch(text: &str, fakes: &[(&str, &Fake)]) -> gst::Pipeline {
+    init();
+    let pipeline = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
+    for (name, fake) in fakes {
+        segmenter(&pipeline, name).set_engine_factory(fake.factory());
+    }
+    pipeline
+}
+
+/// The `factorseg` of this name.
+pub fn segmenter(pipeline: &gst::Pipeline, name: &str) -> FactorSeg {
+    pipeline.by_name(name).unwrap().downcast::<FactorSeg>().unwrap()
+}
+
+/// What comes to an element's sink pad from now on.
+pub fn record(element: &gst::Element) -> Arc<Mutex<Vec<gst::Buffer>>> {
+    let buffers = Arc::new(Mutex::new(Vec::new()));
+    let kept = buffers.clone();
+    let keep = move |_: &gst::Pad, info: &mut gst::PadProbeInfo<'_>| {
+        kept.lock().unwrap().extend(info.buffer().cloned());
+        gst::PadProbeReturn::Ok
+    };
+    let pad = element.static_pad("sink").unwrap();
+    pad.add_probe(gst::PadProbeType::BUFFER, keep);
+    buffers
+}
+
+/// Plays a pipeline to its end; returns what came to its element `sink`.
+pub fn played(pipeline: &gst::Pipeline) -> Vec<gst::Buffer> {
+    let buffers = record(&pipeline.by_name("sink").unwrap());
+    play_to_the_end(pipeline);
+    pipeline.set_state(gst::State::Null).unwrap();
+    std::mem::take(&mut *buffers.lock().unwrap())
 }
 
 /// Plays until the stream ends or fails, whichever it is told first; the pipeline goes on playing.

@@ -3,6 +3,8 @@
 //! guided-diffusion prepares its training images with Pillow: box-halved while they are at least twice too large, then
 //! one bicubic step. Two passes, across and then down, each with 22-bit fixed-point weights and rounding to 8 bits.
 
+use std::borrow::Cow;
+
 use image::RgbImage;
 
 /// Fractional bits of a weight: 32, less 8 for the value and 2 for the sum.
@@ -120,6 +122,15 @@ pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbI
     }
     // The vector has exactly the size asked for, so this cannot fail; an empty image would show it.
     RgbImage::from_raw(width, height, pixels).unwrap_or_default()
+}
+
+/// Resizes by the rule of training: halved while both sides are at least twice too long, then one bicubic step.
+pub fn shrink(image: &RgbImage, width: u32, height: u32) -> RgbImage {
+    let mut halved = Cow::Borrowed(image);
+    while halved.width() >= 2 * width && halved.height() >= 2 * height {
+        halved = Cow::Owned(halve(&halved));
+    }
+    resize(&halved, width, height, Filter::Bicubic)
 }
 
 /// Half the size by `Filter::Box`.

@@ -19,6 +19,9 @@ use crate::input::{FrameOptions, PackOptions, Witness};
 
 /// A pipeline that delivers nothing for this long is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Sound may go on after the last picture for this long, and for a tenth of the whole; decoders end without a word where a file
+/// breaks off.
+const SLACK: Duration = Duration::from_secs(1);
 /// Mean difference of two small pictures, of 255, at which a new shot begins.
 const NEW_SHOT: u32 = 30;
 /// Mean difference below which two frames with nearly the same hash are the same picture.
@@ -388,7 +391,15 @@ pub fn each_frame(
                     return Ok(Some(reason));
                 }
                 if sink.is_eos() {
-                    return Ok((!seen).then(|| "it has no picture".to_owned()));
+                    return Ok(match (seen, moment.of) {
+                        (false, _) => Some("it has no picture".to_owned()),
+                        (true, Some(of)) if moment.time + SLACK < of.mul_f64(0.9) => Some(format!(
+                            "it ends at {:.1} s of {:.1}",
+                            moment.time.as_secs_f64(),
+                            of.as_secs_f64()
+                        )),
+                        _ => None,
+                    });
                 }
                 if alive.elapsed() > PATIENCE {
                     return Ok(Some(format!("no frame for {} s", PATIENCE.as_secs())));

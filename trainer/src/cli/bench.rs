@@ -177,7 +177,7 @@ struct TrainBench {
     /// Schedule whose steps are measured
     #[arg(long, default_value = DEFAULT_RECIPE, value_name = "NAME|FILE")]
     recipe: String,
-    /// Phase of the recipe, counted from 0 [default: the last]
+    /// Phase of the recipe, counted from 0 [default: the longest]
     #[arg(long, value_name = "N")]
     phase: Option<usize>,
     #[command(flatten)]
@@ -206,7 +206,7 @@ impl TrainBench {
         set_threads(threads)?;
         let mut recipe = Recipe::load(&self.recipe)?;
         self.batch.change(&mut recipe);
-        let number = self.phase.unwrap_or(recipe.phases.len() - 1);
+        let number = self.phase.unwrap_or_else(|| recipe.longest_phase());
         ensure!(
             number < recipe.phases.len(),
             "--phase {number}: the recipe {} has phases 0 to {}",

@@ -77,6 +77,9 @@ impl Export {
             }
             info.foreground_regions = foreground;
         }
+        if self.segmentation_only {
+            info.decoder = None;
+        }
         let mut tensors = Vec::new();
         for (name, shape, _) in checkpoint.tensors() {
             if !self.segmentation_only || !name.starts_with("decoder.") {

@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use factorseg_import::state_dict::StateDict;
 use factorseg_import::unet::{Heads, Hints, Layout, import};
-use factorseg_model::checkpoint::{CheckpointInfo, WeightType, save_tensors};
-use factorseg_model::{ModelConfig, NoiseSchedule, ScheduleConfig, WeightKind};
+use factorseg_model::checkpoint::{CheckpointInfo, DecoderTraining, WeightType, save_tensors};
+use factorseg_model::{ClassLabel, ModelConfig, NoiseSchedule, ScheduleConfig, WeightKind};
 use serde_json::json;
 
 use super::arguments::count;
@@ -99,6 +99,13 @@ impl Import {
         let info = CheckpointInfo {
             dataset: self.file.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
             weights: WeightKind::Ema,
+            classes: ClassLabel::of_count(config.classes),
+            // One region is masked by nothing.
+            decoder: (config.regions == 1).then_some(DecoderTraining {
+                masked: true,
+                timesteps: (1, config.schedule.timesteps),
+                steps: 0,
+            }),
             ..CheckpointInfo::default()
         };
         let parameters: usize = tensors.iter().map(|(_, _, values)| values.len()).sum();

@@ -89,6 +89,14 @@ impl Inspect {
             all as f64 / 1e6,
             segmentation as f64 / 1e6
         );
+        if let Some(decoder) = info.decoder {
+            let (first, last) = decoder.timesteps;
+            let masks = if decoder.masked { "its own" } else { "uniform" };
+            println!(
+                "  decoder     trained {} steps under {masks} masks, t = {first} to {last}",
+                decoder.steps
+            );
+        }
         if self.tensors {
             for (name, shape, dtype) in tensors {
                 println!("  {name} {shape:?} {dtype}");

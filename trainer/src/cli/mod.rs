@@ -6,8 +6,10 @@ mod completions;
 mod evaluate;
 mod export;
 mod generate;
+mod generator;
 mod import;
 mod inspect;
+mod interpolate;
 mod masks;
 mod pack;
 mod packing;
@@ -48,6 +50,7 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     Segment(segment::Segment),
     Generate(generate::Generate),
+    Interpolate(interpolate::Interpolate),
     Export(export::Export),
     Pack(pack::Pack),
     Bench(bench::Bench),
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Evaluate(command) => command.run(),
         Command::Segment(command) => command.run(),
         Command::Generate(command) => command.run(),
+        Command::Interpolate(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Pack(command) => command.run(),
         Command::Bench(command) => command.run(&ranks),

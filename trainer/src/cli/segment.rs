@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use factorseg_model::Engine;
 use image::RgbImage;
@@ -134,18 +134,22 @@ impl Segment {
         if files.len() > failed {
             eprintln!("{} images in {}", files.len() - failed, self.out.display());
         }
-        for (name, path) in &videos {
-            let motion = !self.no_motion_model;
-            let frames = segment_video::segment_video(&mut engine, &passes, &writer, (name, path), motion, self.json)?;
-            eprintln!("{frames} frames in {}", self.out.join(name).display());
-        }
+        let mut errors = Vec::new();
         if failed > 0 {
-            bail!(
-                "{failed} of {} images cannot be decoded; the others are in {}",
-                files.len(),
-                self.out.display()
-            );
+            let (all, out) = (files.len(), self.out.display());
+            errors.push(format!(
+                "{failed} of {all} images cannot be decoded; the others are in {out}"
+            ));
         }
+        for (name, path) in &videos {
+            let motion = !(self.no_motion_model || self.segmenter.paper);
+            let (frames, broken) =
+                segment_video::segment_video(&mut engine, &passes, &writer, (name, path), motion, self.json)?;
+            eprintln!("{frames} frames in {}", self.out.join(name).display());
+            errors
+                .extend(broken.map(|reason| format!("{} breaks off after {frames} frames: {reason}", path.display())));
+        }
+        ensure!(errors.is_empty(), "{}", errors.join("; "));
         Ok(ExitCode::SUCCESS)
     }
 
@@ -226,7 +230,7 @@ fn files(images: &[PathBuf]) -> Result<(Vec<(String, PathBuf)>, Skipped)> {
 }
 
 /// Whether a file below `root` is what `segment` wrote: it lies beside other results for the same image.
-fn is_result(root: &Path, path: &Path) -> bool {
+pub fn is_result(root: &Path, path: &Path) -> bool {
     const OVERLAY: &str = ".overlay.png";
     const MASKS: [&str; 5] = [".regions.png", ".ids.png", ".mask.png", ".region-1.png", ".rle.json"];
     let name = path.to_string_lossy();

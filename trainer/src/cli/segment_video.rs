@@ -59,11 +59,11 @@ mod decoding {
     use crate::data::video::{Moment, each_frame};
     use crate::evaluate::segment::{Passes, network_input, segment};
 
-    /// Writes the masks of each frame of a video as NAME/00000.*, and returns the number of frames. With `motion` they are
-    /// judged again by what moves on its own.
+    /// Writes the masks of each frame of a video as NAME/00000.*, and returns the number of frames and why it broke off, if it
+    /// did. With `motion` they are judged again by what moves on its own.
     ///
     /// # Errors
-    /// If it breaks off, the engine fails, or something cannot be written; what came before is there.
+    /// If the engine fails or something cannot be written; what came before is there.
     pub fn segment_video(
         engine: &mut dyn Engine,
         passes: &Passes,
@@ -71,7 +71,7 @@ mod decoding {
         (name, path): (&str, &Path),
         motion: bool,
         json: bool,
-    ) -> Result<u64> {
+    ) -> Result<(u64, Option<String>)> {
         let folder = writer.folder.join(name);
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let bar = ProgressBar::new(0);
@@ -114,10 +114,8 @@ mod decoding {
         bar.finish_and_clear();
         match (failed, ended) {
             (Some(error), _) => Err(error),
-            (None, Ok(None)) => Ok(frames),
-            (None, Ok(Some(reason)) | Err(reason)) => {
-                bail!("{} breaks off after {frames} frames: {reason}", path.display())
-            }
+            (None, Ok(broken)) => Ok((frames, broken)),
+            (None, Err(reason)) => bail!("{}: {reason}", path.display()),
         }
     }
 
@@ -156,7 +154,7 @@ pub fn segment_video(
     (_, path): (&str, &Path),
     _: bool,
     _: bool,
-) -> Result<u64> {
+) -> Result<(u64, Option<String>)> {
     anyhow::bail!(
         "{} is a video, and this program was built without them; build it with `--features video`",
         path.display()

@@ -8,7 +8,7 @@ use factorseg_model::{
     CheckpointSource, DeviceSpec, Engine, LoadOptions, Precision, Segmenter, SegmenterOptions, find_class,
 };
 
-use super::arguments::{PRECISIONS, count, word};
+use super::arguments::{PRECISIONS, count, threads, word};
 use super::set_threads;
 use crate::evaluate::segment::Passes;
 use crate::training::run::config::MOST_THREADS;
@@ -30,6 +30,9 @@ pub struct SegmenterArguments {
     /// Seed of the noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// The paper's own masks: neither colours nor motion judge them again
+    #[arg(long)]
+    pub paper: bool,
     /// The network alone: do not judge pixels again by the colours of the picture's own regions
     #[arg(long)]
     no_color_model: bool,
@@ -47,18 +50,24 @@ pub struct SegmenterArguments {
 impl SegmenterArguments {
     /// Loads the network and tells it the class.
     pub fn load(&self) -> Result<Segmenter> {
-        set_threads(self.threads)?;
+        let (cores, asked) = (threads(0), threads(self.threads));
+        if asked > cores {
+            eprintln!("--threads {asked}: {cores} are used, one per core; more take memory and gain nothing");
+        }
+        let threads = asked.min(cores);
+        set_threads(threads)?;
         let mut options = SegmenterOptions {
             class: None,
             timestep: self.timestep,
             seed: self.seed,
             samples: self.samples,
-            color_model: !self.no_color_model,
+            color_model: !(self.paper || self.no_color_model),
+            ..SegmenterOptions::default()
         };
         let source = CheckpointSource::from_path(self.model.clone().unwrap_or_default());
         let how = LoadOptions {
             device: self.device,
-            threads: self.threads,
+            threads,
             precision: self.precision,
         };
         let mut segmenter = Segmenter::load(&source, how, &options)?;

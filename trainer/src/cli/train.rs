@@ -135,7 +135,7 @@ impl Train {
         set_threads(ranks.threads(self.options.compute.threads))?;
         RunDirectory::refuse_existing(&self.run)?;
         let source = Source::parse(&self.data)?;
-        let recipe = self.recipe(ranks)?;
+        let mut recipe = self.recipe(ranks)?;
         let mut images = self.images(&source, &recipe, &signals, ranks)?;
         if self.unconditional {
             images = images.without_classes();
@@ -155,6 +155,9 @@ impl Train {
         );
         let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
         let model = self.model(images.classes().len(), competes)?;
+        if model.regions == 1 {
+            recipe.leave_out_masks();
+        }
         let needed = BatchMaker::cached_side(model.image_size, &recipe.augmentation);
         match images.side() {
             Some(side) if side < model.image_size => bail!(
@@ -196,6 +199,12 @@ impl Train {
         };
         config.validate()?;
         let (data, recipe) = (&config.data, &config.recipe);
+        if ranks.lead() && !data.classes.is_empty() && recipe.label_dropout == 0.0 {
+            eprintln!(
+                "note: recipe {} trains no picture without its class (label_dropout = 0): class `none` will be the mean of all",
+                recipe.name
+            );
+        }
         if ranks.lead() {
             eprintln!(
                 "{} images{} in {}, recipe {}, {} steps of {} images",

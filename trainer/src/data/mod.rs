@@ -15,5 +15,6 @@ pub mod teacher;
 #[cfg(feature = "video")]
 pub use factorseg_data::video;
 pub use factorseg_data::{
-    DataError, cache, dataset, decode, folder, labels, masks, order, pack, packing, picture, skipped, source, testing,
+    DataError, cache, dataset, decode, folder, labels, masks, order, pack, packing, picture, resample, skipped, source,
+    testing,
 };

@@ -1,10 +1,12 @@
-//! Foreground scores of a model on video, by the protocol of DAVIS-2016.
+//! Scores of a model on video: of the foreground, by the protocol of DAVIS-2016, and of each object, by that of DAVIS-2017 for
+//! unsupervised methods.
 //!
 //! The first annotated frame of each sequence is used to fit: which regions are the object, and the baselines. All scores are of
-//! the frames after it, at their own resolution. Means are over the frames of a sequence, then over sequences.
+//! the frames after it (or of others, see [`Frames`]), at their own resolution. Means are over the frames of a sequence, then over sequences.
 
 mod fit;
 mod layout;
+mod objects;
 mod report;
 mod tally;
 
@@ -23,7 +25,7 @@ use super::files::open;
 use super::segment::{Passes, network_input, segment};
 
 pub use fit::{Fitted, fit};
-pub use layout::{Frame, FrameFiles, Layout, Sequence, read_layout};
+pub use layout::{Frame, FrameFiles, Frames, Layout, Sequence, read_layout};
 pub use report::{DavisReport, SequenceReport, VideoScores};
 use tally::{FixedMasks, Tally};
 
@@ -109,7 +111,7 @@ pub fn score(
     let (mut seconds, mut frames, mut scored_frames) = (0.0, 0, 0);
     let (mut fixed, mut middle_frames) = (FixedMasks::default(), Vec::new());
     for sequence in &layout.sequences {
-        let mut tally = Tally::new(fitted, regions);
+        let mut tally = Tally::new(fitted, regions, sequence.objects(&layout.masks)?);
         successive.begin();
         let needed: Vec<&FrameFiles> = sequence
             .frames
@@ -162,6 +164,8 @@ pub fn score(
             .collect(),
         flicker: mean(|report| report.flicker),
         annotation_flicker: mean(|report| report.annotation_flicker),
+        objects: reports.iter().map(|report| report.objects.len()).sum(),
+        by_object: VideoScores::mean(reports.iter().flat_map(|report| report.objects.iter().copied())),
         passes: passes.count(),
         milliseconds: 1e3 * seconds / frames.max(1) as f64,
         masks: common.figures(),

@@ -2,19 +2,23 @@
 //!
 //! [`metrics`] compares two masks, [`boundary`] their outlines, [`series`] sums up a sequence of frames; [`baselines`]
 //! and [`picture_baselines`] are scores that need no model, without and with a look at the picture; [`assignment`] says
-//! which regions are the object. [`still`] measures a data set of images with masks and [`davis`] one of video.
+//! which regions are the object. [`items`] knows how data sets of pictures lie on disk; [`still`] measures them against one
+//! object, [`parts`] against several classes, [`davis`] measures videos and [`fid`] generated pictures.
 
 pub mod assignment;
 pub mod baselines;
 pub mod boundary;
-mod common_grid;
+pub(crate) mod common_grid;
 pub mod davis;
-mod files;
+pub mod fid;
+pub(crate) mod files;
+pub mod inception;
+pub mod items;
+mod matlab;
 pub mod metrics;
-mod pairs;
 pub mod parts;
 pub mod picture_baselines;
-mod predictions;
+pub(crate) mod predictions;
 pub mod segment;
 pub mod series;
 pub mod sheet;

@@ -1,25 +1,28 @@
 //! Accuracy of a model on pictures with maps of parts, such as faces with skin and hair.
 //!
-//! A data set is a folder with `images/` and a folder of grey maps of the same names whose values are the parts. Values are
-//! gathered into classes, the first of which (background) has all that no other names. Every region stands for one class,
-//! fitted on every fifth image; all scores are of the other images.
+//! The maps' values are the parts. They are gathered into classes, the first of which (background) has all that no other names.
+//! Every region stands for one class, fitted on some images; all scores are of the others.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Error, Result, bail, ensure};
 use factorseg_model::Engine;
 use image::RgbImage;
 use serde::Serialize;
 
+use super::common_grid::CommonGrid;
 use super::files::open_labels;
-use super::pairs::Pairs;
-use super::predictions::{is_fitted_on, predict};
+use super::items::{Items, Map};
+use super::predictions::predict;
 use super::segment::Passes;
 use crate::data::labels::Stored;
 use crate::training::watching::monitor::MaskFigures;
+
+/// What the paper tells apart in faces: skin with all that lies in it, and hair.
+const FACE_CLASSES: [&str; 2] = ["skin=1-12", "hair=13"];
 
 /// A class of parts: a name and the map values that it gathers, as in `hair=13` or `skin=1-12,17`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,26 +57,41 @@ impl FromStr for PartClass {
     }
 }
 
-/// Pictures with maps of parts in two folders; they are read when they are needed.
+/// Pictures with maps of parts; they are read when they are needed.
 #[derive(Debug)]
 pub struct PartedImages {
     /// Their files.
-    pub pairs: Pairs,
+    pub items: Items,
     parts: Vec<PartClass>,
     /// Values but 0 that no class names, of all maps; they are background.
     pub unnamed: BTreeSet<u16>,
 }
 
 impl PartedImages {
-    /// Opens a folder with `images/` and the maps in its sub-folder `maps`, and looks at all maps.
+    /// Opens a data set whose maps, where its layout does not say otherwise, are in the sub-folder `maps`, and looks at all maps.
+    /// Without `parts` these are the paper's of CelebAMask-HQ.
     ///
     /// # Errors
-    /// As [`Pairs::list`], and if a map cannot be read, does not say its values (greys in a palette, colours), or has
+    /// As [`Items::open`], and if a map cannot be read, does not say its values (greys in a palette, colours), or has
     /// none that a class names in the whole set.
     pub fn open(folder: &Path, maps: &str, parts: &[PartClass], limit: Option<usize>) -> Result<Self> {
-        let pairs = Pairs::list(folder, maps, limit)?;
+        let items = Items::open(folder, maps, limit)?;
+        let files = items.all.iter().filter_map(|item| match &item.map {
+            Map::File(path) => Some(path),
+            _ => None,
+        });
         let mut values = BTreeSet::new();
-        for (_, path) in &pairs.files {
+        let known = files.clone().next().is_none();
+        let parts = match parts {
+            [] if known => FACE_CLASSES
+                .map(str::parse)
+                .into_iter()
+                .collect::<Result<_, String>>()
+                .map_err(Error::msg)?,
+            [] => bail!("name the classes with --class-of, such as --class-of hair=13"),
+            parts => parts.to_vec(),
+        };
+        for path in files {
             let map = open_labels(path)?;
             let unclear = match map.stored {
                 Stored::Grey { .. } | Stored::Palette(_) => None,
@@ -89,7 +107,7 @@ impl PartedImages {
             values.extend(map.values);
         }
         ensure!(
-            values.iter().any(|value| class_of(*value, parts) > 0),
+            known || values.iter().any(|value| class_of(*value, &parts) > 0),
             "no map in {} has a value that a class names; the values are {}",
             folder.join(maps).display(),
             values
@@ -99,17 +117,17 @@ impl PartedImages {
                 .collect::<Vec<_>>()
                 .join(", ")
         );
-        values.retain(|value| *value > 0 && class_of(*value, parts) == 0);
+        values.retain(|value| *value > 0 && class_of(*value, &parts) == 0);
         Ok(Self {
-            pairs,
-            parts: parts.to_vec(),
+            items,
+            parts,
             unnamed: values,
         })
     }
 
     /// A picture and the class of each of its pixels, 0 for background.
     fn read(&self, index: usize) -> Result<(RgbImage, Vec<u8>)> {
-        let (picture, map) = self.pairs.read(index)?;
+        let (picture, map) = self.items.read(index)?;
         let classes = map.values.iter().map(|value| class_of(*value, &self.parts)).collect();
         Ok((picture, classes))
     }
@@ -202,13 +220,22 @@ pub struct PartReport {
 }
 
 /// Pixels by class, in each region and at each place.
-struct Tally {
+pub struct Tally {
     in_region: Vec<Vec<u64>>,
     at_place: Vec<Vec<u64>>,
 }
 
 impl Tally {
-    fn add(&mut self, classes: &[u8], regions: &[u8]) {
+    /// Of nothing, for maps of so many pixels.
+    pub fn new(regions: usize, classes: usize, pixels: usize) -> Self {
+        Self {
+            in_region: vec![vec![0; classes]; regions],
+            at_place: vec![vec![0; classes]; pixels],
+        }
+    }
+
+    /// Adds the classes of a map's pixels, and the regions that were found there.
+    pub fn add(&mut self, classes: &[u8], regions: &[u8]) {
         for (place, (class, region)) in classes.iter().zip(regions).enumerate() {
             self.in_region[usize::from(*region)][usize::from(*class)] += 1;
             self.at_place[place][usize::from(*class)] += 1;
@@ -221,17 +248,18 @@ impl Tally {
 /// # Errors
 /// If there are fewer than two images, they differ in size, or the engine fails.
 pub fn evaluate(engine: &mut dyn Engine, passes: &Passes, images: &PartedImages) -> Result<PartReport> {
-    let (count, parts) = (images.pairs.len(), &images.parts);
-    if count < 2 {
-        bail!("{count} images; at least two are needed, one to fit on");
-    }
+    let (items, parts) = (&images.items.all, &images.parts);
+    let fitted_images = items.iter().filter(|item| item.fit).count();
+    let scored_images = items.len() - fitted_images;
+    ensure!(
+        fitted_images > 0 && scored_images > 0,
+        "{} images; at least two are needed, one to fit on",
+        items.len()
+    );
     let size = images.read(0)?.0.dimensions();
     let pixels = size.0 as usize * size.1 as usize;
     let (regions, classes) = (engine.info().regions, parts.len() + 1);
-    let [mut fit, mut test] = [(); 2].map(|()| Tally {
-        in_region: vec![vec![0; classes]; regions],
-        at_place: vec![vec![0; classes]; pixels],
-    });
+    let [mut fit, mut test] = [(); 2].map(|()| Tally::new(regions, classes, pixels));
     let read = |index| {
         let (picture, classes) = images.read(index)?;
         let other = picture.dimensions();
@@ -242,11 +270,35 @@ pub fn evaluate(engine: &mut dyn Engine, passes: &Passes, images: &PartedImages)
         Ok((picture, classes))
     };
     let mut index = 0;
-    let common = predict(engine, passes, (0..count).map(read), |_, classes, found| {
-        let tally = if is_fitted_on(index) { &mut fit } else { &mut test };
-        tally.add(&classes, &found);
-        index += 1;
-    })?;
+    let mut common = CommonGrid::new(regions);
+    predict(
+        engine,
+        passes,
+        (0..items.len()).map(read),
+        &mut common,
+        |_, classes, found| {
+            let tally = if items[index].fit { &mut fit } else { &mut test };
+            tally.add(&classes, &found);
+            index += 1;
+        },
+    )?;
+    let (assignment, [model, same_map, one_class]) = scores(&fit, &test, classes);
+    let names = parts.iter().map(|part| part.name.clone());
+    Ok(PartReport {
+        fitted_images,
+        scored_images,
+        classes: std::iter::once("background".to_owned()).chain(names).collect(),
+        assignment,
+        model,
+        same_map,
+        one_class,
+        masks: common.figures(),
+    })
+}
+
+/// The class that each region stands for, fitted, and the scores of the regions, of the best map that is always the same, and of
+/// the most frequent class.
+pub fn scores(fit: &Tally, test: &Tally, classes: usize) -> (Vec<usize>, [PartScores; 3]) {
     let most = |counts: &Vec<u64>| (0..classes).max_by_key(|class| counts[*class]).unwrap_or(0) as u8;
     let assignment: Vec<u8> = fit.in_region.iter().map(most).collect();
     let everywhere = (0..classes)
@@ -261,19 +313,8 @@ pub fn evaluate(engine: &mut dyn Engine, passes: &Passes, images: &PartedImages)
     for (counts, fitted) in test.at_place.iter().zip(&fit.at_place) {
         confusions[1].add(counts, most(fitted));
     }
-    let [model, same_map, one_class] = confusions.map(|confusion| confusion.scores());
-    let names = parts.iter().map(|part| part.name.clone());
-    let fitted_images = (0..count).filter(|index| is_fitted_on(*index)).count();
-    Ok(PartReport {
-        fitted_images,
-        scored_images: count - fitted_images,
-        classes: std::iter::once("background".to_owned()).chain(names).collect(),
-        assignment: assignment.into_iter().map(usize::from).collect(),
-        model,
-        same_map,
-        one_class,
-        masks: common.figures(),
-    })
+    let assignment = assignment.into_iter().map(usize::from).collect();
+    (assignment, confusions.map(|confusion| confusion.scores()))
 }
 
 #[cfg(test)]

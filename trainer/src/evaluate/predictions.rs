@@ -8,18 +8,11 @@ use super::assignment::labels;
 use super::common_grid::CommonGrid;
 use super::segment::{Passes, batches, segment};
 
-/// One in so many images is fitted on.
-const FIT_EVERY: usize = 5;
-
 /// Images that are segmented at once.
 const BATCH: usize = 8;
 
-/// Whether image `index` of a set is fitted on; the others are scored.
-pub fn is_fitted_on(index: usize) -> bool {
-    index.is_multiple_of(FIT_EVERY)
-}
-
-/// Segments pictures as they come, each with its truth; `each` gets them with their regions, `[height, width]`.
+/// Segments pictures as they come, each with its truth; `each` gets them with their regions, `[height, width]`, and `common` adds
+/// up their masks.
 ///
 /// # Errors
 /// If a picture cannot be read or the engine fails.
@@ -27,10 +20,10 @@ pub fn predict<T>(
     engine: &mut dyn Engine,
     passes: &Passes,
     images: impl Iterator<Item = Result<(RgbImage, T)>>,
+    common: &mut CommonGrid,
     mut each: impl FnMut(RgbImage, T, Vec<u8>),
-) -> Result<CommonGrid> {
+) -> Result<()> {
     let count = engine.info().regions;
-    let mut common = CommonGrid::new(count);
     for batch in batches(images, BATCH) {
         let (pictures, truths): (Vec<_>, Vec<_>) = batch?.into_iter().unzip();
         let maps = segment(engine, &pictures, passes)?;
@@ -39,5 +32,5 @@ pub fn predict<T>(
             each(picture, truth, labels(&map.probabilities, count));
         }
     }
-    Ok(common)
+    Ok(())
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail, ensure};
 use factorseg_model::{Engine, InputImage, RegionMap};
 use image::RgbImage;
-use image::imageops::{self, FilterType};
+
+use crate::data::resample::shrink;
 
 /// The passes whose probabilities are averaged for a picture. Noise draws are the engine's own option.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,14 +62,9 @@ impl Passes {
     }
 }
 
-/// The picture at a size, in -1..=1.
+/// The picture at a size, resampled as for training, in -1..=1.
 pub fn network_input(picture: &RgbImage, (width, height): (usize, usize)) -> InputImage {
-    let size = (width as u32, height as u32);
-    let resampled = if size == picture.dimensions() {
-        picture.clone()
-    } else {
-        imageops::resize(picture, size.0, size.1, FilterType::CatmullRom)
-    };
+    let resampled = shrink(picture, width as u32, height as u32);
     let data = (0..3)
         .flat_map(|channel| {
             resampled
@@ -199,6 +195,22 @@ mod tests {
         }
         assert_eq!(map.probabilities[0], 1.0);
         assert!(Passes::new(vec![], true, 4).is_err() && Passes::new(vec![0.0], true, 4).is_err());
+    }
+
+    /// Training and segmentation give the network the same pixels of a picture.
+    #[test]
+    fn the_network_sees_a_picture_as_in_training() {
+        for (width, height) in [(480, 270), (131, 97), (64, 64), (40, 50)] {
+            let picture = RgbImage::from_fn(width, height, |x, y| {
+                Rgb([(x * 31 + y * 17) as u8, (x * y % 251) as u8, 9])
+            });
+            let trained = crate::data::decode::prepare(picture.clone().into(), 32);
+            let seen = network_input(&picture, (trained.width, trained.height));
+            for (at, value) in trained.data.iter().enumerate() {
+                let seen = seen.data[at % 3 * trained.width * trained.height + at / 3];
+                assert_eq!(seen, f32::from(*value) / 127.5 - 1.0, "{width}x{height}");
+            }
+        }
     }
 
     #[test]

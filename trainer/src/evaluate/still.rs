@@ -1,50 +1,85 @@
 //! Foreground scores of a model on still images with masks.
 //!
-//! A data set is a folder with `images/` and `masks/` that hold files of the same names. Every
-//! fifth image (in the order of names) is used to fit: which regions are the object, and the
-//! baselines. All scores are of the other images.
+//! Some images are used to fit: which regions are the object, and the baselines. All scores are of the others. Images are read
+//! one at a time; what is kept of those that are scored are counts.
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use factorseg_model::Engine;
 use image::RgbImage;
 use serde::Serialize;
 
 use super::assignment::{Assignment, Foreground};
 use super::baselines::{FixedMask, Line, TruthMask};
+use super::common_grid::CommonGrid;
 use super::files::survey;
+use super::items::{Items, Map, VOID};
 use super::metrics::{RegionCounts, Scores, Truth, highest};
-use super::pairs::Pairs;
 use super::picture_baselines::{K_MEANS, Ranks, UNLIKE_THE_FRAME};
-use super::predictions::{is_fitted_on, predict};
+use super::predictions::predict;
 use super::segment::Passes;
 use crate::data::masks::Masks;
 use crate::training::watching::monitor::MaskFigures;
 
-/// Images with masks in two folders; they are read when they are needed.
+/// Baselines are fitted on so many images at most, whose masks stay in memory.
+const MOST_KEPT: usize = 500;
+
+/// Images with masks; they are read when they are needed.
 #[derive(Debug)]
 pub struct LabelledImages {
     /// Their files.
-    pub pairs: Pairs,
-    /// What the masks are taken for.
-    pub masks: Masks,
+    pub items: Items,
+    /// What the masks are taken for; `None` where the layout says what they are.
+    pub masks: Option<Masks>,
 }
 
+/// Tells an engine the class of the pictures that come next, by its name in the layout.
+pub type Tell<'a> = &'a mut dyn FnMut(&mut dyn Engine, Option<&str>) -> Result<()>;
+
 impl LabelledImages {
-    /// Opens a folder with `images/` and `masks/`, and looks at all masks.
+    /// Opens a data set and looks at all masks whose layout does not say what they mean.
     ///
     /// # Errors
-    /// As [`Pairs::list`], and if the masks cannot be read or are ambiguous.
+    /// As [`Items::open`], and if the masks cannot be read or are ambiguous.
     pub fn open(folder: &Path, limit: Option<usize>) -> Result<Self> {
-        let pairs = Pairs::list(folder, "masks", limit)?;
-        let masks = survey(pairs.files.iter().map(|(_, mask)| mask)).with_context(|| folder.display().to_string())?;
-        Ok(Self { pairs, masks })
+        Self::of(Items::open(folder, "masks", limit)?).with_context(|| folder.display().to_string())
+    }
+
+    /// As [`LabelledImages::open`], of items.
+    ///
+    /// # Errors
+    /// If the masks cannot be read or are ambiguous.
+    pub fn of(items: Items) -> Result<Self> {
+        let mut files = items.all.iter().filter_map(|item| match &item.map {
+            Map::File(path) => Some(path),
+            _ => None,
+        });
+        let first = files.next();
+        let masks = first
+            .map(|first| survey(std::iter::once(first).chain(files)))
+            .transpose()?;
+        Ok(Self { items, masks })
+    }
+
+    /// What the masks are taken for, in words.
+    pub fn taken_for(&self) -> String {
+        self.masks
+            .as_ref()
+            .map_or("what the layout says".to_owned(), Masks::to_string)
     }
 
     fn read(&self, index: usize) -> Result<(RgbImage, TruthMask<'static>)> {
-        let (picture, map) = self.pairs.read(index)?;
-        let pixels: Vec<Truth> = self.masks.marks(&map).into_iter().map(Truth::from).collect();
+        let (picture, map) = self.items.read(index)?;
+        let known = |value: &u16| match *value {
+            0 => Truth::Background,
+            VOID => Truth::Ignored,
+            _ => Truth::Foreground,
+        };
+        let pixels: Vec<Truth> = match &self.masks {
+            Some(masks) => masks.marks(&map).into_iter().map(Truth::from).collect(),
+            None => map.values.iter().map(known).collect(),
+        };
         let truth = TruthMask {
             width: map.width,
             height: map.height,
@@ -52,6 +87,17 @@ impl LabelledImages {
         };
         Ok((picture, truth))
     }
+}
+
+/// Scores of one class.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClassScores {
+    /// Its name in the layout.
+    pub class: String,
+    /// Images that were scored.
+    pub images: usize,
+    /// The model, with the assignment of the whole set.
+    pub scores: Scores,
 }
 
 /// Scores of a model on one data set.
@@ -71,6 +117,8 @@ pub struct StillReport {
     pub foreground_regions: Vec<usize>,
     /// The model: one assignment of regions for the whole set. The headline.
     pub model: Scores,
+    /// The model on each class, where the layout has classes.
+    pub classes: Vec<ClassScores>,
     /// The model, the better of mask and complement for each image and score (IEM and ReDO).
     pub model_or_complement: Scores,
     /// The model, the best assignment for each image and score: an upper bound, not a result.
@@ -83,7 +131,7 @@ pub struct StillReport {
     pub masks: MaskFigures,
 }
 
-/// Measures `engine` on `images`; `progress` hears how many are done.
+/// Measures `engine` on `images`, told the class of each by `tell`; `progress` hears how many are done.
 ///
 /// # Errors
 /// If there are fewer than two images, one cannot be read, or the engine fails.
@@ -93,25 +141,37 @@ pub fn evaluate(
     data_set: &str,
     images: &LabelledImages,
     foreground: &Foreground,
+    tell: Tell<'_>,
     mut progress: impl FnMut(usize),
 ) -> Result<StillReport> {
-    let count = images.pairs.len();
-    if count < 2 {
-        bail!("{data_set} has {count} images; at least two are needed, one to fit on");
-    }
+    let items = &images.items.all;
     let regions = engine.info().regions;
-    let (fit, test): (Vec<usize>, Vec<usize>) = (0..count).partition(|index| is_fitted_on(*index));
-    let (mut counts, mut fit_truths, mut fit_ranks) = (Vec::with_capacity(count), Vec::new(), Vec::new());
-    let all_images = (0..count).map(|index| images.read(index));
-    let common = predict(engine, passes, all_images, |picture, truth, found| {
-        let index = counts.len();
-        counts.push(RegionCounts::of(found, &truth.pixels, regions));
-        if is_fitted_on(index) {
-            fit_ranks.push(Ranks::unlike_the_frame(&picture));
-            fit_truths.push(truth);
-        }
-        progress(index + 1);
-    })?;
+    let (fit, test): (Vec<usize>, Vec<usize>) = (0..items.len()).partition(|index| items[*index].fit);
+    ensure!(
+        !fit.is_empty() && !test.is_empty(),
+        "{data_set} has {} images to fit on and {} to score; both need one",
+        fit.len(),
+        test.len()
+    );
+    let (mut counts, mut fit_truths, mut fit_ranks) = (Vec::with_capacity(items.len()), Vec::new(), Vec::new());
+    let (mut common, mut fitted) = (CommonGrid::new(regions), 0);
+    for alike in items.chunk_by(|a, b| a.class == b.class) {
+        tell(engine, alike[0].class.as_deref())?;
+        let first = counts.len();
+        let pictures = (first..first + alike.len()).map(|index| images.read(index));
+        predict(engine, passes, pictures, &mut common, |picture, truth, found| {
+            let index = counts.len();
+            counts.push(RegionCounts::of(found, &truth.pixels, regions));
+            if items[index].fit {
+                if fitted % fit.len().div_ceil(MOST_KEPT) == 0 {
+                    fit_ranks.push(Ranks::unlike_the_frame(&picture));
+                    fit_truths.push(truth);
+                }
+                fitted += 1;
+            }
+            progress(index + 1);
+        })?;
+    }
     let scores = |assignment: Assignment, index: usize| counts[index].scores(|region| assignment.holds(region));
     let all = Assignment::all(regions);
     let chosen = foreground.assign(engine.info(), |assignment| {
@@ -152,14 +212,23 @@ pub fn evaluate(
         .chain(looking.iter().map(|(what, ..)| *what));
     let mean = |of: &dyn Fn(usize) -> Scores| Scores::mean(test.iter().map(|index| of(*index)));
     let other = chosen.complement(regions);
+    let by_class = test.chunk_by(|a, b| items[*a].class == items[*b].class);
+    let of_class = |all: &[usize]| {
+        Some(ClassScores {
+            class: items[all[0]].class.clone()?,
+            images: all.len(),
+            scores: Scores::mean(all.iter().map(|index| scores(chosen, *index))),
+        })
+    };
     Ok(StillReport {
         data_set: data_set.to_owned(),
-        masks_taken_for: images.masks.to_string(),
+        masks_taken_for: images.taken_for(),
         fitted_images: fit.len(),
         scored_images: test.len(),
         assignment: foreground.to_string(),
         foreground_regions: chosen.regions(),
         model: mean(&|index| scores(chosen, index)),
+        classes: by_class.filter_map(of_class).collect(),
         model_or_complement: mean(&|index| scores(chosen, index).best(scores(other, index))),
         oracle: mean(&|index| {
             let each = all.iter().map(|assignment| scores(*assignment, index));
@@ -198,6 +267,7 @@ mod tests {
             "moving",
             &images,
             &Foreground::Fit,
+            &mut |_, _| Ok(()),
             |_| {},
         )
         .unwrap();
@@ -230,7 +300,15 @@ mod tests {
         let report = |data: &Path| {
             let images = LabelledImages::open(data, None)?;
             let (mut engine, passes) = (ByColour::new(), Passes::single());
-            evaluate(&mut engine, &passes, "moving", &images, &Foreground::Fit, |_| {})
+            evaluate(
+                &mut engine,
+                &passes,
+                "moving",
+                &images,
+                &Foreground::Fit,
+                &mut |_, _| Ok(()),
+                |_| {},
+            )
         };
         let expected = report(data.path()).unwrap();
         let mask = |i: usize| data.path().join(format!("masks/{i:02}.png"));

@@ -19,8 +19,9 @@ pub use phase::{MaskHead, MaskShaping, Phase, Ramp};
 pub use self_training::SelfTraining;
 
 /// Recipes that the program carries: name and TOML text.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     ("competition", include_str!("../../recipes/competition.toml")),
+    ("decoder", include_str!("../../recipes/decoder.toml")),
     ("footage", include_str!("../../recipes/footage.toml")),
     ("paper-cub", include_str!("../../recipes/paper-cub.toml")),
     ("paper-ffhq", include_str!("../../recipes/paper-ffhq.toml")),
@@ -141,6 +142,10 @@ impl Default for Augmentation {
     }
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// A whole training schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -158,7 +163,11 @@ pub struct Recipe {
     pub micro_batch: Option<usize>,
     /// Rate of the exponential moving average of the weights.
     pub ema_rate: f64,
-    /// Probability of training a sample with class `none`, in conditional models.
+    /// Whether the average follows faster at first, so that it forgets the random start; the paper's does not.
+    #[serde(default = "yes")]
+    pub ema_warmup: bool,
+    /// Probability of training a sample with class `none`, in conditional models. 0, as in the paper: `none` is never trained, and
+    /// checkpoints have the mean of all classes for it.
     #[serde(default)]
     pub label_dropout: f64,
     /// Largest norm of the whole gradient; unset: not limited, as in the paper.
@@ -344,6 +353,21 @@ impl Recipe {
         self.phases.iter().map(|phase| phase.steps).sum()
     }
 
+    /// For a network of one region, the plain U-Net of DDPM: nothing is masked, and no mask generator runs.
+    pub fn leave_out_masks(&mut self) {
+        for phase in self.phases.iter_mut().filter(|phase| phase.competition.is_none()) {
+            phase.mask_head = MaskHead::Uniform;
+        }
+    }
+
+    /// Index of the phase with the most steps, the last of equals.
+    pub fn longest_phase(&self) -> usize {
+        let phases = self.phases.iter().enumerate();
+        phases
+            .max_by_key(|(_, phase)| phase.steps)
+            .map_or(0, |(index, _)| index)
+    }
+
     /// The phase that trains step `step` (0-based) and the step's index within it; the last phase
     /// beyond the end.
     pub fn phase_at(&self, step: u64) -> (usize, u64) {
@@ -412,6 +436,7 @@ mod tests {
                 (0.9999, 1e-4, 1),
                 "{name}"
             );
+            assert!(!recipe.ema_warmup && recipe.label_dropout == 0.0, "{name}");
         }
     }
 

@@ -99,6 +99,10 @@ pub struct Phase {
     /// Learning rate of everything but the mask generator, in multiples; 0 freezes it.
     #[serde(default = "one")]
     pub denoiser_factor: f64,
+    /// Learning rate of embedding, encoder and middle block, in multiples of the denoiser's; 0 freezes them, so that the decoder
+    /// learns alone where the mask generator is frozen, too.
+    #[serde(default = "one")]
+    pub encoder_factor: f64,
     /// What the mask generator does.
     pub mask_head: MaskHead,
     /// How logits become masks.
@@ -149,6 +153,7 @@ impl Phase {
         for (field, value) in [
             ("mask_generator_factor", self.mask_generator_factor),
             ("denoiser_factor", self.denoiser_factor),
+            ("encoder_factor", self.encoder_factor),
         ] {
             check(
                 field,
@@ -207,6 +212,11 @@ impl Phase {
         )
     }
 
+    /// Whether masks are made by a mask generator that stays as it is.
+    pub fn keeps_masks(&self) -> bool {
+        self.mask_head == MaskHead::Trained && self.mask_generator_factor == 0.0
+    }
+
     /// Learning rate at `step` (0-based) of the phase.
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         let warmup = if self.warmup_steps == 0 {
@@ -239,6 +249,7 @@ mod tests {
             warmup_steps: 0,
             mask_generator_factor: 1.0,
             denoiser_factor: 1.0,
+            encoder_factor: 1.0,
             mask_head: MaskHead::Trained,
             masks: MaskShaping::default(),
             competition: None,

@@ -1,4 +1,5 @@
-//! Whether a run fits into this machine's memory, asked before anything of it is allocated.
+//! Whether a run fits into this machine's memory, asked before anything of it is allocated. Nothing is estimated for the memory
+//! of a GPU: what compiled kernels and autotuning take there is not known before they run.
 
 use anyhow::{Result, ensure};
 

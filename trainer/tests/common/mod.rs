@@ -2,8 +2,9 @@
 #![allow(dead_code, reason = "each test file uses some of them")]
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use image::{Rgb, RgbImage};
 use safetensors::SafeTensors;
@@ -157,6 +158,18 @@ pub fn expect(command: &mut Command, code: i32) -> String {
     );
     assert!(!stderr.contains("panicked"), "{stderr}");
     stderr
+}
+
+/// Starts a run and waits until its log has a line with these words. Whoever reads the log has to stay.
+pub fn start_until(command: &mut Command, words: &str) -> (Child, BufReader<ChildStdout>) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut log = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains(words) {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the run ended before `{words}`");
+    }
+    (child, log)
 }
 
 /// What `factorseg inspect` says of a checkpoint.

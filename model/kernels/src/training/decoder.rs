@@ -1,6 +1,6 @@
 //! The decoder's branches under their masks (Eq. 5 to 7 of the paper), forward and backward.
 
-use super::network::{Part, TrainingNetwork};
+use super::network::{Part, TrainingNetwork, to_planes};
 use super::pixels::{Masked, average_pool, average_pool_gradient, mask_feature, mask_gradient};
 use crate::KernelError;
 use crate::error::check_length;
@@ -86,6 +86,19 @@ impl TrainingNetwork {
         Ok(&self.prediction[..images * 3 * pixels])
     }
 
+    /// What each region's branch has predicted (Eq. 6) in the last [`Self::decode`], [batch, K, 3, height, width].
+    pub fn branch_noise(&self) -> Vec<f32> {
+        let (images, regions, branches) = (self.state.images, self.architecture.regions, self.branches());
+        let tensor = self.joints.noise;
+        let (pixels, width) = (self.state.pixels(tensor), self.state.tensors[tensor].width);
+        let mut noise = vec![0.0; images * regions * 3 * pixels];
+        for (index, planes) in noise.chunks_exact_mut(3 * pixels).enumerate() {
+            let item = index % regions % branches * images + index / regions;
+            to_planes(&self.state.values[tensor][item * pixels * width..], width, 3, planes);
+        }
+        noise
+    }
+
     /// Branches of the decoder that are computed.
     fn branches(&self) -> usize {
         if self.uniform { 1 } else { self.architecture.regions }
@@ -153,12 +166,15 @@ impl TrainingNetwork {
         let (images, regions) = (self.state.images, self.architecture.regions);
         let pixels = self.options.height * self.options.width;
         check_length("the gradient of the noise", images * 3 * pixels, gradient.len())?;
-        if self.uniform && !self.state.learned.denoiser {
+        let learned = self.state.learned;
+        // Whether anything that the decoder reads learns; uniform masks do not.
+        let before = learned.encoder || learned.mask_generator && !self.uniform;
+        if !learned.decoder && !before {
             let result = &mut self.mask_gradients[..images * regions * pixels];
             result.fill(0.0);
             return Ok(result);
         }
-        self.state.learning = self.state.learned.denoiser;
+        self.state.learning = learned.decoder;
         let items = self.branches() * images;
         let tensor = self.joints.noise;
         let width = self.state.tensors[tensor].width;
@@ -189,15 +205,15 @@ impl TrainingNetwork {
             for step in self.decoder.iter().rev() {
                 step.backward(&mut self.state, items);
             }
-            for index in 0..self.joints.skips.len() {
+            for index in (0..self.joints.skips.len()).filter(|_| before) {
                 self.skip_gradient(index);
             }
-            if self.state.learned.denoiser {
+            if learned.encoder {
                 self.middle_gradient();
             }
         });
         let result = &mut self.mask_gradients[..images * regions * pixels];
-        if self.uniform {
+        if self.uniform || !before {
             result.fill(0.0);
             return Ok(result);
         }

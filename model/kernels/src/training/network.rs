@@ -198,8 +198,13 @@ impl TrainingNetwork {
     /// stay as they are.
     pub fn learn(&mut self, learned: Learned) {
         self.state.learned = learned;
-        // Nothing needs the gradient of h_enc and h_mid where encoder and decoder stay.
-        self.state.unwanted = if learned.denoiser { 0 } else { self.joints.first_mask };
+        // Nothing needs the gradient of h_enc and h_mid where the encoder stays, nor that of the decoder's copies of them where
+        // the masks stay, too.
+        self.state.unwanted = match learned.encoder {
+            true => 0,
+            false if learned.mask_generator => self.joints.first_mask,
+            false => self.joints.middle.1 + 1,
+        };
     }
 
     /// Forgets the gradients.
@@ -301,7 +306,7 @@ impl TrainingNetwork {
         let pixels = self.options.height * self.options.width;
         check_length("the gradient of the logits", images * regions * pixels, gradient.len())?;
         let learned = self.state.learned;
-        if !learned.mask_generator && !learned.denoiser {
+        if !learned.before_masks() {
             return Ok(());
         }
         self.state.learning = learned.mask_generator;
@@ -333,7 +338,7 @@ impl TrainingNetwork {
 
     /// Takes what the other backward stages have left at h_enc and h_mid back through encoder and embedding.
     pub fn backward_encode(&mut self) {
-        if !self.state.learned.denoiser {
+        if !self.state.learned.encoder {
             return;
         }
         self.state.learning = true;
@@ -355,7 +360,7 @@ impl TrainingNetwork {
 }
 
 /// [pixels, width] to [channels, pixels].
-fn to_planes(from: &[f32], width: usize, channels: usize, planes: &mut [f32]) {
+pub(super) fn to_planes(from: &[f32], width: usize, channels: usize, planes: &mut [f32]) {
     let pixels = planes.len() / channels;
     for (channel, plane) in planes.chunks_exact_mut(pixels).enumerate() {
         for (value, line) in plane.iter_mut().zip(from.chunks_exact(width)) {

@@ -101,6 +101,6 @@ pub(crate) fn parameter_gradients(state: &mut State, items: usize, norm: usize) 
         gradients,
         &embedding.embedded.output[..state.images * linear.inputs],
         &modulation.gradient,
-        state.learned.denoiser.then_some(&mut embedding.gradient[..]),
+        state.learned.encoder.then_some(&mut embedding.gradient[..]),
     );
 }

@@ -101,12 +101,12 @@ impl VectorMath {
     pub fn average(&self, average: &mut [f32], values: &[f32], rate: f64) {
         let length = average.len();
         assert_eq!(length, values.len(), "the slices of an average differ in length");
-        let (rate, rest) = (rate as f32, (1.0 - rate) as f32);
+        let rest = (1.0 - rate) as f32;
         let average = Shared::new(average);
         self.chunks(length, |start, count| {
             let values = &values[start..start + count];
             // SAFETY: chunks do not overlap; the set is one that the processor has.
-            unsafe { blend(self.set, average.part(start, count), values, rate, rest) };
+            unsafe { blend(self.set, average.part(start, count), values, rest) };
         });
     }
 
@@ -169,13 +169,14 @@ unsafe fn adam_body<V: Vector>(
 dispatch!(
     /// # Safety
     /// The slices are of one length.
-    unsafe fn blend = blend_body(average: &mut [f32], values: &[f32], rate: f32, rest: f32)
+    unsafe fn blend = blend_body(average: &mut [f32], values: &[f32], rest: f32)
 );
 
 #[inline(always)]
-unsafe fn blend_body<V: Vector>(average: &mut [f32], values: &[f32], rate: f32, rest: f32) {
+unsafe fn blend_body<V: Vector>(average: &mut [f32], values: &[f32], rest: f32) {
     for (average, value) in average.iter_mut().zip(values) {
-        *average = *average * rate + value * rest;
+        // So that what stands still is its own average to the bit.
+        *average += (value - *average) * rest;
     }
 }
 
@@ -249,6 +250,8 @@ mod tests {
             let math = VectorMath::new(Threads::Single, set);
             assert!((math.square_sum(&a) - expected).abs() < 1e-5 * expected);
             let mut average = a.clone();
+            math.average(&mut average, &a, 0.7);
+            assert_eq!(average, a);
             math.average(&mut average, &b, 0.75);
             math.scale(&mut average, 2.0);
             for (found, (a, b)) in average.iter().zip(a.iter().zip(&b)) {

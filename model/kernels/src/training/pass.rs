@@ -105,6 +105,10 @@ impl TrainingPass for CpuTraining {
         self.network.decode(masks).map(<[f32]>::to_vec)
     }
 
+    fn branches(&mut self) -> Result<Vec<f32>, KernelError> {
+        Ok(self.network.branch_noise())
+    }
+
     fn backward_decode(&mut self, gradient: &[f32]) -> Result<Vec<f32>, KernelError> {
         self.network.backward_decode(gradient).map(<[f32]>::to_vec)
     }

@@ -84,11 +84,8 @@ impl<B: AutodiffBackend> BurnTraining<B> {
             let row = row.unwrap_or_else(|| unreachable!("as many weights as parameters"));
             Tensor::from_inner(row.cast(dtype_of(name, self.dtype)))
         };
-        let learns = |name: &str| match name.starts_with("mask_generator.") {
-            true => self.learned.mask_generator,
-            false => self.learned.denoiser,
-        };
-        fill(Factorized::new(&self.architecture, &self.device), values, learns)
+        let network = Factorized::new(&self.architecture, &self.device);
+        fill(network, values, |name| self.learned.learns(name))
     }
 
     /// The pass under way, and the gradients that it adds to. `planes` of its images are `length` numbers.
@@ -179,6 +176,12 @@ impl<B: AutodiffBackend> TrainingPass for BurnTraining<B> {
         };
         let (pass, _) = self.under_way("the masks", planes, length)?;
         caught(|| Ok(pass.decode(masks, regions)))
+    }
+
+    fn branches(&mut self) -> Result<Vec<f32>, KernelError> {
+        let regions = self.architecture.regions;
+        let (pass, _) = self.under_way("nothing", 0, 0)?;
+        caught(|| Ok(pass.branches(regions)))
     }
 
     fn backward_decode(&mut self, gradient: &[f32]) -> Result<Vec<f32>, KernelError> {

@@ -42,7 +42,8 @@ impl<B: AutodiffBackend> Optimizer<B> {
             *weight = weight.clone() * (1.0 - rate * update.adam.weight_decay) - step * *rate;
         }
         for (average, weight) in average.iter_mut().zip(weights.iter()) {
-            *average = average.clone() * update.average_rate + weight.clone() * (1.0 - update.average_rate);
+            let apart = weight.clone() - average.clone();
+            *average = average.clone() + apart * (1.0 - update.average_rate);
         }
     }
 

@@ -10,7 +10,7 @@ use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 use factorseg_kernels::{Architecture, KernelError, Learned, Masks, TrainingSize};
 
 use super::{Row, values};
-use crate::factorized::{Factorized, Features};
+use crate::factorized::{Factorized, Features, sum_of_regions};
 
 /// A pass under way, and what it has computed so far.
 pub(super) struct Pass<B: AutodiffBackend> {
@@ -32,6 +32,8 @@ struct Decoded<B: AutodiffBackend> {
     leaves: Features<B>,
     /// `None`: uniform ones.
     masks: Option<Tensor<B, 4>>,
+    /// `[branches * images, 3, side, side]`
+    branches: Tensor<B, 4>,
     predicted: Tensor<B, 4>,
 }
 
@@ -88,15 +90,10 @@ impl<B: AutodiffBackend> Pass<B> {
         self.images
     }
 
-    /// Whether any part learns.
-    fn learns(&self) -> bool {
-        self.learned.mask_generator || self.learned.denoiser
-    }
-
     /// The features as leaves, on a tape if what made them learns.
     fn leaves(&self) -> Option<Features<B>> {
         let features = self.features.as_ref()?;
-        let learns = self.learned.denoiser;
+        let learns = self.learned.encoder;
         Some(Features {
             skips: features.skips.iter().map(|skip| leaf(skip, learns)).collect(),
             middle: leaf(&features.middle, learns),
@@ -118,26 +115,42 @@ impl<B: AutodiffBackend> Pass<B> {
             return Vec::new();
         };
         let [images, _, side, _] = leaves.skips[0].dims();
-        let (masks, predicted) = match masks {
+        let (masks, branches, predicted) = match masks {
             Masks::Given(masks) => {
                 let masks = image_tensor::<B>(masks, [images, regions, side, side], &self.device);
-                let masks = masks.set_require_grad(self.learns());
-                let predicted = self.network.decode(&leaves, masks.clone().cast(self.dtype));
-                (Some(masks), predicted.cast(FloatDType::F32))
+                let masks = masks.set_require_grad(self.learned.before_masks());
+                let rounded = masks.clone().cast(self.dtype);
+                let branches = self.network.branches(&leaves, &rounded);
+                let predicted = sum_of_regions(branches.clone(), rounded);
+                (Some(masks), branches, predicted.cast(FloatDType::F32))
             }
             // K equal branches, each on 1/K of the features, weighted by 1/K: one of them is the sum.
             Masks::Uniform => {
                 let uniform = Tensor::<B, 4>::full([images, 1, side, side], 1.0 / regions as f64, &self.device);
-                let predicted = self.network.decode(&leaves, uniform.cast(self.dtype));
-                (None, predicted.cast(FloatDType::F32) * regions as f64)
+                let branches = self.network.branches(&leaves, &uniform.cast(self.dtype));
+                (None, branches.clone(), branches.cast(FloatDType::F32))
             }
         };
         self.decoded = Some(Decoded {
             leaves,
             masks,
+            branches,
             predicted: predicted.clone(),
         });
         values(predicted)
+    }
+
+    /// What each branch predicts, `[images, K, 3, side, side]`.
+    pub(super) fn branches(&self, regions: usize) -> Vec<f32> {
+        let Some(decoded) = &self.decoded else {
+            return Vec::new();
+        };
+        let [items, channels, height, width] = decoded.branches.dims();
+        let branches = decoded.branches.clone().cast(FloatDType::F32);
+        let branches = branches.reshape([items / self.images, self.images, channels, height, width]);
+        // Uniform masks have one branch for all.
+        let copies = regions * self.images / items;
+        values(Tensor::cat(vec![branches; copies], 0).swap_dims(0, 1))
     }
 
     pub(super) fn backward_decode(
@@ -150,13 +163,16 @@ impl<B: AutodiffBackend> Pass<B> {
             leaves,
             masks,
             predicted,
+            ..
         }) = self.decoded.take()
         else {
             return Vec::new();
         };
         let [images, _, side, _] = predicted.dims();
         let nothing = || vec![0.0; images * regions * side * side];
-        if !self.learned.denoiser && (masks.is_none() || !self.learned.mask_generator) {
+        let learned = self.learned;
+        let before = learned.encoder || learned.mask_generator && masks.is_some();
+        if !learned.decoder && !before {
             return nothing();
         }
         let gradient = image_tensor(gradient, predicted.dims(), &self.device);
@@ -168,7 +184,7 @@ impl<B: AutodiffBackend> Pass<B> {
     }
 
     pub(super) fn backward_masks(&mut self, gradient: &[f32], sums: &mut [Option<Row<B>>]) {
-        let Some((leaves, logits)) = self.logits.take().filter(|_| self.learns()) else {
+        let Some((leaves, logits)) = self.logits.take().filter(|_| self.learned.before_masks()) else {
             return;
         };
         let gradient = image_tensor(gradient, logits.dims(), &self.device);
@@ -178,7 +194,7 @@ impl<B: AutodiffBackend> Pass<B> {
     }
 
     pub(super) fn backward_encode(&mut self, sums: &mut [Option<Row<B>>]) {
-        let Some(features) = self.features.take().filter(|_| self.learned.denoiser) else {
+        let Some(features) = self.features.take().filter(|_| self.learned.encoder) else {
             return;
         };
         let maps = features.skips.into_iter().chain([features.middle]);

@@ -9,7 +9,7 @@ use clap::Args;
 use super::{Common, positional, print_masks};
 use crate::cli::arguments::{ShardArgument, from_1};
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
-use crate::evaluate::davis::{self, DavisReport, OverTime, VideoScores};
+use crate::evaluate::davis::{self, DavisReport, Frames, OverTime, VideoScores};
 use crate::evaluate::sheet::{SheetStyle, contact_sheet};
 
 /// Foreground scores on video: J and F of DAVIS.
@@ -38,6 +38,9 @@ pub struct Davis {
     /// Do not judge masks again by what moves on its own, as without the element's `motion-model`
     #[arg(long)]
     no_motion_model: bool,
+    /// Annotated frames that are scored
+    #[arg(long, value_enum, default_value_t)]
+    frames: Frames,
     /// Score only one frame in so many
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     every: u16,
@@ -55,7 +58,7 @@ pub struct Davis {
 impl Davis {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
-        let mut layout = davis::read_layout(&self.root, self.every.into())?;
+        let mut layout = davis::read_layout(&self.root, self.every.into(), self.frames)?;
         let (frames, masks) = (layout.frames.display(), &layout.masks);
         eprintln!("frames of {frames}; annotations are taken for {masks}");
         for reason in &layout.left_out {
@@ -68,7 +71,7 @@ impl Davis {
         // All processes fit on all sequences; each scores its own.
         layout.sequences = share.take(layout.sequences);
         let over_time = OverTime {
-            motion: !self.no_motion_model,
+            motion: !(self.no_motion_model || self.segmenter.paper),
             smoothing: self.smoothing,
         };
         let report = davis::score(&mut engine, &passes, &layout, &fitted, over_time, |sequence| {
@@ -126,6 +129,12 @@ fn print(report: &DavisReport, every: u16) {
         );
     };
     line("model, one assignment", &report.model);
+    if report.objects > report.sequences.len() {
+        line(
+            &format!("model, each of {} objects by its region", report.objects),
+            &report.by_object,
+        );
+    }
     line("model, per-frame oracle (upper bound)", &report.oracle);
     for baseline in &report.baselines {
         line(&baseline.what, &baseline.scores);
@@ -164,6 +173,13 @@ fn print_table(report: &DavisReport) {
         positional(&report.masks)
     );
     line(&name, &report.model, &flicker(report.flicker));
+    if report.objects > report.sequences.len() {
+        line(
+            &format!("model, each of {} objects by its region", report.objects),
+            &report.by_object,
+            "",
+        );
+    }
     line("model, per-frame oracle", &report.oracle, "");
     for baseline in &report.baselines {
         line(&baseline.what, &baseline.scores, "");

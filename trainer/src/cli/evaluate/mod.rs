@@ -1,14 +1,17 @@
 //! `factorseg evaluate`.
 
 mod davis;
+mod generation;
 mod parts;
 mod still;
+mod voc;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use factorseg_model::{ClassLabel, Engine, SegmenterOptions, find_class};
 
 use crate::evaluate::assignment::Foreground;
 use crate::training::watching::monitor::MaskFigures;
@@ -26,6 +29,8 @@ enum What {
     Still(still::Still),
     Davis(davis::Davis),
     Parts(parts::Parts),
+    Voc(voc::Voc),
+    Generation(generation::Generation),
 }
 
 impl Evaluate {
@@ -35,6 +40,8 @@ impl Evaluate {
             What::Still(still) => still.run(),
             What::Davis(davis) => davis.run(),
             What::Parts(parts) => parts.run(),
+            What::Voc(voc) => voc.run(),
+            What::Generation(generation) => generation.run(),
         }
     }
 }
@@ -64,11 +71,23 @@ fn print_masks(masks: &MaskFigures) {
     );
 }
 
-/// Says which files of a data set are no pictures.
+/// Tells an engine the class that `word` gives for each of a layout.
+fn teller(
+    options: SegmenterOptions,
+    labels: Vec<ClassLabel>,
+    word: impl Fn(&str) -> String,
+) -> impl FnMut(&mut dyn Engine, Option<&str>) -> Result<()> {
+    move |engine, class| {
+        let class = class.map_or(Ok(None), |class| find_class(&labels, &word(class)))?;
+        Ok(engine.set_options(&SegmenterOptions { class, ..options })?)
+    }
+}
+
+/// Says which files of a data set are no pictures, or have no map.
 fn say_skipped(files: &[PathBuf]) {
     if let Some(first) = files.first() {
         eprintln!(
-            "{} files are no pictures and left out, such as {}",
+            "{} files are no pictures, or pictures without a map, and left out, such as {}",
             files.len(),
             first.display()
         );

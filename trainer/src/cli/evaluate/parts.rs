@@ -12,11 +12,13 @@ use crate::evaluate::parts::{self, PartClass, PartScores, PartedImages};
 
 /// Accuracy on pictures with maps of parts, such as faces.
 ///
-/// DATA is a folder with images/ and maps of the same names, whose grey values, or indices into a palette, are the parts. The class that each region
-/// stands for is fitted on every fifth image; the others are scored.
+/// DATA is CelebAMask-HQ, or a folder with images/ and maps of the same names, whose grey values, or indices into a palette, are the
+/// parts. The class that each region stands for is fitted on CelebA's validation set, or on every fifth image; its test
+/// set, or the others, are scored.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example (CelebAMask-HQ's 19 parts):
+Examples (skin and hair; the parts of CelebAMask-HQ in maps of 19 labels):
+  factorseg evaluate parts CelebAMask-HQ --model faces.safetensors
   factorseg evaluate parts celebamask_test --maps parts19 --class-of skin=1-12 --class-of hair=13 --model faces.safetensors")]
 pub struct Parts {
     /// Folder of the data set
@@ -24,8 +26,9 @@ pub struct Parts {
     /// Sub-folder with the maps
     #[arg(long, default_value = "parts", value_name = "NAME")]
     maps: String,
-    /// A class and the map values that belong to it; what no class names is background
-    #[arg(long = "class-of", required = true, value_name = "NAME=VALUES")]
+    /// A class and the map values that belong to it; what no class names is background [default for CelebAMask-HQ: skin=1-12
+    /// and hair=13]
+    #[arg(long = "class-of", value_name = "NAME=VALUES")]
     classes: Vec<PartClass>,
     #[command(flatten)]
     segmenter: SegmenterArguments,
@@ -45,7 +48,7 @@ impl Parts {
         let mut engine = self.segmenter.load()?;
         let passes = self.passes.passes(&engine)?;
         let images = PartedImages::open(&self.data, &self.maps, &self.classes, self.limit)?;
-        say_skipped(&images.pairs.skipped);
+        say_skipped(&images.items.skipped);
         if !images.unnamed.is_empty() {
             let values: Vec<String> = images.unnamed.iter().map(u16::to_string).collect();
             eprintln!("values that no class names are background: {}", values.join(", "));

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use factorseg_model::{Engine, SegmenterOptions};
 
-use super::{Common, positional, print_masks, say_skipped};
+use super::{Common, positional, print_masks, say_skipped, teller};
 use crate::cli::arguments::from_1;
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
 use crate::evaluate::metrics::Scores;
@@ -14,8 +15,9 @@ use crate::evaluate::still::{self, LabelledImages, StillReport};
 
 /// Foreground scores on still images with masks.
 ///
-/// DATA is a folder with images/ and masks/ that hold files of the same names; masks are white on
-/// black, or labels of which 0 is the background. One assignment of regions to the foreground is fitted on every fifth image and scored on
+/// DATA is CUB-200-2011, Oxford flowers or CelebAMask-HQ as it is distributed, or a folder with images/ and masks/ that hold files
+/// of the same names, with or without a folder for each class; masks are white on black, or labels of which 0 is the
+/// background. One assignment of regions to the foreground is fitted on the set's own split, or on every fifth image, and scored on
 /// the others, beside baselines that need no model.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -33,6 +35,12 @@ pub struct Still {
     passes: PassArguments,
     #[command(flatten)]
     common: Common,
+    /// Tell the model of each image the class that its folder names
+    #[arg(long)]
+    class_by_folder: bool,
+    /// Noise levels to compare, instead of --timestep
+    #[arg(long, value_name = "T,..", value_delimiter = ',')]
+    sweep: Vec<usize>,
     /// Use only the first images of each set
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -43,26 +51,48 @@ impl Still {
     pub fn run(self) -> Result<ExitCode> {
         let mut engine = self.segmenter.load()?;
         let passes = self.passes.passes(&engine)?;
+        let timesteps = match &self.sweep[..] {
+            [] => vec![engine.options().timestep],
+            sweep => sweep.to_vec(),
+        };
         for (index, folder) in self.data.iter().enumerate() {
             let images = LabelledImages::open(folder, self.limit)?;
             let name = folder.file_name().map_or_else(
                 || folder.display().to_string(),
                 |name| name.to_string_lossy().into_owned(),
             );
-            eprintln!("{name}: masks are taken for {}", images.masks);
-            say_skipped(&images.pairs.skipped);
-            let report = still::evaluate(&mut engine, &passes, &name, &images, &self.common.foreground, |done| {
-                if done % 200 == 0 {
-                    eprintln!("{name}: {done} of {} images", images.pairs.len());
+            let (taken_for, split, all) = (images.taken_for(), &images.items.split, images.items.all.len());
+            eprintln!("{name}: masks are taken for {taken_for}; fitted on {split}");
+            say_skipped(&images.items.skipped);
+            for timestep in &timesteps {
+                let options = SegmenterOptions {
+                    timestep: *timestep,
+                    ..*engine.options()
+                };
+                engine.set_options(&options)?;
+                let mut by_folder = teller(options, engine.info().classes.clone(), str::to_owned);
+                let mut tell = |engine: &mut dyn Engine, class: Option<&str>| match self.class_by_folder {
+                    true => by_folder(engine, class),
+                    false => Ok(()),
+                };
+                let title = match self.sweep[..] {
+                    [] => name.clone(),
+                    _ => format!("{name}, t = {timestep}"),
+                };
+                let foreground = &self.common.foreground;
+                let report = still::evaluate(&mut engine, &passes, &title, &images, foreground, &mut tell, |done| {
+                    if done % 200 == 0 {
+                        eprintln!("{title}: {done} of {all} images");
+                    }
+                })
+                .with_context(|| format!("cannot evaluate {}", folder.display()))?;
+                if self.common.json {
+                    println!("{}", serde_json::to_string(&report)?);
+                } else if self.common.markdown {
+                    print_row(&report, index == 0 && *timestep == timesteps[0]);
+                } else {
+                    print(&report);
                 }
-            })
-            .with_context(|| format!("cannot evaluate {}", folder.display()))?;
-            if self.common.json {
-                println!("{}", serde_json::to_string(&report)?);
-            } else if self.common.markdown {
-                print_row(&report, index == 0);
-            } else {
-                print(&report);
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -93,6 +123,9 @@ fn print(report: &StillReport) {
         line(&baseline.what, &baseline.scores);
     }
     print_masks(&report.masks);
+    for class in report.classes.iter().filter(|_| report.classes.len() > 1) {
+        line(&format!("  {} ({} images)", class.class, class.images), &class.scores);
+    }
 }
 
 /// A row of a Markdown table, IoU and accuracy in each cell.

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use image::RgbImage;
 
 use crate::data::folder::Kind;
+use crate::data::labels::LabelMap;
 use crate::data::masks::{Mark, Masks};
 use crate::evaluate::baselines::TruthMask;
 use crate::evaluate::files::{entries, file_name, open_labels, survey};
@@ -20,6 +22,28 @@ const LEVELS: [&str; 4] = ["480p", "1080p", "Full-Resolution", ""];
 
 /// Folders of annotations.
 const ANNOTATIONS: [&str; 2] = ["Annotations", "Annotations_unsupervised"];
+
+/// Which annotated frames of a sequence are scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Frames {
+    /// All after the first, which is fitted on
+    #[default]
+    AfterFirst,
+    /// All but the first and the last: the toolkit of DAVIS-2016, and that of 2017 for semi-supervised methods
+    Inner,
+    /// All: the toolkit of DAVIS-2017 for unsupervised methods. What is fitted on the first frame is scored on it, too
+    All,
+}
+
+impl Frames {
+    fn holds(self, index: usize, count: usize) -> bool {
+        match self {
+            Self::AfterFirst => index > 0,
+            Self::Inner => index > 0 && index + 1 < count,
+            Self::All => true,
+        }
+    }
+}
 
 /// A frame and its annotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +70,15 @@ impl Sequence {
     pub(super) fn fitted(&self) -> Option<&FrameFiles> {
         self.frames.iter().find(|frame| frame.annotation.is_some())
     }
+
+    /// Objects of the first annotation, whose numbers go on from 1.
+    pub(super) fn objects(&self, masks: &Masks) -> Result<usize> {
+        let Some(path) = self.fitted().and_then(|frame| frame.annotation.as_ref()) else {
+            return Ok(0);
+        };
+        let numbers = numbers(&open_labels(path)?, masks);
+        Ok(numbers.into_iter().max().unwrap_or(0).into())
+    }
 }
 
 /// What is read of a data set.
@@ -63,11 +96,11 @@ pub struct Layout {
 
 /// Finds the sequences below a folder with `JPEGImages/480p/NAME/00000.jpg` and `Annotations/480p/NAME/00000.png`, or with
 /// a folder `DAVIS` that holds them; `1080p` and `Full-Resolution` serve as well, and so does no folder between (YouTube-VOS,
-/// MOSE). Of the annotated frames after the first one, every `every`th is scored.
+/// MOSE). Of the annotated frames that `which` names, every `every`th is scored.
 ///
 /// # Errors
 /// If there is no sequence with a frame to score, or annotations cannot be read or are ambiguous.
-pub fn read_layout(root: &Path, every: usize) -> Result<Layout> {
+pub fn read_layout(root: &Path, every: usize, which: Frames) -> Result<Layout> {
     let bases = [root.to_owned(), root.join("DAVIS")];
     let places = bases.iter().flat_map(|base| LEVELS.map(|level| (base, level)));
     let (base, level) = places
@@ -87,7 +120,7 @@ pub fn read_layout(root: &Path, every: usize) -> Result<Layout> {
         let name = file_name(&folder);
         let annotated = annotations.iter().map(|all| all.join(&name)).find(|path| path.is_dir());
         let annotated = annotated.map_or(Ok(Vec::new()), |path| pictures(&path))?;
-        match sequence(&name, &pictures(&folder)?, annotated, every, &mut left_out) {
+        match sequence(&name, &pictures(&folder)?, annotated, (every, which), &mut left_out) {
             Ok(sequence) => sequences.push(sequence),
             Err(reason) => left_out.push(format!("{name}: {reason}")),
         }
@@ -124,17 +157,20 @@ fn sequence(
     name: &str,
     pictures: &[PathBuf],
     annotations: Vec<PathBuf>,
-    every: usize,
+    (every, which): (usize, Frames),
     left_out: &mut Vec<String>,
 ) -> Result<Sequence, String> {
     let mut by_name: BTreeMap<String, PathBuf> = annotations.into_iter().map(|path| (stem(&path), path)).collect();
+    let count = pictures
+        .iter()
+        .filter(|picture| by_name.contains_key(&stem(picture)))
+        .count();
     let mut annotated = 0;
     let frames: Vec<FrameFiles> = pictures
         .iter()
         .map(|picture| {
             let annotation = by_name.remove(&stem(picture));
-            // The first is fitted on.
-            let scored = annotation.is_some() && annotated > 0 && annotated % every.max(1) == 0;
+            let scored = annotation.is_some() && which.holds(annotated, count) && annotated % every.max(1) == 0;
             annotated += usize::from(annotation.is_some());
             FrameFiles {
                 picture: picture.clone(),
@@ -169,6 +205,22 @@ fn sequence(
     })
 }
 
+/// `[height, width]`: the number of the object at each pixel, 0 for none. White (of 8 bits or 16) is no number but one object, and
+/// so is a colour.
+fn numbers(annotation: &LabelMap, masks: &Masks) -> Vec<u8> {
+    let number = |mark: Mark, value: u16| match (mark, u8::try_from(value)) {
+        (Mark::Object, Ok(value @ 1..=254)) => value,
+        (Mark::Object, _) => 1,
+        _ => 0,
+    };
+    let marks = masks.marks(annotation);
+    marks
+        .into_iter()
+        .zip(&annotation.values)
+        .map(|(mark, value)| number(mark, *value))
+        .collect()
+}
+
 /// A decoded frame.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -176,6 +228,8 @@ pub struct Frame {
     pub picture: RgbImage,
     /// `[height, width]`: whether the annotation has any object there.
     pub object: Vec<bool>,
+    /// `[height, width]`: the number of the object there, from 1; 0 where there is none.
+    pub numbers: Vec<u8>,
     /// `[height, width]`: what nobody judged, which counts for no mask; empty if all is judged.
     pub void: Vec<bool>,
 }
@@ -204,6 +258,7 @@ impl Frame {
         }
         Ok(Self {
             picture,
+            numbers: numbers(&annotation, masks),
             object: marks.into_iter().map(|mark| mark == Mark::Object).collect(),
             void,
         })
@@ -254,16 +309,31 @@ mod tests {
     #[test]
     fn layouts_are_checked() {
         let root = davis_layout(1);
-        let message = |path: &Path, every| format!("{:#}", read_layout(path, every).unwrap_err());
+        let message = |path: &Path, every| format!("{:#}", read_layout(path, every, Frames::AfterFirst).unwrap_err());
         assert!(message(&root.path().join("JPEGImages"), 1).contains("JPEGImages/480p/NAME/00000.jpg"));
         assert!(message(root.path(), 5).contains("no frame after its first"));
-        let layout = |every| read_layout(root.path(), every).unwrap();
+        let layout = |every| read_layout(root.path(), every, Frames::AfterFirst).unwrap();
         assert_eq!((scored(&layout(2)), layout(2).left_out.len()), (vec![2, 2], 0));
         // What has no annotation is named, and the rest is read.
         std::fs::remove_file(root.path().join("Annotations/480p/red/00003.png")).unwrap();
         let found = layout(1);
         assert_eq!(scored(&found), [4, 3]);
         assert!(found.left_out[0].starts_with("red: 1 of 5 frames") && found.left_out[0].contains("00003"));
+    }
+
+    /// Five annotated frames: the toolkit of 2016 leaves out the first and the last (`annotations[1:-1]`), that of 2017 does for
+    /// semi-supervised methods (`all_gt_masks[:, 1:-1]`) and scores all frames of unsupervised ones.
+    #[test]
+    fn first_and_last_frames_are_those_of_the_toolkits() {
+        let root = davis_layout(1);
+        let names = |which| -> Vec<String> {
+            let layout = read_layout(root.path(), 1, which).unwrap();
+            let scored = layout.sequences[0].frames.iter().filter(|frame| frame.scored);
+            scored.map(|frame| stem(&frame.picture)[4..].to_owned()).collect()
+        };
+        assert_eq!(names(Frames::AfterFirst), ["1", "2", "3", "4"]);
+        assert_eq!(names(Frames::Inner), ["1", "2", "3"]);
+        assert_eq!(names(Frames::All), ["0", "1", "2", "3", "4"]);
     }
 
     fn scored(layout: &Layout) -> Vec<usize> {
@@ -276,7 +346,7 @@ mod tests {
         let root = davis_layout(1);
         let path = |name: &str| root.path().join(name);
         let rename = |from: &str, to: &str| std::fs::rename(path(from), path(to)).unwrap();
-        let layout = || read_layout(root.path(), 1).unwrap();
+        let layout = || read_layout(root.path(), 1, Frames::AfterFirst).unwrap();
         let expected = layout().sequences.len();
         for folder in ["JPEGImages", "Annotations"] {
             rename(&format!("{folder}/480p"), &format!("{folder}/Full-Resolution"));

@@ -42,6 +42,8 @@ pub struct SequenceReport {
     pub flicker: f64,
     /// The same of the annotations: what the object's own motion amounts to.
     pub annotation_flicker: f64,
+    /// Each object, by the region that was matched with it.
+    pub objects: Vec<VideoScores>,
 }
 
 /// Scores of a model on one data set.
@@ -69,6 +71,10 @@ pub struct DavisReport {
     pub flicker: f64,
     /// The same of the annotations.
     pub annotation_flicker: f64,
+    /// Objects of all sequences.
+    pub objects: usize,
+    /// Means over objects, each by the region that was matched with it: DAVIS-2017's unsupervised measure.
+    pub by_object: VideoScores,
     /// Passes of the network for a frame, without noise draws.
     pub passes: usize,
     /// Time of a frame from the decoded picture to masks at its size.

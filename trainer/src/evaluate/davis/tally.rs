@@ -2,6 +2,7 @@
 
 use super::fit::Fitted;
 use super::layout::Frame;
+use super::objects::Objects;
 use super::report::{SequenceReport, VideoScores};
 use crate::evaluate::assignment::Assignment;
 use crate::evaluate::baselines::Line;
@@ -36,19 +37,19 @@ impl FixedMasks {
 }
 
 /// J and F of frames.
-#[derive(Default)]
-struct Measured {
+#[derive(Clone, Default)]
+pub(super) struct Measured {
     j: Vec<f64>,
     f: Vec<f64>,
 }
 
 impl Measured {
-    fn add(&mut self, (j, f): (f64, f64)) {
+    pub(super) fn add(&mut self, (j, f): (f64, f64)) {
         self.j.push(j);
         self.f.push(f);
     }
 
-    fn scores(&self) -> VideoScores {
+    pub(super) fn scores(&self) -> VideoScores {
         VideoScores {
             j: Statistics::of(&self.j),
             f: Statistics::of(&self.f),
@@ -64,10 +65,11 @@ pub(super) struct Tally {
     baselines: Vec<(&'static str, Measured)>,
     flicker: Flicker,
     annotation_flicker: Flicker,
+    objects: Objects,
 }
 
 impl Tally {
-    pub(super) fn new(fitted: &Fitted, regions: usize) -> Self {
+    pub(super) fn new(fitted: &Fitted, regions: usize, objects: usize) -> Self {
         let names = fitted.fixed.iter().map(|(name, _)| *name);
         let looking = [K_MEANS, UNLIKE_THE_FRAME];
         Self {
@@ -77,6 +79,7 @@ impl Tally {
             baselines: names.chain(looking).map(|name| (name, Measured::default())).collect(),
             flicker: Flicker::default(),
             annotation_flicker: Flicker::default(),
+            objects: Objects::new(objects, &fitted.assignment.regions()),
         }
     }
 
@@ -105,6 +108,7 @@ impl Tally {
         }));
         self.flicker.add(mask);
         self.annotation_flicker.add(frame.object.clone());
+        self.objects.add(frame, regions);
 
         let looking = [
             Ranks::k_means(&frame.picture).mask(0.5, width, height),
@@ -137,6 +141,7 @@ impl Tally {
                 .collect(),
             flicker: self.flicker.mean(),
             annotation_flicker: self.annotation_flicker.mean(),
+            objects: self.objects.scores(),
         }
     }
 }

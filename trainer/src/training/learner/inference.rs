@@ -57,10 +57,7 @@ impl Learner {
         let network = self.network.as_mut();
         let own = network.parameters();
         network.set_parameters(weights);
-        network.begin(Learned {
-            mask_generator: false,
-            denoiser: false,
-        });
+        network.begin(Learned::NOTHING);
         let (image, batch) = (3 * self.side * self.side, network.batch());
         let mut chunk = |index: usize, timesteps: &[i32]| {
             let images = index * batch..index * batch + timesteps.len();

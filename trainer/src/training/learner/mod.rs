@@ -4,7 +4,7 @@ mod inference;
 mod names;
 mod outcome;
 
-pub(super) use names::{DECODER, MASK_GENERATOR, MASK_HEAD};
+pub(super) use names::{CLASSES, DECODER, MASK_GENERATOR, MASK_HEAD};
 pub use outcome::{MaskBatch, StepOutcome};
 
 use anyhow::{Result, ensure};
@@ -91,6 +91,20 @@ impl Learner {
         }
     }
 
+    /// Takes over `exported` weights where a phase does not learn: raw, averaged, and without a memory of gradients.
+    pub fn settle(&mut self, recipe: &Recipe, phase: &Phase, exported: &[f32]) {
+        let mut snapshot = self.network.snapshot();
+        for (index, parameter) in self.network.list().iter().enumerate() {
+            if rate_factor(recipe, phase, &parameter.name) == 0.0 {
+                let range = parameter.range();
+                snapshot.raw[range.clone()].copy_from_slice(&exported[range.clone()]);
+                snapshot.average[range.clone()].copy_from_slice(&exported[range]);
+                snapshot.moments[index] = None;
+            }
+        }
+        self.network.restore(&snapshot);
+    }
+
     /// The first half of a step ([`Ranks::step`](super::parallel::Ranks::step)): the gradient of the micro-batches at hand, in the
     /// place of any from before. The loss is their part of the whole batch's.
     ///
@@ -144,7 +158,7 @@ impl Learner {
                     weight_decay: recipe.adam.weight_decay,
                 },
                 rates: &rates,
-                average_rate: paper::average_rate(recipe.ema_rate, step),
+                average_rate: paper::average_rate(recipe, step),
             });
         });
     }

@@ -2,7 +2,7 @@
 
 use factorseg_kernels::Parameter;
 
-use crate::training::learner::MASK_HEAD;
+use crate::training::learner::{CLASSES, MASK_HEAD};
 
 /// Puts temperature and offsets into the head's weights, so that a plain softmax of the new head gives the same masks.
 /// `statistics` holds what is taken from each region's zero-sum logits, and what they are divided by.
@@ -26,6 +26,19 @@ pub fn export(list: &[Parameter], weights: &mut [f32], temperature: f64, statist
     }
 }
 
+/// Puts the mean of all classes in the place of "no class", which a recipe without label dropout never trains.
+pub fn mean_class(list: &[Parameter], weights: &mut [f32]) {
+    let Some(table) = list.iter().find(|parameter| parameter.name == CLASSES) else {
+        return;
+    };
+    let width = table.shape[1];
+    let (classes, none) = weights[table.range()].split_at_mut((table.shape[0] - 1) * width);
+    for (column, value) in none.iter_mut().enumerate() {
+        let column = classes[column..].iter().step_by(width).map(|value| f64::from(*value));
+        *value = (column.sum::<f64>() / (table.shape[0] - 1) as f64) as f32;
+    }
+}
+
 /// Takes the mean over regions out of a weight or bias, `[regions, ...]` flat: the logits it makes
 /// have sum zero.
 fn zero_sum_over_regions(values: &mut [f32], regions: usize) {
@@ -46,6 +59,22 @@ fn zero_sum_over_regions(values: &mut [f32], regions: usize) {
 mod tests {
     use super::*;
     use crate::training::testing::{config, learner, noise, scrambled};
+
+    #[test]
+    fn no_class_is_the_mean_of_the_classes() {
+        let (list, weights) = (config().parameters(), scrambled(&config(), false));
+        let mut exported = weights.clone();
+        mean_class(&list, &mut exported);
+        let range = list.iter().find(|one| one.name == CLASSES).unwrap().range();
+        let width = range.len() / 3;
+        for (at, (before, after)) in weights.iter().zip(&exported).enumerate() {
+            let expected = match at.checked_sub(range.start + 2 * width).filter(|column| *column < width) {
+                Some(column) => (weights[range.start + column] + weights[range.start + width + column]) / 2.0,
+                None => *before,
+            };
+            assert!((after - expected).abs() < 1e-6, "{at}");
+        }
+    }
 
     #[test]
     fn an_exported_head_needs_nothing_between_logits_and_masks() {

@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use super::learner::{Learner, MASK_GENERATOR, MASK_HEAD};
 use super::watching::timing::{self, Part};
 use crate::data::batch::{MicroBatch, normal};
-use crate::recipe::{MaskHead, Phase};
+use crate::recipe::{MaskHead, Phase, Recipe};
 pub use initial::initial_weights;
 
 /// Forward and backward of one micro-batch: returns its loss (Eq. 8) times `weight`, whose gradient is added, and the masks.
@@ -76,10 +76,13 @@ pub fn softmax_slopes(masks: &[f32], slopes: &mut [f32], regions: usize, pixels:
     }
 }
 
-/// Rate of the moving average at `step`: it follows faster at first, as `(1 + step) / (10 + step)`, so that it does not
-/// remember the random start.
-pub fn average_rate(rate: f64, step: u64) -> f64 {
-    rate.min((1.0 + step as f64) / (10.0 + step as f64))
+/// Rate of the moving average at `step`: where it warms up it follows faster at first, as `(1 + step) / (10 + step)`, so that it does
+/// not remember the random start.
+pub fn average_rate(recipe: &Recipe, step: u64) -> f64 {
+    match recipe.ema_warmup {
+        true => recipe.ema_rate.min((1.0 + step as f64) / (10.0 + step as f64)),
+        false => recipe.ema_rate,
+    }
 }
 
 /// Takes the mask head off its saddle: random weights of deviation `std` (that of a default convolution if left out). Neither
@@ -112,6 +115,13 @@ pub fn release(list: &[Parameter], snapshot: &mut Snapshot, std: Option<f64>, ch
 mod tests {
     use super::*;
     use crate::training::testing::noise;
+
+    #[test]
+    fn the_papers_average_has_one_rate_from_the_first_step() {
+        let rates = |name: &str| [0, 990, 10_000_000].map(|step| average_rate(&Recipe::load(name).unwrap(), step));
+        assert_eq!(rates("paper-cub"), [0.9999; 3]);
+        assert_eq!(rates("decoder"), [0.1, 0.991, 0.999]);
+    }
 
     #[test]
     fn the_softmax_has_the_gradient_of_finite_differences() {

@@ -5,24 +5,24 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use factorseg_kernels::Snapshot;
-use factorseg_model::{CheckpointInfo, NoiseSchedule, WeightKind};
+use factorseg_model::{CheckpointInfo, NoiseSchedule};
 
-use super::PICTURED;
 use super::writer::Writer;
+use super::{PICTURED, provenance};
 use crate::data::cache::ImageCache;
 use crate::data::teacher::Teacher;
 use crate::recipe::Phase;
 use crate::training::competition;
 use crate::training::learner::Learner;
-use crate::training::paper::export::export;
+use crate::training::paper::export::{export, mean_class};
 use crate::training::run::SEGMENTATION_TIMESTEP;
-use crate::training::run::config::{RunConfig, data_name};
+use crate::training::run::config::RunConfig;
 use crate::training::run::directory::{Metric, RunDirectory};
 use crate::training::run::state::{self, Content, RunningLoss, StateError};
 use crate::training::watching::best::{self, Score};
 use crate::training::watching::held_out::HeldOut;
 use crate::training::watching::monitor::MaskFigures;
-use crate::training::watching::pictures::mask_grid;
+use crate::training::watching::pictures::{mask_grid, scale};
 use crate::training::watching::report::Reporter;
 
 /// Where a run stands.
@@ -37,13 +37,18 @@ pub(super) struct Place<'a> {
     pub(super) step: u64,
 }
 
+/// A run's folder, and what is said of the weights that it begins with.
+pub(super) type Beginning = (RunDirectory, CheckpointInfo);
+
 /// The folder of a run and what is measured for it.
 pub(super) struct Record {
     pub(super) directory: RunDirectory,
     pub(super) reporter: Reporter,
     held_out: HeldOut,
     /// Regions that are the foreground, in self-training.
-    taught: Vec<usize>,
+    taught: Option<Vec<usize>>,
+    /// What was said of the weights that this process began with.
+    began: CheckpointInfo,
     writer: Writer,
     /// Of the whole run.
     total: u64,
@@ -55,7 +60,7 @@ impl Record {
         held_out: &ImageCache,
         teacher: Option<&Arc<Teacher>>,
         json: bool,
-        directory: impl FnOnce() -> Result<RunDirectory>,
+        begin: impl FnOnce() -> Result<Beginning>,
     ) -> Result<Self> {
         let model = &config.model;
         let schedule = NoiseSchedule::new(&model.schedule);
@@ -71,11 +76,13 @@ impl Record {
             teacher,
         )?;
         let total = config.recipe.total_steps();
+        let (directory, began) = begin()?;
         Ok(Self {
-            directory: directory()?,
+            directory,
             reporter: Reporter::new(json, total),
             held_out,
-            taught: teacher.map_or(Vec::new(), |teacher| teacher.foreground_regions().to_vec()),
+            taught: teacher.map(|teacher| teacher.foreground_regions().to_vec()),
+            began,
             writer: Writer::default(),
             total,
         })
@@ -90,6 +97,9 @@ impl Record {
         temperature: f64,
         mut weights: Vec<f32>,
     ) -> Result<Vec<f32>> {
+        if config.recipe.label_dropout == 0.0 {
+            mean_class(learner.parameter_list(), &mut weights);
+        }
         if !phase.mask_head.is_learned() {
             return Ok(weights);
         }
@@ -107,6 +117,20 @@ impl Record {
             statistics.as_deref(),
         );
         Ok(weights)
+    }
+
+    /// Before a phase in which masks stay: what does not learn goes on as the checkpoint has it.
+    pub(super) fn settle(
+        &self,
+        learner: &mut Learner,
+        config: &RunConfig,
+        before: &Phase,
+        phase: &Phase,
+    ) -> Result<()> {
+        let average = learner.snapshot().average;
+        let exported = self.exported(learner, config, before, before.masks.temperature.to, average)?;
+        learner.settle(&config.recipe, phase, &exported);
+        Ok(())
     }
 
     /// Logs a line.
@@ -178,7 +202,7 @@ impl Record {
             &masks[..shown * regions * side * side],
             side,
             regions,
-            (128 / side as u32).max(1),
+            scale(side),
         );
         let path = self.directory.sample(step);
         grid.save(&path)
@@ -189,7 +213,7 @@ impl Record {
     pub(super) fn save_start(&self, learner: &Learner, config: &RunConfig) -> Result<()> {
         let snapshot = learner.snapshot();
         let exported = snapshot.average.clone();
-        let content = self.content(config, &config.recipe.phases[0], 0, snapshot, exported);
+        let content = self.content(config, 0, snapshot, exported);
         Ok(state::save(
             &self.directory.checkpoints(),
             &content,
@@ -213,7 +237,7 @@ impl Record {
         let content = Content {
             running,
             score,
-            ..self.content(config, phase, step, snapshot, exported)
+            ..self.content(config, step, snapshot, exported)
         };
         let (checkpoints, keep) = (self.directory.checkpoints(), config.options.keep);
         let (newest, best) = (self.directory.newest_model(), self.directory.best_model());
@@ -224,28 +248,13 @@ impl Record {
         self.directory.draw_curves()
     }
 
-    fn content(&self, config: &RunConfig, phase: &Phase, step: u64, snapshot: Snapshot, exported: Vec<f32>) -> Content {
-        let info = CheckpointInfo {
-            classes: if config.model.classes > 0 {
-                config.data.classes.clone()
-            } else {
-                Vec::new()
-            },
-            step,
-            dataset: data_name(&config.data.path),
-            weights: WeightKind::Ema,
-            // Regions that compete have their parts from the start, and a student's are its teacher's.
-            foreground_regions: match &phase.competition {
-                Some(_) => competition::foreground_regions(config.model.regions),
-                None => self.taught.clone(),
-            },
-        };
+    fn content(&self, config: &RunConfig, step: u64, snapshot: Snapshot, exported: Vec<f32>) -> Content {
         Content {
             step,
             snapshot,
             exported,
             model: config.model.clone(),
-            info,
+            info: provenance::described(config, &self.began, self.taught.as_deref(), step),
             running: RunningLoss::default(),
             score: None,
         }

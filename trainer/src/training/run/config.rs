@@ -89,11 +89,7 @@ impl DataDescription {
             unconditional,
             images: images.len(),
             fingerprint: images.fingerprint(),
-            classes: images
-                .classes()
-                .iter()
-                .map(|name| ClassLabel::from_folder(name))
-                .collect(),
+            classes: ClassLabel::from_folders(images.classes()),
             held_out,
         }
     }

@@ -4,6 +4,7 @@ mod checkpoints;
 pub mod config;
 pub mod directory;
 mod progress;
+mod provenance;
 pub mod signals;
 pub mod state;
 mod writer;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use factorseg_model::checkpoint::Checkpoint;
-use factorseg_model::{CheckpointSource, Device, ModelConfig, NoiseSchedule};
+use factorseg_model::{CheckpointInfo, CheckpointSource, Device, ModelConfig, NoiseSchedule};
 
 use super::learner::{DECODER, Learner};
 use super::memory;
@@ -28,7 +29,7 @@ use crate::data::loader::{Loader, LoaderOptions};
 use crate::data::share::Share;
 use crate::data::source::Source;
 use crate::data::teacher::Teacher;
-use checkpoints::{Place, Record};
+use checkpoints::{Beginning, Place, Record};
 use config::{DataDescription, RunConfig};
 use directory::RunDirectory;
 use progress::{Clock, count, describe};
@@ -66,9 +67,9 @@ pub fn start(
     RunDirectory::refuse_existing(path)?;
     let device = device(&config, ranks)?;
     let (teacher, checkpoint) = self_training::checked(&config)?.unzip();
-    let weights = match ranks.lead() {
+    let (weights, said) = match ranks.lead() {
         true => starting_weights(&config)?,
-        false => initial_weights(&config.model, config.seed),
+        false => (initial_weights(&config.model, config.seed), CheckpointInfo::default()),
     };
     let mut run = Run::new(config, images, (&weights, device), teacher, ranks, json, || {
         signals.answer(Answer::SAVE);
@@ -76,7 +77,7 @@ pub fn start(
         if let Some(checkpoint) = checkpoint {
             self_training::store(&directory, &checkpoint)?;
         }
-        Ok(directory)
+        Ok((directory, said))
     })?;
     signals.answer(Answer::SAVE);
     if let Some(record) = &run.record {
@@ -132,10 +133,12 @@ pub fn resume(
         Some(_) => Some(self_training::load(&directory::teacher(path), &config.model)?),
         None => None,
     };
-    let mut run = Run::new(config, images, (&weights, device), teacher, ranks, json, || {
-        directory.context("the first rank opens the run")
-    })?;
     let checkpoints = directory::checkpoints(path);
+    let mut run = Run::new(config, images, (&weights, device), teacher, ranks, json, || {
+        let newest = Checkpoint::open(&CheckpointSource::from_path(state::newest(&checkpoints)?))?;
+        let directory = directory.context("the first rank opens the run")?;
+        Ok((directory, newest.info().clone()))
+    })?;
     let read = || state::read(&state::newest(&checkpoints)?);
     let restored = state::decode(&checkpoints, &ranks.from_lead(read)?, &mut run.learner)?;
     signals.answer(Answer::SAVE);
@@ -166,11 +169,12 @@ fn fingerprint(values: &[f32]) -> u64 {
     values.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
-/// Fresh weights from the seed, or those of the checkpoint to start from.
-fn starting_weights(config: &RunConfig) -> Result<Vec<f32>> {
+/// Fresh weights from the seed, or those of the checkpoint to start from, and what is said of them.
+fn starting_weights(config: &RunConfig) -> Result<(Vec<f32>, CheckpointInfo)> {
     let mut weights = initial_weights(&config.model, config.seed);
+    let mut said = CheckpointInfo::default();
     let Some(path) = &config.init_from else {
-        return Ok(weights);
+        return Ok((weights, said));
     };
     let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path(path.clone()))?;
     // Regions, classes and image size change a tensor or two; those start afresh.
@@ -221,7 +225,11 @@ fn starting_weights(config: &RunConfig) -> Result<Vec<f32>> {
     if !afresh.is_empty() {
         eprintln!("not in {}, start afresh: {}", path.display(), afresh.join(", "));
     }
-    Ok(weights)
+    if checkpoint.config().regions == config.model.regions {
+        said.foreground_regions = checkpoint.info().foreground_regions.clone();
+        said.decoder = checkpoint.info().decoder.filter(|_| whole);
+    }
+    Ok((weights, said))
 }
 
 struct Run<'a> {
@@ -243,7 +251,7 @@ impl<'a> Run<'a> {
         teacher: Option<Arc<Teacher>>,
         ranks: &'a Ranks,
         json: bool,
-        directory: impl FnOnce() -> Result<RunDirectory>,
+        begin: impl FnOnce() -> Result<Beginning>,
     ) -> Result<Self> {
         let model = &config.model;
         let (training, held_out) = images.hold_out(config.data.held_out);
@@ -271,13 +279,7 @@ impl<'a> Run<'a> {
             );
         }
         let record = match ranks.lead() {
-            true => Some(Record::new(
-                &config,
-                &cache(held_out),
-                teacher.as_ref(),
-                json,
-                directory,
-            )?),
+            true => Some(Record::new(&config, &cache(held_out), teacher.as_ref(), json, begin)?),
             false => None,
         };
         let maker = BatchMaker {
@@ -333,6 +335,12 @@ impl<'a> Run<'a> {
             let (index, phase_step) = recipe.phase_at(step);
             let phase = &recipe.phases[index];
             if phase_step == 0 {
+                if let Some(before) = index.checked_sub(1).filter(|_| phase.keeps_masks()) {
+                    if let Some(record) = &self.record {
+                        record.settle(&mut self.learner, &self.config, &recipe.phases[before], phase)?;
+                    }
+                    self.take_over()?;
+                }
                 self.learner.enter(index, phase);
                 self.note(&describe(phase, index, recipe.phases.len()), false);
             }

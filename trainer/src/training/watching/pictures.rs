@@ -17,58 +17,84 @@ pub const REGION_COLOURS: [[u8; 3]; 8] = [
 /// Pixels between two images of a grid.
 const GAP: u32 = 2;
 
-/// A grid of held-out images, two to a row; each is shown as the image, its regions drawn over it,
-/// and each region's soft mask (white is 1).
-///
-/// `images` is `[count, 3, side, side]` in -1..=1, `masks` is `[count, regions, side, side]`.
-/// Every pixel is drawn `scale` times `scale`.
-pub fn mask_grid(images: &[f32], masks: &[f32], side: usize, regions: usize, scale: u32) -> RgbImage {
-    let pixels = side * side;
-    let count = (images.len() / (3 * pixels).max(1)).min(masks.len() / (regions * pixels).max(1));
-    let columns = 2 + regions as u32;
-    let cell = side as u32 * scale + GAP;
-    let per_row = count.clamp(1, 2) as u32;
-    let rows = (count as u32).div_ceil(per_row);
-    let group = columns * cell + 2 * GAP;
-    let mut grid = RgbImage::from_pixel(per_row * group, rows * cell, Rgb([24; 3]));
-    for index in 0..count {
-        let (left, top) = (index as u32 % per_row * group, index as u32 / per_row * cell);
-        let image = &images[index * 3 * pixels..(index + 1) * 3 * pixels];
-        let masks = &masks[index * regions * pixels..(index + 1) * regions * pixels];
-        for pixel in 0..pixels {
-            let colour: [u8; 3] = std::array::from_fn(|channel| to_byte(image[channel * pixels + pixel]));
-            let largest = (0..regions)
-                .max_by(|a, b| masks[a * pixels + pixel].total_cmp(&masks[b * pixels + pixel]))
-                .unwrap_or(0);
-            let region = REGION_COLOURS[largest % REGION_COLOURS.len()];
-            let over: [u8; 3] =
-                std::array::from_fn(|channel| ((u16::from(colour[channel]) + u16::from(region[channel])) / 2) as u8);
-            let mut put = |column: u32, colour: [u8; 3]| {
-                let (x, y) = ((pixel % side) as u32 * scale, (pixel / side) as u32 * scale);
-                for dy in 0..scale {
-                    for dx in 0..scale {
-                        grid.put_pixel(left + column * cell + x + dx, top + y + dy, Rgb(colour));
-                    }
-                }
-            };
-            put(0, colour);
-            put(1, over);
-            for region in 0..regions {
-                put(
-                    2 + region as u32,
-                    [(masks[region * pixels + pixel].clamp(0.0, 1.0) * 255.0).round() as u8; 3],
-                );
+/// A square picture, row by row.
+pub type Cell = Vec<[u8; 3]>;
+
+/// An image, `[3, side, side]` in -1..=1.
+pub fn image_cell(image: &[f32]) -> Cell {
+    let pixels = image.len() / 3;
+    let colour = |pixel: usize| std::array::from_fn(|channel| to_byte(image[channel * pixels + pixel]));
+    (0..pixels).map(colour).collect()
+}
+
+/// The regions of the masks, `[regions, side, side]`, over an image.
+pub fn region_cell(image: &[f32], masks: &[f32]) -> Cell {
+    let pixels = image.len() / 3;
+    let over = |(pixel, colour): (usize, [u8; 3])| {
+        let planes = (0..masks.len() / pixels)
+            .map(|region| masks[region * pixels + pixel])
+            .enumerate();
+        let largest = planes
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .map_or(0, |(region, _)| region);
+        let region = REGION_COLOURS[largest % REGION_COLOURS.len()];
+        std::array::from_fn(|channel| ((u16::from(colour[channel]) + u16::from(region[channel])) / 2) as u8)
+    };
+    image_cell(image).into_iter().enumerate().map(over).collect()
+}
+
+/// A soft mask, `[side, side]`: white is 1.
+pub fn mask_cell(mask: &[f32]) -> Cell {
+    let grey = |value: &f32| [(value.clamp(0.0, 1.0) * 255.0).round() as u8; 3];
+    mask.iter().map(grey).collect()
+}
+
+/// Pictures in rows of `columns`, with more room behind each `group` of them. Every pixel is drawn `scale` times `scale`.
+pub fn sheet(cells: &[Cell], columns: usize, group: usize, scale: u32) -> RgbImage {
+    let side = cells.first().map_or(0, |cell| cell.len().isqrt()) as u32;
+    let step = side * scale + GAP;
+    let left = |column: usize| column as u32 * step + (column / group) as u32 * 2 * GAP;
+    let rows = cells.len().div_ceil(columns) as u32;
+    let mut sheet = RgbImage::from_pixel(left(columns), rows * step, Rgb([24; 3]));
+    for (index, cell) in cells.iter().enumerate() {
+        let (left, top) = (left(index % columns), (index / columns) as u32 * step);
+        for y in 0..side * scale {
+            for x in 0..side * scale {
+                let pixel = y / scale * side + x / scale;
+                sheet.put_pixel(left + x, top + y, Rgb(cell[pixel as usize]));
             }
         }
     }
-    grid
+    sheet
+}
+
+/// How large small pictures of a side are drawn.
+pub fn scale(side: usize) -> u32 {
+    (128 / side as u32).max(1)
+}
+
+/// A grid, two images to a row; each is shown as the image, its regions drawn over it, and each region's soft mask.
+///
+/// `images` is `[count, 3, side, side]` in -1..=1, `masks` is `[count, regions, side, side]`.
+pub fn mask_grid(images: &[f32], masks: &[f32], side: usize, regions: usize, scale: u32) -> RgbImage {
+    let pixels = side * side;
+    let both = images
+        .chunks_exact(3 * pixels)
+        .zip(masks.chunks_exact(regions * pixels));
+    let cells: Vec<Cell> = both
+        .flat_map(|(image, masks)| {
+            let soft = masks.chunks_exact(pixels).map(mask_cell);
+            [image_cell(image), region_cell(image, masks)].into_iter().chain(soft)
+        })
+        .collect();
+    let group = 2 + regions;
+    sheet(&cells, (cells.len() / group).clamp(1, 2) * group, group, scale)
 }
 
 /// A value in -1..=1 as a byte.
 pub fn to_byte(value: f32) -> u8 {
     ((value + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;

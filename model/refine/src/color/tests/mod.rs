@@ -61,6 +61,38 @@ fn a_rough_mask_takes_the_shape_of_the_colours() {
     }
 }
 
+/// What is in the middle of a red square on green that the network takes for a whole one: a hole of a colour, judged.
+fn middle_of_a_ring(hole: [f32; 3], fill_holes: FillHoles) -> bool {
+    let side = 32;
+    let mut image = square(side, 6, 26);
+    for (channel, value) in hole.into_iter().enumerate() {
+        for at in (12..20).flat_map(|y| (12..20).map(move |x| y * side + x)) {
+            image.data[channel * side * side + at] = value;
+        }
+    }
+    let mut map = rough(side, |x, y| {
+        let inside = |from: usize, to: usize| (from..to).contains(&x) && (from..to).contains(&y);
+        if inside(6, 26) && !inside(12, 20) { 0.8 } else { 0.2 }
+    });
+    let mut colors = ColorModel {
+        fill_holes,
+        ..ColorModel::default()
+    };
+    colors.refine(&image, &mut map);
+    let object = |x: usize, y: usize| map.probabilities[side * side + y * side + x] > 0.5;
+    assert!(object(8, 8) && object(24, 16) && !object(2, 2), "the ring is an object");
+    object(16, 16)
+}
+
+#[test]
+fn gaps_of_the_background_s_colours_stay_and_other_holes_are_filled() {
+    let (background, other) = ([-0.7, 0.8, -0.7], [-0.7, -0.7, 0.9]);
+    let with = |fill_holes| [background, other].map(|hole| middle_of_a_ring(hole, fill_holes));
+    assert_eq!(with(FillHoles::Auto), [false, true]);
+    assert_eq!(with(FillHoles::All), [true, true]);
+    assert_eq!(with(FillHoles::None), [false, false]);
+}
+
 #[test]
 fn probabilities_stay_probabilities() {
     for regions in 1..5 {

@@ -10,7 +10,7 @@ fn evaluate(root: &Path, every: usize, foreground: &str) -> DavisReport {
 
 fn evaluate_over_time(root: &Path, every: usize, foreground: &str, over_time: OverTime) -> DavisReport {
     let (mut engine, passes) = (ByColour::new(), Passes::single());
-    let layout = read_layout(root, every).unwrap();
+    let layout = read_layout(root, every, Frames::AfterFirst).unwrap();
     let fitted = fit(&mut engine, &passes, &layout, &foreground.parse().unwrap()).unwrap();
     assert_eq!(fitted.first_frames.len(), 2);
     score(&mut engine, &passes, &layout, &fitted, over_time, |_| {}).unwrap()
@@ -101,4 +101,33 @@ fn void_pixels_count_for_nothing() {
     // Everything but the object and void is wrong in a mask of everything.
     let everything = report.baselines[0].scores.j.mean;
     assert!((everything - 48.0 / (1536.0 - 32.0)).abs() < 1e-12, "{everything}");
+}
+
+/// Two objects side by side, one of which the engine tells apart: the region is matched with it, and the other has none.
+#[test]
+fn regions_are_matched_with_objects() {
+    let root = davis_layout(0);
+    for i in 0..5 {
+        let path = |part: &str| root.path().join(part).join(format!("480p/green/{i:05}.png"));
+        // A red box of 8 by 8 beside the green one, and a third object that no region has.
+        let mut picture = image::open(path("JPEGImages")).unwrap().into_rgb8();
+        let mut numbers = image::GrayImage::new(48, 32);
+        for (x, y) in (10..18).flat_map(|x| (12..20).map(move |y| (x, y))) {
+            numbers.put_pixel(x, y, image::Luma([2]));
+            numbers.put_pixel(x + 10, y, image::Luma([1]));
+            picture.put_pixel(x + 10, y, image::Rgb([255, 0, 0]));
+            numbers.put_pixel(x + 20, y, image::Luma([3]));
+        }
+        picture.save(path("JPEGImages")).unwrap();
+        numbers.save(path("Annotations")).unwrap();
+        let red = root.path().join(format!("Annotations/480p/red/{i:05}.png"));
+        let white = image::open(&red).unwrap().into_luma8();
+        image::GrayImage::from_fn(48, 32, |x, y| image::Luma([white.get_pixel(x, y).0[0] / 255]))
+            .save(red)
+            .unwrap();
+    }
+    let report = evaluate(root.path(), 1, "1,2");
+    let found: Vec<f64> = report.sequences[0].objects.iter().map(|object| object.j.mean).collect();
+    assert_eq!(found, [1.0, 1.0, 0.0]);
+    assert_eq!((report.objects, report.by_object.j.mean), (4, 0.75));
 }

@@ -5,11 +5,13 @@ use crate::training::paper::initial_weights;
 
 #[test]
 fn rates_of_zero_freeze_a_part() {
-    for (mask_generator_factor, denoiser_factor) in [(1.0, 0.0), (0.0, 1.0)] {
+    for (mask_generator_factor, denoiser_factor, encoder_factor) in [(1.0, 0.0, 1.0), (0.0, 1.0, 1.0), (0.0, 1.0, 0.0)]
+    {
         let mut recipe = recipe(MaskHead::Released { std: Some(0.1) });
         recipe.gradient_clip = Some(1e-5);
         recipe.phases[0].mask_generator_factor = mask_generator_factor;
         recipe.phases[0].denoiser_factor = denoiser_factor;
+        recipe.phases[0].encoder_factor = encoder_factor;
         {
             let mut learner = learner(&config(), &scrambled(&config(), true));
             learner.enter(0, &recipe.phases[0]);
@@ -17,7 +19,12 @@ fn rates_of_zero_freeze_a_part() {
             first_step(&mut learner, &recipe, &[4]);
             let after = learner.snapshot();
             for (index, one) in learner.parameter_list().iter().enumerate() {
-                let learns = one.name.starts_with(MASK_GENERATOR) == (mask_generator_factor > 0.0);
+                let factor = match one.name.split('.').next() {
+                    Some("mask_generator") => mask_generator_factor,
+                    Some("decoder") => denoiser_factor,
+                    _ => denoiser_factor * encoder_factor,
+                };
+                let learns = factor > 0.0;
                 assert!(
                     learns || before.raw[one.range()] == after.raw[one.range()],
                     "{}",

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Runs a command in a Debian 13 beside this system: its GStreamer is 1.26, which the plugin's feature v1_26 needs. Must be
+# root. The first run fills target/debian13 (1.6 GB); source tree and Rust are this system's.
+#
+#   scripts/debian13.sh                   lints and tests the plugin with the feature v1_26
+#   scripts/debian13.sh COMMAND ...       runs the command in the source tree
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if ((EUID != 0)); then
+    echo "debian13: run as root, it enters another root directory" >&2
+    exit 1
+fi
+# In a mount namespace of its own, so that nothing stays mounted.
+[[ -n ${DEBIAN13_ALONE:-} ]] || DEBIAN13_ALONE=1 exec unshare --mount "$BASH" "$0" "$@"
+
+root=$PWD/target/debian13
+if [[ ! -e $root/etc/debian_version ]]; then
+    command -v debootstrap >/dev/null || { echo "debian13: install debootstrap" >&2; exit 1; }
+    echo "debian13: installing Debian 13 in $root" >&2
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | sort -u | head -n 1)
+    debootstrap --variant=minbase trixie "$root" "$mirror" >&2
+fi
+rustup=${RUSTUP_HOME:-$HOME/.rustup} cargo=${CARGO_HOME:-$HOME/.cargo}
+for directory in "$PWD" "$rustup" "$cargo" /dev /proc; do
+    mkdir -p "$root$directory"
+    mount --bind "$directory" "$root$directory"
+done
+cp /etc/resolv.conf "$root/etc/resolv.conf"
+if [[ ! -e $root/ready ]]; then
+    packages=$(sed -n '/^packages=(/,/^)/p' scripts/setup.sh | grep '^    ')
+    chroot "$root" apt-get update -qq >&2
+    # shellcheck disable=SC2086 # one word a package
+    DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -qq -y --no-install-recommends \
+        $packages libgstreamer-plugins-bad1.0-dev >&2
+    touch "$root/ready"
+fi
+
+export CARGO_TARGET_DIR=$PWD/target/debian13-build
+if (($# == 0)); then
+    options="--release --locked -p gst-plugin-factorseg --no-default-features --features v1_26"
+    set -- sh -ec "cargo clippy $options --all-targets -- -D warnings; cargo test $options"
+fi
+# shellcheck disable=SC2016 # for the shell in there
+chroot "$root" sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"

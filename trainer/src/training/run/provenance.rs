@@ -1,0 +1,130 @@
+//! What a run's checkpoints say of their training: it follows from what the run began with and the phases since.
+
+use factorseg_model::checkpoint::DecoderTraining;
+use factorseg_model::{CheckpointInfo, WeightKind};
+
+use super::config::{RunConfig, data_name};
+use crate::recipe::{MaskHead, Phase};
+use crate::training::competition;
+
+/// What is said of the weights after `step` steps. `before` is what was said earlier in the run; `taught` are the foreground
+/// regions of the run's teacher.
+pub(super) fn described(
+    config: &RunConfig,
+    before: &CheckpointInfo,
+    taught: Option<&[usize]>,
+    step: u64,
+) -> CheckpointInfo {
+    let mut info = CheckpointInfo {
+        classes: match config.model.classes {
+            0 => Vec::new(),
+            _ => config.data.classes.clone(),
+        },
+        step,
+        dataset: data_name(&config.data.path),
+        weights: WeightKind::Ema,
+        ..before.clone()
+    };
+    let mut start = 0;
+    for phase in &config.recipe.phases {
+        // Phases that the weights have seen since; the last one goes on for as long as the run does.
+        if step > start && before.step < start + phase.steps {
+            let steps = (step - start).min(phase.steps);
+            after(&mut info, phase, taught, config.model.regions, steps);
+        }
+        start += phase.steps;
+    }
+    info
+}
+
+/// What a phase changes, after so many steps of it.
+fn after(info: &mut CheckpointInfo, phase: &Phase, taught: Option<&[usize]>, regions: usize, steps: u64) {
+    let mask_learns = phase.mask_head.is_learned() && phase.mask_generator_factor > 0.0;
+    if let MaskHead::Released { .. } | MaskHead::Uniform = phase.mask_head {
+        info.foreground_regions.clear();
+    }
+    if phase.competition.is_some() {
+        // Regions that compete have their parts from the start, and a student's are its teacher's.
+        info.foreground_regions = competition::foreground_regions(regions);
+    } else if let Some(taught) = taught {
+        info.foreground_regions = taught.to_vec();
+    }
+    let denoises = phase.competition.is_none() && taught.is_none();
+    if denoises && phase.denoiser_factor > 0.0 {
+        info.decoder = Some(DecoderTraining {
+            masked: phase.mask_head.is_learned() || regions == 1,
+            timesteps: phase.timesteps,
+            steps,
+        });
+    } else if phase.denoiser_factor > 0.0 || mask_learns && info.decoder.is_some_and(|decoder| decoder.masked) {
+        // The features or the masks that the decoder knew are gone.
+        info.decoder = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::{Competition, Recipe};
+
+    fn said(recipe: &str, before: &CheckpointInfo, steps: &[u64]) -> Vec<CheckpointInfo> {
+        let recipe = Recipe::load(recipe).unwrap();
+        let taught = recipe.self_training.map(|_| vec![1]);
+        let of = |step: &u64| {
+            let (mut info, mut start) = (before.clone(), 0);
+            for phase in &recipe.phases {
+                if *step > start {
+                    after(&mut info, phase, taught.as_deref(), 2, (step - start).min(phase.steps));
+                }
+                start += phase.steps;
+            }
+            info
+        };
+        steps.iter().map(of).collect()
+    }
+
+    #[test]
+    fn a_decoder_is_trained_under_the_masks_of_the_last_phase_that_denoised_whole_pictures() {
+        let decoder = |masked, last, steps| {
+            let timesteps = (1, last);
+            Some(DecoderTraining {
+                masked,
+                timesteps,
+                steps,
+            })
+        };
+        let nothing = CheckpointInfo::default();
+        let found = said("competition", &nothing, &[1, 2000, 2001, 5000, 5001, 7000]);
+        let decoders: Vec<_> = found.iter().map(|info| info.decoder).collect();
+        let expected = [
+            decoder(false, 500, 1),
+            decoder(false, 500, 2000),
+            None,
+            None,
+            decoder(true, 1000, 1),
+            decoder(true, 1000, 2000),
+        ];
+        assert_eq!(decoders, expected);
+        let foreground: Vec<_> = found.iter().map(|info| info.foreground_regions.clone()).collect();
+        assert_eq!(foreground, [vec![], vec![], vec![1], vec![1], vec![1], vec![1]]);
+        // A finished checkpoint's regions keep their meaning.
+        let started = said("decoder", &found[3], &[7]);
+        assert_eq!(
+            (&started[0].foreground_regions, started[0].decoder),
+            (&vec![1], decoder(true, 1000, 7))
+        );
+        // What is taught, or competes, leaves the decoder behind.
+        assert_eq!(said("self-training", &started[0], &[7])[0].decoder, None);
+        let mut frozen = Recipe::load("competition").unwrap().phases[1].clone();
+        frozen.denoiser_factor = 0.0;
+        frozen.competition = Some(Competition::default());
+        for (before, kept) in [(decoder(false, 1000, 9), true), (decoder(true, 1000, 9), false)] {
+            let mut info = CheckpointInfo {
+                decoder: before,
+                ..nothing.clone()
+            };
+            after(&mut info, &frozen, None, 2, 5);
+            assert_eq!(info.decoder, before.filter(|_| kept));
+        }
+    }
+}
