@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// By Python in double precision, of x = 0.5, predicted noise -0.3 and fresh noise 0.7.

@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// bfloat16 on a processor that has it, or the error of one that has not.

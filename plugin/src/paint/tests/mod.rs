@@ -1,4 +1,3 @@
-
 use factorseg_refine::simd::use_portable;
 use gstreamer_video::VideoFormat;
 

@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// A pickle that puts a shared value behind `first`, and then so many tensors of which it is shape and stride.

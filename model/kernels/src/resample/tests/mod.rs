@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::convolution::{Needs, Workspaces};
 use crate::source::{Affine, Part};

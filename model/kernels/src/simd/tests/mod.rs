@@ -1,4 +1,3 @@
-
 use super::words::{bf16_value, round_to_bf16};
 use super::*;
 

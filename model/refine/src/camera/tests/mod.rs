@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// A zoom and a turn, and a square of a fifth of the picture that goes its own way.

@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn noise(width: usize, height: usize, seed: u32) -> Plane {

@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn mask(rows: &[&str]) -> Vec<bool> {

@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn ramp(width: usize, height: usize) -> Plane {

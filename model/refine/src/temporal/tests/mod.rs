@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn map(width: usize, height: usize, probabilities: &[f32]) -> RegionMap {

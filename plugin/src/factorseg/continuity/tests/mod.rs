@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn frames(continuity: &mut Continuity, segment: &Segment, times: &[u64]) -> Vec<bool> {

@@ -1,4 +1,3 @@
-
 use std::sync::{Arc, Mutex};
 
 use factorseg_model::{Engine, EngineInfo, InputImage, RegionMap, SegmentError, SegmenterOptions};

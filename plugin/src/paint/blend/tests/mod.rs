@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::pixels::layout::{FORMATS, OwnedFrame, tests::layout};
 

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::engine::mask::tests::map;
 use crate::pixels::layout::OwnedFrame;

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::pixels::layout::{OwnedFrame, tests::layout};
 use crate::pixels::sampling::Sampler;

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::engine::mask;
 use crate::pixels::layout::tests::layout;

@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// 2x1 cells, three regions.

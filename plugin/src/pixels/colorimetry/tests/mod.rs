@@ -1,4 +1,3 @@
-
 use gst_video::{VideoColorimetry, VideoFormat, VideoInfo};
 
 use super::*;

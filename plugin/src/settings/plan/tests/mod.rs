@@ -1,4 +1,3 @@
-
 use super::*;
 use factorseg_model::ClassLabel;
 use gstreamer::prelude::*;

@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// A picture whose content depends on `scene`, shifted by `shift`.

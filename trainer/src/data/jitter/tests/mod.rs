@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::data::batch::normal;
 use crate::data::order::{Stream, random};

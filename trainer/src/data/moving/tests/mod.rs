@@ -1,4 +1,3 @@
-
 use super::*;
 use factorseg_model::CheckpointSource;
 use image::Rgb;

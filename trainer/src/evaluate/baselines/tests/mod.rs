@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// An image of 32 by 16 whose foreground is the given part of the coordinates.

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::evaluate::metrics::{Scores, Truth};
 use serde::Deserialize;

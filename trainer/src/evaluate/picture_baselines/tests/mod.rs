@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::evaluate::metrics::Truth;
 use image::Rgb;

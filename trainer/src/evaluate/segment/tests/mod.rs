@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::evaluate::testing::ByColour;
 use image::Rgb;

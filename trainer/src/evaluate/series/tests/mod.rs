@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// Statistics that NumPy counted (`tests/reference/davis_metrics.py`).

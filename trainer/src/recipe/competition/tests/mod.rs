@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn validate(competition: &Competition) -> Result<(), String> {

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::training::testing::{config, learner, noise, scrambled};
 

@@ -1,4 +1,3 @@
-
 use super::*;
 
 const IMAGES: usize = 6;
