@@ -46,3 +46,17 @@ fn the_mirrored_pass_is_turned_back() {
     assert_eq!(twice.sizes.len(), 2);
     assert_eq!(plain, flipped);
 }
+
+/// Eight pictures of 48 megapixels are never in memory at once.
+#[test]
+fn large_pictures_come_alone_and_a_broken_one_ends_no_batch_before_it() {
+    let sizes = [(2500, 2000), (2500, 2000), (8, 8), (8, 8), (8, 8)];
+    let read = sizes
+        .iter()
+        .map(|(width, height)| Ok((RgbImage::new(*width, *height), ())));
+    let found: Vec<usize> = batches(read, 2).map(|batch| batch.unwrap().len()).collect();
+    assert_eq!(found, [1, 1, 2, 1]);
+    let broken = || -> Result<(RgbImage, ())> { bail!("broken") };
+    let found: Vec<bool> = batches([broken()].into_iter(), 2).map(|batch| batch.is_ok()).collect();
+    assert_eq!(found, [false]);
+}
