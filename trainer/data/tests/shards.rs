@@ -219,48 +219,28 @@ fn what_other_programs_write_is_read() {
     scratch.picture("in/b.c.png", 2);
     scratch.picture("in/ü.png", 3);
     let folder = scratch.path("in");
-    let python = |format: &str| {
-        format!(
-            "import sys, tarfile; out = tarfile.open(sys.argv[1], 'w', format=tarfile.{format}); out.add(sys.argv[2], '.'); out.close()"
+    let tar = |program: &'static str, format: &&str| {
+        let format = format!("--format={format}");
+        (
+            program,
+            [&format, "-C", "FOLDER", "-cf", "OUT", "."].map(str::to_owned).to_vec(),
         )
     };
-    let writers: Vec<(&str, Vec<String>)> = ["gnu", "pax", "oldgnu", "ustar"]
+    let python = |format: &&str| {
+        let script = format!(
+            "import sys, tarfile; out = tarfile.open(sys.argv[1], 'w', format=tarfile.{format}); out.add(sys.argv[2], '.'); out.close()"
+        );
+        ("python3", ["-c", &script, "OUT", "FOLDER"].map(str::to_owned).to_vec())
+    };
+    let gnu = ["gnu", "pax", "oldgnu", "ustar"]
         .iter()
-        .map(|format| {
-            (
-                "tar",
-                vec![
-                    format!("--format={format}"),
-                    "-C".into(),
-                    "FOLDER".into(),
-                    "-cf".into(),
-                    "OUT".into(),
-                    ".".into(),
-                ],
-            )
-        })
-        .chain(["GNU_FORMAT", "PAX_FORMAT", "USTAR_FORMAT"].iter().map(|format| {
-            (
-                "python3",
-                vec!["-c".into(), python(format), "OUT".into(), "FOLDER".into()],
-            )
-        }))
-        .chain(["gnutar", "pax", "ustar"].iter().map(|format| {
-            (
-                "bsdtar",
-                vec![
-                    format!("--format={format}"),
-                    "-C".into(),
-                    "FOLDER".into(),
-                    "-cf".into(),
-                    "OUT".into(),
-                    ".".into(),
-                ],
-            )
-        }))
-        .collect();
+        .map(|format| tar("tar", format));
+    let bsd = ["gnutar", "pax", "ustar"].iter().map(|format| tar("bsdtar", format));
+    let writers = gnu
+        .chain(bsd)
+        .chain(["GNU_FORMAT", "PAX_FORMAT", "USTAR_FORMAT"].iter().map(python));
     let mut read = 0;
-    for (index, (program, arguments)) in writers.iter().enumerate() {
+    for (index, (program, arguments)) in writers.enumerate() {
         let out = scratch.path(&format!("{index}.tar"));
         let mut command = std::process::Command::new(program);
         command.args(arguments.iter().map(|argument| match argument.as_str() {
