@@ -53,7 +53,9 @@ pub struct FactorSeg {
     /// Frames that wait for their own masks.
     pub(super) queue: Queue,
     pub(super) counters: Counters,
-    /// An error message was posted; the stream ends.
+    /// An error message is posted, or was.
+    pub(super) failing: AtomicBool,
+    /// An error message was posted; the stream ends. Only then: upstream posts one of its own when a flow ends, which says less.
     pub(super) failed: AtomicBool,
     /// A warning about frames without masks was posted.
     pub(super) warned: AtomicBool,
@@ -138,8 +140,9 @@ impl FactorSeg {
 
     /// Posts an error message, unless this run has had its one already.
     pub(super) fn fail(&self, error: impl gst::MessageErrorDomain, text: &str) {
-        if !self.failed.swap(true, Ordering::SeqCst) {
+        if !self.failing.swap(true, Ordering::SeqCst) {
             gst::element_imp_error!(self, error, ("{text}"));
+            self.failed.store(true, Ordering::SeqCst);
         }
     }
 

@@ -79,6 +79,7 @@ impl ObjectSubclass for FactorSeg {
             shown: Mutex::default(),
             qos: Mutex::default(),
             counters: Counters::default(),
+            failing: AtomicBool::default(),
             failed: AtomicBool::default(),
             warned: AtomicBool::default(),
             active: AtomicBool::default(),

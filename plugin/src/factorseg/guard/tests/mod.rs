@@ -144,7 +144,7 @@ fn a_panic_anywhere_is_one_error_and_the_element_plays_again() {
             unreachable!("only errors were asked for");
         };
         let text = error.error().to_string();
-        assert!(text.contains(place) && text.contains("a bug"), "{text}");
+        assert!(text.contains(place) && text.contains("a bug"), "{place}: {text}");
         pipeline.set_state(gst::State::Null).unwrap();
         let others = errors(&bus);
         assert!(others.iter().all(|error| !error.contains(&name)), "{place}: {others:?}");
