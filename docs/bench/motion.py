@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""The motion model in NumPy, to try changes in seconds: lab book, section 29.
+
+    cargo run --release -p factorseg-trainer --example motion_dump -- DAVIS dump
+    python3 docs/bench/motion.py DAVIS dump            # needs numpy, scipy and opencv-python-headless
+
+Scores at 224x128, on DAVIS and on DAVIS with pauses (13 frames up to the middle one, that 25 times more, 7 frames after it).
+J with everything as shipped is within 0.005 of `factorseg evaluate davis`.
+"""
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+W, H, CELLS = 224, 128, 32
+CONSTANTS = {"motion": 2.0, "network": 0.25, "limit": 2.0, "blur": 1.5, "noise": 0.03, "level": 0.97, "threshold": 2.2}
+XX, YY = np.meshgrid(np.arange(W, dtype=np.float32), np.arange(H, dtype=np.float32))
+BASIS = np.stack([np.ones_like(XX), (XX - W / 2) / W, (YY - H / 2) / W], -1)
+
+
+def up(plane):
+    return cv2.resize(plane.astype(np.float32), (W, H), interpolation=cv2.INTER_LINEAR)
+
+
+def down(plane):
+    return cv2.resize(plane.astype(np.float32), (W // 2, H // 2), interpolation=cv2.INTER_AREA)
+
+
+def log_odds(p):
+    p = np.clip(p, 1e-4, 1 - 1e-4)
+    return np.log(p / (1 - p))
+
+
+def probability(z):
+    return 1 / (1 + np.exp(-np.clip(z, -60, 60)))
+
+
+def blurred(plane, deviation):
+    side = 2 * int(np.ceil(3 * deviation)) + 1
+    return cv2.GaussianBlur(plane.astype(np.float32), (side, side), deviation, borderType=cv2.BORDER_REFLECT)
+
+
+def warp(flow, plane):
+    return cv2.remap(plane.astype(np.float32), XX + flow[0], YY + flow[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def means(plane, radius=4):
+    box = lambda x: cv2.boxFilter(x.astype(np.float32), -1, (2 * radius + 1,) * 2, normalize=False, borderType=cv2.BORDER_CONSTANT)
+    count = box(np.ones(plane.shape[:2]))
+    return box(plane) / (count if plane.ndim == 2 else count[..., None])
+
+
+class Guide:
+    """The guided filter, fitted at half the size (model/refine/src/guided.rs)."""
+
+    def __init__(self, colors):
+        self.colors, self.half = colors, down(colors)
+        self.mean = means(self.half)
+        pairs = lambda x: np.einsum("yxa,yxb->yxab", x, x).reshape(*x.shape[:2], 9)
+        covariance = (means(pairs(self.half)) - pairs(self.mean)).reshape(*self.half.shape[:2], 3, 3)
+        self.inverse = np.linalg.inv(covariance.astype(np.float64) + 1e-4 * np.eye(3))
+
+    def follow(self, plane):
+        target = down(plane)
+        mean = means(target)
+        slopes = np.einsum("yxab,yxb->yxa", self.inverse, means(self.half * target[..., None]) - self.mean * mean[..., None])
+        offset = mean - (slopes * self.mean).sum(-1)
+        return up(means(offset)) + (up(means(slopes)) * self.colors).sum(-1)
+
+
+def residual(flow, rounds=8):
+    """What is left of a flow without the camera's affine motion, and its median (model/refine/src/camera.rs)."""
+    basis = BASIS[::4, ::4].reshape(-1, 3).astype(np.float64)
+    values = flow[:, ::4, ::4].reshape(2, -1).T.astype(np.float64)
+    weights = np.ones(len(basis))
+    for _ in range(rounds):
+        weighted = basis * weights[:, None]
+        fit = np.linalg.solve(weighted.T @ basis + 1e-6 * np.eye(3), weighted.T @ values)
+        length = np.sqrt(((values - basis @ fit) ** 2).sum(1))
+        scale = max(np.quantile(length, 0.5), 0.02)
+        weights = (1 + (length / scale) ** 2) ** -2
+    return flow - np.einsum("yxb,bc->cyx", BASIS, fit), scale
+
+
+class Appearance:
+    """Running histograms of the object's and the surroundings' colours (model/refine/src/appearance.rs)."""
+
+    def __init__(self, place=1.5, limit=2.0):
+        self.counts, self.trust, self.place, self.limit = None, 0.0, place, limit
+
+    def histogram(self, cells, weights):
+        cube = np.bincount(cells, weights, CELLS**3).reshape(CELLS, CELLS, CELLS)
+        for axis in range(3):
+            cube = gaussian_filter1d(cube, 1.0, axis=axis, mode="reflect", truncate=3)
+        return cube.ravel()
+
+    def log_odds(self, cells, before):
+        if self.counts is None:
+            return None
+        shares = [counts[cells] / counts.sum() + 1e-5 for counts in self.counts]
+        colors = np.clip(np.log(shares[0] / shares[1]), -self.limit, self.limit).reshape(H // 2, W // 2)
+        near = blurred(down(before), 4.0)
+        return blurred(colors, 1.0) + self.place * np.log((near + 0.02) / (1 - near + 0.02))
+
+    def learn(self, cells, judged, guess):
+        judged = down(judged)
+        if guess is not None:
+            both, any_ = ((guess > 0) & (judged > 0)).sum(), ((guess > 0) | (judged > 0)).sum()
+            self.trust += 0.2 * (np.clip((both / max(any_, 1) - 0.3) / 0.4, 0, 1) - self.trust)
+        z = judged.ravel()
+        new = [self.histogram(cells, np.where(np.abs(z) > 0.5, probability(sign * z), 0)) for sign in (1, -1)]
+        self.counts = new if self.counts is None else [0.9 * old + fresh for old, fresh in zip(self.counts, new)]
+
+
+def run(frames, guides, network, flows, memory=True, constants=CONSTANTS):
+    """Probabilities of the object in successive frames."""
+    k, appearance, out, previous, sure = constants, Appearance(), [], None, 0.0
+    for frame, guide, net, flow in zip(frames, guides, network, flows):
+        z, weight, guess = log_odds(up(net)), 0.0, None
+        grid = np.minimum((down(frame) * CELLS).astype(int), CELLS - 1)
+        cells = ((grid[..., 0] * CELLS + grid[..., 1]) * CELLS + grid[..., 2]).ravel()
+        if previous is not None:
+            left, scale = residual(flow)
+            length = blurred(np.sqrt((left**2).sum(0)), k["blur"])
+            scale += k["noise"]
+            level = np.quantile(length, k["level"])
+            weight = float(np.clip(np.log(max(level / scale, 1e-30) / 3.5) / np.log(2), 0, 1))
+            sure = max(sure + 0.2 * (weight - sure), 0.995 * sure)
+            before = warp(flow, previous)
+            guess = appearance.log_odds(cells, probability(before)) if memory else None
+            if guess is not None:
+                z = z + appearance.trust * (1 - weight) * (up(guess) - z)
+            motion = np.clip(np.log((length + 1e-3) / max(k["threshold"] * np.sqrt(scale * level), 1e-30)), -k["limit"], k["limit"])
+            z = (1 - weight * (1 - k["network"])) * z + k["motion"] * weight * motion
+            still = 0.9 + 0.1 * sure
+            z = z + (still + weight * (0.3 - still)) * (before - z)
+        previous = z
+        judged = guide.follow(z)
+        if weight > 0.5 and memory:
+            appearance.learn(cells, judged, guess)
+        out.append(probability(judged))
+    return np.stack(out)
+
+
+def score(masks, truth):
+    found = masks > 0.5
+    union = (found | truth).sum((1, 2))
+    return np.where(union > 0, (found & truth).sum((1, 2)) / np.maximum(union, 1), 1.0)[1:].mean()
+
+
+def main(davis, dump):
+    rows = {}
+    for folder in sorted(Path(dump).iterdir()):
+        frames = np.fromfile(folder / "frames.u8", np.uint8).reshape(-1, 2 * H, 2 * W, 3)
+        frames = [cv2.resize(frame, (W, H), interpolation=cv2.INTER_AREA).astype(np.float32) / 255 for frame in frames]
+        guides = [Guide(frame) for frame in frames]
+        network = np.fromfile(folder / "network.f32", np.float32).reshape(-1, H // 2, W // 2)
+        flows = [None, *np.fromfile(folder / "flow.f32", np.float32).reshape(-1, 2, H, W)]
+        files = sorted((Path(davis) / "Annotations/480p" / folder.name).glob("*.png"))
+        area = lambda file: cv2.resize((cv2.imread(str(file), 0) > 0) * np.uint8(255), (W, H), interpolation=cv2.INTER_AREA)
+        truth = np.stack([area(file) > 127 for file in files])
+        middle = len(frames) // 2
+        order = [*range(max(0, middle - 12), middle + 1), *[middle] * 25, *range(middle + 1, min(len(frames), middle + 8))]
+        still = np.zeros((2, H, W), np.float32)
+        paused = [still if i and order[i] == order[i - 1] else flows[at] for i, at in enumerate(order)]
+        pick = lambda values: [values[at] for at in order]
+        for memory in (False, True):
+            rows.setdefault(("DAVIS", memory), []).append(score(run(frames, guides, network, flows, memory), truth))
+            masks = run(pick(frames), pick(guides), pick(network), paused, memory)
+            rows.setdefault(("pauses", memory), []).append(score(masks, truth[order]))
+    for (what, memory), values in sorted(rows.items()):
+        print(f"{what:7} {'with' if memory else 'without'} the memory of looks: J {np.mean(values):.3f} ", *(f"{v:.2f}" for v in values))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
