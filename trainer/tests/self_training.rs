@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::path::Path;
-
 use common::{Scratch, expect, inspect, metrics, state};
 
 const TEACHER: &str = r#"
@@ -180,7 +178,7 @@ fn what_cannot_teach_is_named() {
 #[test]
 fn footage_teaches_what_moves_in_it() {
     let scratch = Scratch::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let clip = std::fs::read(root.join("pipelines/media/bigbuckbunny.mp4")).unwrap();
     scratch.write("footage/clip.mp4", &clip);
     std::fs::copy(scratch.path("data/n00000000/00.png"), scratch.path("footage/still.png")).unwrap();
