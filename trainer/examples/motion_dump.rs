@@ -51,8 +51,8 @@ fn dump(segmenter: &mut Segmenter, sequence: &Path, out: &Path) -> Result<()> {
         let size = segmenter.input_size(picture.width() as usize, picture.height() as usize);
         let seen = network_input(&picture, MotionModel::frame_size(size));
         let map = segmenter.segment(&[MotionModel::network_input(&seen)])?.remove(0);
-        let planes = map.planes();
-        let object = (0..map.width * map.height).map(|at| foreground.iter().map(|k| planes[*k].values[at]).sum());
+        let is_object: Vec<bool> = (0..map.regions).map(|region| foreground.contains(&region)).collect();
+        let object = (0..map.width * map.height).map(|cell| map.sums(cell, &is_object).1);
         network.write_all(&bytes(&object.collect::<Vec<f32>>()))?;
         frames.write_all(&interleaved(&seen))?;
         let pyramid = Pyramid::new(brightness(&seen));

@@ -60,15 +60,12 @@ fn watch<'a>(frames: impl Iterator<Item = &'a (InputImage, RegionMap)>, is_objec
     let mut model = MotionModel::default();
     let judge = |(frame, map): &(InputImage, RegionMap)| {
         let map = model.refine(frame, map, is_object);
-        let mut object = vec![0.0; map.width * map.height];
-        for (region, _) in is_object.iter().enumerate().filter(|(_, is)| **is) {
-            let plane = &map.probabilities[region * object.len()..][..object.len()];
-            object.iter_mut().zip(plane).for_each(|(sum, p)| *sum += p);
-        }
         Judged {
             width: map.width,
             height: map.height,
-            object,
+            object: (0..map.width * map.height)
+                .map(|cell| map.sums(cell, is_object).1)
+                .collect(),
             evidence: model.evidence(),
         }
     };

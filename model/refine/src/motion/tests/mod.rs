@@ -59,6 +59,18 @@ fn what_moves_becomes_the_object_and_parts_keep_their_shares() {
     }
 }
 
+/// Intersection over union of what is not background and the square where it has stopped, at 26..42.
+fn overlap_with_the_square(map: &RegionMap) -> f32 {
+    let (mut both, mut either) = (0, 0);
+    for (at, background) in map.probabilities[..64 * 48].iter().enumerate() {
+        let truth = (26..42).contains(&(at % 64)) && (16..32).contains(&(at / 64));
+        let found = *background < 0.5;
+        both += usize::from(truth && found);
+        either += usize::from(truth || found);
+    }
+    both as f32 / either as f32
+}
+
 /// The network says 0.4 everywhere: without memory the square is gone within a dozen frames.
 #[test]
 fn an_object_that_stops_stays_the_object() {
@@ -72,14 +84,7 @@ fn an_object_that_stops_stays_the_object() {
     for _ in 0..50 {
         map = masks.refine(&frame(14), &unsure(), &[false, true, true]);
     }
-    let (mut both, mut either) = (0, 0);
-    for (at, background) in map.probabilities[..pixels].iter().enumerate() {
-        let truth = (26..42).contains(&(at % 64)) && (16..32).contains(&(at / 64));
-        let found = *background < 0.5;
-        both += usize::from(truth && found);
-        either += usize::from(truth || found);
-    }
-    let overlap = both as f32 / either as f32;
+    let overlap = overlap_with_the_square(&map);
     assert!(overlap > 0.6, "{overlap}");
     // Another scene begins with nothing.
     masks.reset();
@@ -135,13 +140,6 @@ fn an_object_that_stops_is_known_by_its_looks() {
     for _ in 0..100 {
         map = masks.refine(&frame(14), &everything, &[false, true]);
     }
-    let (mut both, mut either) = (0, 0);
-    for (at, object) in map.probabilities[64 * 48..].iter().enumerate() {
-        let truth = (26..42).contains(&(at % 64)) && (16..32).contains(&(at / 64));
-        let found = *object > 0.5;
-        both += usize::from(truth && found);
-        either += usize::from(truth || found);
-    }
-    let overlap = both as f32 / either as f32;
+    let overlap = overlap_with_the_square(&map);
     assert!(overlap > 0.6, "{overlap}");
 }
