@@ -72,13 +72,12 @@ impl Background {
 
 /// Leads `behind` into the compositor: as large and as fast as the video, again and again, and no longer than that.
 fn put_behind(job: &Job, behind: &Input) -> Result<()> {
-    let sink = |name: &str, pad: &str| {
+    let pad = |name: &str, pad: &str| {
         named(&job.pipeline, name)?
             .static_pad(pad)
             .context("there is no such pad")
     };
-    let (frames, place, out) = (sink("both", "sink_1")?, sink("both", "sink_0")?, sink("both", "src")?);
-    let first = sink("behind", "sink")?;
+    let (first, place, out) = (pad("behind", "sink")?, pad("both", "sink_0")?, pad("both", "src")?);
 
     // It waits until the size of the video is known, which the compositor would otherwise take from it.
     let gate = first.add_probe(gst::PadProbeType::BLOCK_DOWNSTREAM, |_, _| gst::PadProbeReturn::Ok);
@@ -90,8 +89,10 @@ fn put_behind(job: &Job, behind: &Input) -> Result<()> {
         crop.set_property("aspect-ratio", shape);
         place.set_property("width", width);
         place.set_property("height", height);
-        let same = gst::Caps::builder("video/x-raw").field("framerate", video.fps());
-        rate.set_property("caps", same.field("pixel-aspect-ratio", video.par()).build());
+        // A stream may not say.
+        let fps = Some(video.fps()).filter(|fps| fps.numer() > 0);
+        let same = gst::Caps::builder("video/x-raw").field("pixel-aspect-ratio", video.par());
+        rate.set_property("caps", same.field_if_some("framerate", fps).build());
         if let Some((first, gate)) = gate.lock().ok().and_then(|mut gate| gate.take()) {
             first.remove_probe(gate);
         }
