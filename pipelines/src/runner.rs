@@ -233,8 +233,8 @@ fn failure(error: &gst::message::Error, missing: Option<&str>) -> anyhow::Error 
             "cannot decode {input}: no {missing} is installed; install gstreamer1.0-libav and the plugins good, bad and ugly"
         ),
         (Some(input), None) => anyhow!(
-            "cannot read {input}: {} Give a video that GStreamer decodes, a stream, or a folder of pictures (.jpg, .png)",
-            error.error()
+            "cannot read {input}: {}; give a video that GStreamer decodes, a stream, or a folder of pictures (.jpg, .png)",
+            error.error().message().trim_end_matches('.')
         ),
         (None, _) => anyhow!("{}: {}", names.first().map_or("", String::as_str), error.error()),
     }

@@ -3,9 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use factorseg_tests::{gstreamer_tool, succeed};
+use factorseg_tests::{built, gstreamer_tool, succeed};
 use tempfile::TempDir;
+
+use crate::support::{folder, pipeline};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -85,6 +88,58 @@ fn sources(folder: &Path) -> String {
         false => String::new(),
     });
     texts.collect()
+}
+
+/// Command lines of `factorseg-pipeline` in its help and the documents, continued lines joined, without their notes.
+fn commands() -> Vec<String> {
+    let names = ["overlay", "background", "masks", "davis", "mosaic"];
+    let help = names.map(|name| succeed(Command::new(built("factorseg-pipeline")).args([name, "--help"])));
+    let documents = ["README.md", "docs/element.md"].map(|file| fs::read_to_string(root().join(file)).unwrap());
+    let text = help
+        .into_iter()
+        .chain(documents)
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("\\\n", " ");
+    let lines = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("factorseg-pipeline "));
+    lines.map(|line| line.split(" #").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn documented_commands_of_the_launcher_run() {
+    let folder = folder();
+    let path = folder.path();
+    for video in ["holiday.mp4", "waves.mp4", "a.mp4", "b.mkv"] {
+        fs::copy(path.join("in.mp4"), path.join(video)).unwrap();
+    }
+    fs::copy(root().join("pipelines/media/cat.jpg"), path.join("beach.jpg")).unwrap();
+    for sequence in ["dog", "cows", "blackswan"] {
+        let pictures = path.join("DAVIS/JPEGImages/480p").join(sequence);
+        fs::create_dir_all(&pictures).unwrap();
+        image::RgbImage::new(64, 48).save(pictures.join("00000.jpg")).unwrap();
+    }
+    fs::create_dir(path.join("www")).unwrap();
+    let commands = commands();
+    assert!(commands.len() >= 15, "{commands:?}");
+    for command in commands {
+        // A file stands in for what has no end, or is not there; `streams.rs` has those.
+        let runnable: Vec<String> = command
+            .split_whitespace()
+            .map(|word| match word {
+                "/dev/video9" => "camera.mkv".to_owned(),
+                word if word.starts_with("/dev/") || word.starts_with("rtsp://") => "in.mp4".to_owned(),
+                word => word.to_owned(),
+            })
+            .collect();
+        let mut runnable = runnable.join(" ");
+        if !runnable.contains("--out") {
+            runnable = runnable.replacen(" --in", " --out screen.mkv --in", 1);
+        }
+        println!("{command}");
+        succeed(&mut pipeline(path, &runnable));
+    }
 }
 
 #[test]
