@@ -4,18 +4,15 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use factorseg_tests::{built, fail, succeed};
+use factorseg_tests::{fail, succeed};
 use tempfile::TempDir;
 
 use crate::support::{agreement, folder, frames, launch, part, pipeline};
 
 /// `factorseg-pipeline overlay --in INPUT --out OUTPUT`; the built-in clip without an input.
 fn overlay(input: Option<&Path>, output: &Path) -> Command {
-    let mut command = Command::new(built("factorseg-pipeline"));
-    command
-        .args(["overlay", "--in"])
-        .arg(input.unwrap_or(Path::new("clip")));
-    command.arg("--out").arg(output);
+    let mut command = pipeline(Path::new("."), "overlay --in");
+    command.arg(input.unwrap_or(Path::new("clip"))).arg("--out").arg(output);
     command
 }
 
