@@ -1,5 +1,5 @@
 """An RTSP server on a free port of loopback, which it prints: /camera sends a moving test picture, /record writes what it is sent
-to the file that is named (gir1.2-gst-rtsp-server-1.0)."""
+to the file that is named, and prints a line when that is whole (gir1.2-gst-rtsp-server-1.0)."""
 import sys
 
 import gi
@@ -17,6 +17,7 @@ camera.set_launch(
 )
 record = GstRtspServer.RTSPMediaFactory(transport_mode=GstRtspServer.RTSPTransportMode.RECORD)
 record.set_launch(f"( rtph264depay name=depay0 ! h264parse ! mpegtsmux ! filesink location={sys.argv[1]} )")
+record.connect("media-configure", lambda _, media: media.connect("unprepared", lambda _: print("recorded", flush=True)))
 server.get_mount_points().add_factory("/camera", camera)
 server.get_mount_points().add_factory("/record", record)
 server.attach(None)

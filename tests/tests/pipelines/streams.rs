@@ -37,21 +37,20 @@ fn interrupt(command: &mut Command) {
     assert_eq!(run.0.wait().unwrap().code(), Some(130), "{said:?}");
 }
 
-/// An RTSP server that writes what it is sent to `recorded`, and its address.
-fn server(recorded: &Path) -> (Running, String) {
+/// An RTSP server that writes what it is sent to `recorded`, its address, and what it says when that is whole.
+fn server(recorded: &Path) -> (Running, String, impl BufRead) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("rtsp/server.py");
     let mut server = Command::new("/usr/bin/python3");
     server.args(["-W", "ignore"]).arg(script).arg(recorded);
     let mut server = Running(server.stdout(Stdio::piped()).spawn().unwrap());
     let mut port = String::new();
-    BufReader::new(server.0.stdout.take().unwrap())
-        .read_line(&mut port)
-        .unwrap();
+    let mut said = BufReader::new(server.0.stdout.take().unwrap());
+    said.read_line(&mut port).unwrap();
     assert!(
         !port.is_empty(),
         "no RTSP server; scripts/setup.sh installs it with TESTS=1"
     );
-    (server, format!("rtsp://127.0.0.1:{}", port.trim()))
+    (server, format!("rtsp://127.0.0.1:{}", port.trim()), said)
 }
 
 /// Frames that decode and hold a ball that is tinted: light, and more blue than red.
@@ -71,7 +70,7 @@ fn assert_tinted(folder: &Path, file: &str) {
 #[test]
 fn a_stream_of_rtsp_becomes_a_playlist_of_hls() {
     let folder = TempDir::new().unwrap();
-    let (_server, address) = server(&folder.path().join("recorded.ts"));
+    let (_server, address, _) = server(&folder.path().join("recorded.ts"));
     interrupt(&mut pipeline(
         folder.path(),
         &format!("overlay --in {address}/camera --out index.m3u8"),
@@ -99,11 +98,14 @@ fn a_stream_of_rtsp_becomes_a_playlist_of_hls() {
 #[test]
 fn a_stream_of_rtsp_goes_on_to_a_server() {
     let folder = TempDir::new().unwrap();
-    let (_server, address) = server(&folder.path().join("recorded.ts"));
+    let (_server, address, mut said) = server(&folder.path().join("recorded.ts"));
     interrupt(&mut pipeline(
         folder.path(),
         &format!("overlay --in {address}/camera --out {address}/record"),
     ));
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "recorded\n");
     assert_tinted(folder.path(), "recorded.ts");
 
     let text = fail(&mut pipeline(
