@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use factorseg_tests::{fail, gstreamer_tool, succeed};
 use tempfile::TempDir;
@@ -38,7 +38,7 @@ fn interrupt(command: &mut Command) {
 }
 
 /// An RTSP server that writes what it is sent to `recorded`, its address, and what it says when that is whole.
-fn server(recorded: &Path) -> (Running, String, impl BufRead) {
+fn server(recorded: &Path) -> (Running, String, BufReader<ChildStdout>) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("rtsp/server.py");
     let mut server = Command::new("/usr/bin/python3");
     server.args(["-W", "ignore"]).arg(script).arg(recorded);
