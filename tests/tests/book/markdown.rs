@@ -27,7 +27,7 @@ pub fn root() -> PathBuf {
 
 /// Every page of the book, and the documents outside of it.
 pub fn pages() -> Vec<Page> {
-    let mut names: Vec<String> = ["README.md", "CONTRIBUTING.md", "tests/cuda/README.md"]
+    let mut names: Vec<String> = ["README.md", "CONTRIBUTING.md", "pipelines/media/README.md", "tests/cuda/README.md"]
         .map(str::to_owned)
         .into();
     let docs = fs::read_dir(root().join("docs")).unwrap();
