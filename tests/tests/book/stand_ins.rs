@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::markdown::root;
 
 /// Programs of this project that the build puts beside the tests.
-pub const PROGRAMS: [&str; 2] = ["factorseg", "factorseg-overlay"];
+pub const PROGRAMS: [&str; 2] = ["factorseg", "factorseg-pipeline"];
 
 /// What a reader has who parses alone: programs of others, which do nothing here.
 const OTHERS: [&str; 14] = [
