@@ -100,3 +100,34 @@ fn every_file_that_the_text_names_is_there() {
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
+
+/// All Rust files below a folder of the checkout, one after the other.
+fn sources(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts = entries.map(|path| match path.is_dir() {
+        true => sources(&path),
+        false if path.extension().is_some_and(|extension| extension == "rs") => fs::read_to_string(path).unwrap(),
+        false => String::new(),
+    });
+    texts.collect()
+}
+
+#[test]
+fn the_tests_that_the_table_of_pipelines_names_are_there() {
+    let document = fs::read_to_string(root().join("docs/tested.md")).unwrap();
+    let names: Vec<&str> = document
+        .lines()
+        .filter_map(|row| row.strip_suffix("` |")?.rsplit_once("| `"))
+        .map(|(_, name)| name)
+        .collect();
+    assert!(names.len() >= 30, "{} pipelines", names.len());
+    let tests: String = ["plugin/src", "plugin/tests", "tests/tests"]
+        .map(|folder| sources(&root().join(folder)))
+        .concat();
+    for name in names {
+        assert!(
+            tests.contains(&format!("#[test]\nfn {name}()")) || tests.contains(&format!("#[test]\n    fn {name}()")),
+            "no test {name}"
+        );
+    }
+}

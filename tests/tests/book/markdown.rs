@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One document, apart from its fenced blocks.
+/// One document, or the documentation at the head of a Rust file, apart from its fenced blocks.
 pub struct Page {
     /// From the top of the checkout: `docs/start.md`.
     pub name: String,
@@ -27,9 +27,14 @@ pub fn root() -> PathBuf {
 
 /// Every page of the book, and the documents outside of it.
 pub fn pages() -> Vec<Page> {
-    let mut names: Vec<String> = ["README.md", "CONTRIBUTING.md", "pipelines/media/README.md", "tests/cuda/README.md"]
-        .map(str::to_owned)
-        .into();
+    let mut names: Vec<String> = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "pipelines/media/README.md",
+        "tests/cuda/README.md",
+    ]
+    .map(str::to_owned)
+    .into();
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let mut docs: Vec<String> = docs
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -45,7 +50,13 @@ pub fn pages() -> Vec<Page> {
 
 impl Page {
     pub fn read(name: &str) -> Self {
-        let text = fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut text = fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        if name.ends_with(".rs") {
+            let lines = text
+                .lines()
+                .map(|line| line.strip_prefix("//!").unwrap_or_default().trim_start());
+            text = lines.collect::<Vec<_>>().join("\n");
+        }
         let mut page = Self {
             name: name.to_owned(),
             prose: String::new(),

@@ -62,7 +62,7 @@ impl Place {
             &format!(
                 "words=()\nfor word; do case $word in\n\
                  v4l2src) words+=(videotestsrc is-live=true num-buffers=15);; device=/dev/video*) ;;\n\
-                 auto*sink) words+=(fakesink sync=true);; *) words+=(\"$word\");; esac; done\n\
+                 auto*sink) words+=(fakesink);; *) words+=(\"$word\");; esac; done\n\
                  exec {} \"${{words[@]}}\"",
                 launch.trim()
             ),
