@@ -182,7 +182,7 @@ impl Place {
     pub fn run(&self, commands: &str) -> Output {
         let prelude = match self.parses {
             // Folders that other commands would have made.
-            true => "cd() { :; }\nexport() { declare -gx \"$@\"; }\n",
+            true => "cd() { :; }\n",
             false => "",
         };
         // Nothing but the shell's own where programs parse.
