@@ -107,7 +107,7 @@ fn the_page_of_properties_is_the_element_s() {
 /// The help of a program, and of its commands below it.
 fn help(program: &str, commands: &[&str], text: &mut String) {
     let said = succeed(Command::new(built(program)).args(commands).arg("--help"));
-    let title = [&[program], commands].concat().join(" ");
+    let title = [&[program][..], commands].concat().join(" ");
     writeln!(
         text,
         "\n## {title}\n\n```text\n{}\n```",
