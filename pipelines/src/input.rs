@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -52,7 +52,7 @@ impl Input {
     /// # Errors
     /// If nothing can be found there.
     pub fn from_place(place: &str, options: &InputOptions) -> Result<Self> {
-        let test = format!("videotestsrc is-live=true pattern=ball ! {}", raw(options));
+        let test = format!("videotestsrc is-live=true pattern=ball ! capsfilter caps={}", raw(options));
         let source = match place {
             "clip" => Source::Clip(clip()?),
             "test" => Source::Camera(test),
@@ -157,6 +157,7 @@ fn raw(options: &InputOptions) -> String {
 fn clip() -> Result<File> {
     let mut file = tempfile::tempfile().context("cannot make a temporary file")?;
     file.write_all(CLIP).context("cannot write the built-in clip")?;
+    file.rewind()?;
     Ok(file)
 }
 
