@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::backend::Autodiff;
 use common::{Tested, device};
 use factorseg_kernels::{
-    Adam, Architecture, CpuTraining, KernelError, Learned, Masks, Noising, PlanOptions, SegmentationPass,
+    Adam, Architecture, CpuTraining, Decoding, KernelError, Learned, Masks, Noising, PlanOptions, SegmentationPass,
     SegmentationPlan, Snapshot, Threads, TrainingPass, TrainingSize, Update,
 };
 use factorseg_model::checkpoint::Checkpoint;
@@ -43,6 +43,22 @@ fn updown() -> Architecture {
     }
 }
 
+/// The ways to take in the masks that the paper's Table 6 compares, with 2 to 8 regions.
+fn ablations() -> Vec<Architecture> {
+    let ways = [
+        (Decoding::Concatenated, 4),
+        (Decoding::MaskedMiddle, 2),
+        (Decoding::Unshared, 3),
+    ];
+    let with = |(decoding, regions)| Architecture {
+        decoding,
+        regions,
+        ..plain()
+    };
+    let many = Architecture { regions: 8, ..plain() };
+    ways.map(with).into_iter().chain([many]).collect()
+}
+
 fn size() -> TrainingSize {
     TrainingSize {
         side: SIDE,
@@ -76,12 +92,13 @@ type Seen = [Vec<f32>; 4];
 
 /// A whole pass over `images` with random gradients, forward and backward.
 fn pass(pass: &mut dyn TrainingPass, seed: u64, images: usize, uniform: bool) -> Result<Seen, KernelError> {
-    let (pixels, regions) = (SIDE * SIDE, 3);
+    let pixels = SIDE * SIDE;
     let random = |salt: u64, planes: usize| standard_normal(seed + salt, images * planes * pixels);
     let timesteps: Vec<i32> = (0..images as i32).map(|image| 10 + 200 * image).collect();
     let classes: Vec<i32> = (0..images as i32).map(|image| image % 3).collect();
     pass.encode(&random(1, 3), &timesteps, &classes)?;
     let logits = pass.mask_logits()?;
+    let regions = logits.len() / (images * pixels);
     let mut masks = logits.clone();
     softmax(&mut masks, images, regions);
     let noise = pass.decode(if uniform { Masks::Uniform } else { Masks::Given(&masks) })?;
@@ -129,7 +146,8 @@ const ALL: Learned = Learned {
 /// Every stage and every gradient, with given and with uniform masks, and where a part stays as it is.
 #[test]
 fn every_stage_and_gradient_is_alike() {
-    for architecture in [plain(), updown()] {
+    let all = [plain(), updown()].into_iter().chain(ablations());
+    for architecture in all {
         for parts in [7, 5, 2, 4] {
             let learned = Learned {
                 encoder: parts & 1 > 0,
@@ -137,7 +155,8 @@ fn every_stage_and_gradient_is_alike() {
                 decoder: parts & 4 > 0,
             };
             for uniform in [false, true] {
-                let what = format!("{learned:?}, uniform {uniform}");
+                let (decoding, regions) = (architecture.decoding, architecture.regions);
+                let what = format!("{learned:?}, uniform {uniform}, {decoding:?}, {regions} regions");
                 let mut both = both(&architecture);
                 let [a, b] = both.each_mut().map(|one| {
                     one.begin(learned);

@@ -17,18 +17,27 @@ use crate::data::batch::MicroBatch;
 use crate::data::teacher::Teacher;
 use crate::recipe::Recipe;
 
-/// A new run's teacher and the bytes of its checkpoint; `None` for a run without self-training.
+/// A new run's teacher and the bytes of its checkpoint, which labels have not; `None` for a run without self-training.
 ///
 /// # Errors
 /// If the teacher cannot be used or does not fit the model.
-pub fn checked(config: &RunConfig) -> Result<Option<(Arc<Teacher>, Vec<u8>)>> {
+pub fn checked(config: &RunConfig) -> Result<Option<(Arc<Teacher>, Option<Vec<u8>>)>> {
     if config.recipe.self_training.is_none() {
         return Ok(None);
+    }
+    if let Some(teacher) = of_labels(config) {
+        return Ok(Some((teacher, None)));
     }
     let path = file(&config.recipe, config.teacher.as_deref())?;
     let checkpoint = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let teacher = load(&path, &config.model).with_context(|| format!("{} is no teacher", path.display()))?;
-    Ok(Some((teacher, checkpoint)))
+    Ok(Some((teacher, Some(checkpoint))))
+}
+
+/// A teacher that knows the labels, where the recipe is one of labels.
+pub fn of_labels(config: &RunConfig) -> Option<Arc<Teacher>> {
+    config.recipe.labels()?;
+    Some(Arc::new(Teacher::of_labels(config.model.regions)))
 }
 
 /// The teacher's checkpoint, where `named` is one or a run's folder.
