@@ -5,7 +5,7 @@
 #   VIDEO=holiday.mp4 scripts/demo.sh   your own video, or a folder of pictures
 #
 # It is built with CUDA where an NVIDIA driver is found; CUDA=1 builds with it anyway, CUDA=0 without it.
-# Further arguments go to factorseg-overlay, such as --set overlay=contour.
+# Further arguments go to `factorseg-pipeline overlay`, such as overlay=contour.
 set -euo pipefail
 here=$(pwd)
 cd "$(dirname "$0")/.."
@@ -16,10 +16,9 @@ scripts/setup.sh
 cargo build --release --locked --package factorseg-pipelines "${FEATURES[@]}" "${PLUGIN[@]}"
 
 mkdir -p demo
-input=()
+input=clip
 if [[ -n ${VIDEO:-} ]]; then
-    [[ $VIDEO == /* ]] || VIDEO=$here/$VIDEO
-    input=("$VIDEO")
+    [[ $VIDEO == /* ]] && input=$VIDEO || input=$here/$VIDEO
 fi
-exec "${CARGO_TARGET_DIR:-target}/release/factorseg-overlay" "${input[@]}" --output demo/demo.mp4 --poster demo/poster.png \
-    --set sharpness=4 --set refine=guided --set colors=e69f00,ff2d78 --set alpha=0.55 "$@"
+exec "${CARGO_TARGET_DIR:-target}/release/factorseg-pipeline" overlay --in "$input" --out demo/demo.mp4 --poster demo/poster.png \
+    preset="bright tint" "$@"

@@ -1,109 +1,204 @@
 //! Where frames and sound come from.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Seek, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail, ensure};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use crate::element::element;
+use crate::arguments::InputOptions;
+use crate::parse::{bin, named, quoted};
+use crate::runner::Job;
 use crate::sound;
 
 /// The demonstration clip, an MP4 file with sound; `media/README.md` says whose it is.
 const CLIP: &[u8] = include_bytes!("../media/bigbuckbunny.mp4");
 
-/// Name of the decoder in the pipeline.
-pub const DECODER: &str = "decoder";
+/// The beginning of a description: takes the decoded frames, and turns those of a telephone upright.
+pub const HEAD: &str = "videoconvert name=in ! videoflip video-direction=auto";
 
-/// What the application reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// A video file that GStreamer can decode.
-    Video(PathBuf),
-    /// The pictures of a folder, in the order of their names, as frames (a DAVIS sequence, say).
-    Folder(PathBuf, gst::Fraction),
-    /// The built-in clip.
-    Clip,
+/// [`HEAD`] by another name, where there are several.
+pub fn head(name: &str) -> String {
+    HEAD.replace("name=in", &format!("name={name}"))
+}
+
+/// What the names of decoders begin with; the place follows.
+pub const DECODER: &str = "input ";
+
+/// What a pipeline reads.
+#[derive(Debug)]
+pub struct Input {
+    /// As the user named it.
+    place: String,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// A file or stream that GStreamer can decode.
+    Uri(String),
+    /// The built-in clip, in a file without a name.
+    Clip(File),
+    /// Pictures as frames.
+    Pictures(Vec<PathBuf>, gst::Fraction),
+    /// A camera, or what stands in for one, as a description.
+    Camera(String),
 }
 
 impl Input {
-    /// A file, a folder of pictures at `frame_rate`, or the built-in clip where there is no path.
+    /// The input at `place`: the help of `--in` says what that may be.
     ///
     /// # Errors
-    /// If nothing can be found at the path.
-    pub fn from_path(path: Option<&Path>, frame_rate: gst::Fraction) -> Result<Self> {
-        let Some(path) = path else {
-            return Ok(Input::Clip);
+    /// If nothing can be found there.
+    pub fn from_place(place: &str, options: &InputOptions) -> Result<Self> {
+        let test = format!(
+            "videotestsrc is-live=true pattern=ball ! capsfilter caps={}",
+            raw(options)
+        );
+        let source = match place {
+            "clip" => Source::Clip(clip()?),
+            "test" => Source::Camera(test),
+            "test-mjpg" => Source::Camera(format!("{test} ! jpegenc")),
+            camera if camera.starts_with("/dev/") => Source::Camera(format!(
+                "v4l2src device={} ! capsfilter caps={}",
+                quoted(camera),
+                quoted(&format!(
+                    "{};{}",
+                    raw(options),
+                    raw(options).replace("video/x-raw", "image/jpeg")
+                ))
+            )),
+            url if url.contains("://") => Source::Uri(url.to_owned()),
+            path => {
+                let found = fs::canonicalize(path).with_context(|| format!("cannot read {path}"))?;
+                match found.is_dir() {
+                    true => Source::Pictures(
+                        pictures(&found)?,
+                        gst::Fraction::new(options.frame_rate.unwrap_or(24).max(1), 1),
+                    ),
+                    false => Source::Uri(gst::glib::filename_to_uri(found, None)?.to_string()),
+                }
+            }
         };
-        let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(match metadata.is_dir() {
-            true => Input::Folder(path.to_owned(), frame_rate),
-            false => Input::Video(path.to_owned()),
+        Ok(Self {
+            place: place.to_owned(),
+            source,
         })
     }
 
-    /// Adds the elements that decode the input to `pipeline`, and links them as soon as the format is known: the first
-    /// video stream to `video`, the first sound, if there is some, to `mux`.
+    /// Whether frames come as time goes by, without an end.
+    pub fn is_live(&self) -> bool {
+        match &self.source {
+            Source::Camera(_) => true,
+            Source::Uri(uri) => uri.starts_with("rtsp"),
+            Source::Clip(_) | Source::Pictures(..) => false,
+        }
+    }
+
+    /// The file that is read, if it is one.
+    pub fn file(&self) -> Option<PathBuf> {
+        fs::canonicalize(&self.place).ok()
+    }
+
+    /// Names of the files that the frames come from, where each has its own.
+    pub fn pictures(&self) -> &[PathBuf] {
+        match &self.source {
+            Source::Pictures(pictures, _) => pictures,
+            _ => &[],
+        }
+    }
+
+    /// Adds the elements that decode the input to the job's pipeline, and links them as soon as the format is known: the first
+    /// video stream to the element `video`; the first sound, if there is some, to the element `sound`, if that is named.
     ///
     /// # Errors
-    /// If an element is not installed, or the folder holds no pictures.
-    pub fn add_to(&self, pipeline: &gst::Pipeline, video: &gst::Element, mux: &gst::Element) -> Result<()> {
-        let source = match self {
-            Input::Video(path) => {
-                let source = element("filesrc", "gstreamer1.0-plugins-base")?;
-                source.set_property("location", path);
-                source
-            }
-            Input::Folder(folder, frame_rate) => frames(pictures(folder)?, *frame_rate)?.upcast(),
-            Input::Clip => file_in_memory(CLIP).upcast(),
+    /// If an element is not installed.
+    pub fn add_to(&self, job: &Job, video: &str, sound: Option<&str>) -> Result<()> {
+        let (factory, uri) = match &self.source {
+            Source::Uri(uri) => ("uridecodebin", Some(uri.clone())),
+            Source::Clip(file) => ("uridecodebin", Some(format!("fd://{}", file.as_raw_fd()))),
+            Source::Pictures(..) | Source::Camera(_) => ("decodebin", None),
         };
-        let decoder = element("decodebin", "gstreamer1.0-plugins-base")?;
-        decoder.set_property("name", DECODER);
-        pipeline.add_many([&source, &decoder])?;
-        source.link(&decoder)?;
-        link_streams(&decoder, pipeline, video, mux)
+        let decoder = gst::ElementFactory::make(factory)
+            .name(format!("{DECODER}{}", self.place))
+            .property_if_some("uri", uri)
+            .build()?;
+        job.pipeline.add(&decoder)?;
+        let source: Option<gst::Element> = match &self.source {
+            Source::Pictures(pictures, frame_rate) => Some(frames(pictures.clone(), *frame_rate)?.upcast()),
+            Source::Camera(description) => Some(bin(description)?.upcast()),
+            Source::Uri(_) | Source::Clip(_) => None,
+        };
+        if let Some(source) = source {
+            job.pipeline.add(&source)?;
+            source.link(&decoder)?;
+        }
+        let sound = sound.map(|sound| named(&job.pipeline, sound)).transpose()?;
+        link_streams(&decoder, job, &named(&job.pipeline, video)?, sound)
     }
 }
 
 impl fmt::Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Input::Video(path) | Input::Folder(path, _) => write!(f, "{}", path.display()),
-            Input::Clip => write!(f, "the built-in clip"),
-        }
+        write!(f, "{}", self.place)
     }
 }
 
+/// The caps of raw frames that are wanted of a camera.
+fn raw(options: &InputOptions) -> String {
+    let size = options.size.map_or(String::new(), |(width, height)| {
+        format!(",width={width},height={height}")
+    });
+    let rate = options
+        .frame_rate
+        .map_or(String::new(), |rate| format!(",framerate={rate}/1"));
+    format!("video/x-raw{size}{rate}")
+}
+
+/// The built-in clip as a file that is gone when it is closed.
+fn clip() -> Result<File> {
+    let mut file = tempfile::tempfile().context("cannot make a temporary file")?;
+    file.write_all(CLIP).context("cannot write the built-in clip")?;
+    file.rewind()?;
+    Ok(file)
+}
+
 /// Links the streams of `decoder` when it has found them; an input without video is an error on the bus.
-fn link_streams(
-    decoder: &gst::Element,
-    pipeline: &gst::Pipeline,
-    video: &gst::Element,
-    mux: &gst::Element,
-) -> Result<()> {
+fn link_streams(decoder: &gst::Element, job: &Job, video: &gst::Element, mux: Option<gst::Element>) -> Result<()> {
     let video = video.static_pad("sink").context("there is no pad for the video")?;
+    job.end_when_interrupted(&video);
     let unlinked = video.downgrade();
     decoder.connect_no_more_pads(move |decoder| {
         if unlinked.upgrade().is_some_and(|video| !video.is_linked()) {
             gst::element_error!(decoder, gst::StreamError::WrongType, ("it holds no video."));
         }
     });
-    let (pipeline, video, mux) = (pipeline.downgrade(), video.downgrade(), mux.downgrade());
+    let (pipeline, video) = (job.pipeline.downgrade(), video.downgrade());
+    let (ended, mux) = (job.sound_ended()?, Mutex::new(mux.map(|mux| mux.downgrade())));
     decoder.connect_pad_added(move |decoder, pad| {
-        let (Some(pipeline), Some(video), Some(mux)) = (pipeline.upgrade(), video.upgrade(), mux.upgrade()) else {
+        let (Some(pipeline), Some(video)) = (pipeline.upgrade(), video.upgrade()) else {
             return;
         };
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let kind = caps.structure(0).map_or("", |structure| structure.name().as_str());
         let linked = if kind.starts_with("video/") && !video.is_linked() {
             pad.link(&video).map(|_| ()).context("cannot link the video stream")
-        } else if kind.starts_with("audio/") && !sound::is_linked(&mux) {
-            sound::add(&pipeline, pad, &mux).context("cannot keep the sound")
+        } else if kind.starts_with("audio/") {
+            // Taken, so that one sound is kept.
+            let mux = mux
+                .lock()
+                .ok()
+                .and_then(|mut mux| mux.take())
+                .and_then(|mux| mux.upgrade());
+            mux.map_or(Ok(()), |mux| {
+                sound::add(&pipeline, pad, &mux, ended.clone()).context("cannot keep the sound")
+            })
         } else {
             Ok(())
         };
@@ -130,57 +225,32 @@ fn frames(pictures: Vec<PathBuf>, frame_rate: gst::Fraction) -> Result<gst_app::
     source.set_duration(time(pictures.len()));
     let mut index = 0;
     let need_data = move |source: &gst_app::AppSrc, _| {
-        let read = |path: &PathBuf| {
-            fs::read(path)
-                .map_err(|error| gst::warning!(gst::CAT_DEFAULT, "{}: {error}", path.display()))
-                .ok()
-        };
-        let Some(data) = pictures.get(index).and_then(read) else {
+        let Some(path) = pictures.get(index) else {
             // Refused only when the pipeline is already stopping, as is a buffer.
             let _ = source.end_of_stream();
             return;
         };
-        let mut buffer = gst::Buffer::from_mut_slice(data);
-        if let Some(buffer) = buffer.get_mut() {
-            buffer.set_pts(time(index));
-            buffer.set_duration(time(1));
+        match fs::read(path) {
+            Ok(data) => {
+                let mut buffer = gst::Buffer::from_mut_slice(data);
+                if let Some(buffer) = buffer.get_mut() {
+                    buffer.set_pts(time(index));
+                    buffer.set_duration(time(1));
+                }
+                index += 1;
+                let _ = source.push_buffer(buffer);
+            }
+            Err(error) => {
+                gst::element_error!(
+                    source,
+                    gst::ResourceError::Read,
+                    ("cannot read {}: {error}", path.display())
+                );
+            }
         }
-        index += 1;
-        let _ = source.push_buffer(buffer);
     };
     source.set_callbacks(gst_app::AppSrcCallbacks::builder().need_data(need_data).build());
     Ok(source)
-}
-
-/// A source that is read at any place, like a file.
-fn file_in_memory(file: &'static [u8]) -> gst_app::AppSrc {
-    let source = gst_app::AppSrc::builder()
-        .format(gst::Format::Bytes)
-        .stream_type(gst_app::AppStreamType::RandomAccess)
-        .size(file.len() as i64)
-        .build();
-    let next = Arc::new(AtomicUsize::new(0));
-    let place = next.clone();
-    let need_data = move |source: &gst_app::AppSrc, length: u32| {
-        let start = next.load(Ordering::Relaxed).min(file.len());
-        let end = file.len().min(start + length as usize);
-        next.store(end, Ordering::Relaxed);
-        let _ = match start < end {
-            true => source.push_buffer(gst::Buffer::from_slice(&file[start..end])),
-            false => source.end_of_stream(),
-        };
-    };
-    let seek_data = move |_: &gst_app::AppSrc, offset: u64| {
-        place.store(offset as usize, Ordering::Relaxed);
-        true
-    };
-    source.set_callbacks(
-        gst_app::AppSrcCallbacks::builder()
-            .need_data(need_data)
-            .seek_data(seek_data)
-            .build(),
-    );
-    source
 }
 
 fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -1,13 +1,22 @@
-//! A media application around the element `factorseg`: any video in, an overlay video and a poster out.
+//! Ready pipelines around the element `factorseg`, one program for all: `factorseg-pipeline NAME --in ... --out ...`.
 //!
-//! It links the plugin, so it runs without `GST_PLUGIN_PATH`. The library part is what the application is made of:
-//! [`input`] (a video file, a folder of frames, or the demonstration clip), [`sound`] (what becomes of its sound),
-//! [`overlay`] (the pipeline), [`shown`] (the frames that are done, and Ctrl-C), [`progress`] (what the terminal shows
-//! meanwhile) and [`element`] (elements by name).
+//! It links the plugin, so it runs without `GST_PLUGIN_PATH`. [`cli`] has the commands, one module a pipeline
+//! ([`overlay`], [`background`], [`masks`] with [`coco`], [`davis`], [`mosaic`]); what they share: [`arguments`], [`input`] (where frames and [`sound`] come from), [`output`] (where they go),
+//! [`parse`] (a pipeline from its description), [`runner`] (bus, signals, several pipelines), [`shown`] (frames that are
+//! done) and [`progress`] (what the terminal shows meanwhile).
 
-pub mod element;
+pub mod arguments;
+pub mod background;
+pub mod cli;
+pub mod coco;
+pub mod davis;
 pub mod input;
+pub mod masks;
+pub mod mosaic;
+pub mod output;
 pub mod overlay;
+pub mod parse;
 pub mod progress;
+pub mod runner;
 pub mod shown;
 pub mod sound;

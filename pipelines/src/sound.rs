@@ -1,38 +1,34 @@
-//! The sound of the input, which stays beside the overlay video.
+//! The sound of the input, which stays beside the picture.
+
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use gst::prelude::*;
 use gstreamer as gst;
 
-use crate::element::element;
+use crate::parse::bin;
+use crate::shown::end_before;
 
-/// How much sound may wait while the video encoder looks ahead.
-const AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(10);
+/// Says of a piece of sound whether it comes after an interruption.
+pub type Ended = Arc<dyn Fn(&gst::Pad, &gst::Buffer) -> bool + Send + Sync>;
 
-/// Whether `mux` has a sound stream already.
-pub fn is_linked(mux: &gst::Element) -> bool {
-    mux.static_pad("audio_0").is_some()
-}
+/// As much sound as may wait while the video encoder looks ahead: ten seconds.
+const SOUND: &str = "audioconvert ! audioresample ! avenc_aac ! aacparse \
+    ! queue max-size-time=10000000000 max-size-bytes=0 max-size-buffers=0";
 
 /// Leads the decoded sound of `pad` as AAC to `mux`, in a pipeline that is starting.
 ///
 /// # Errors
 /// If an element is missing or refuses to be linked.
-pub fn add(pipeline: &gst::Pipeline, pad: &gst::Pad, mux: &gst::Element) -> Result<()> {
-    let convert = element("audioconvert", "gstreamer1.0-plugins-base")?;
-    let resample = element("audioresample", "gstreamer1.0-plugins-base")?;
-    let encode = element("avenc_aac", "gstreamer1.0-libav")?;
-    let queue = element("queue", "gstreamer1.0-plugins-base")?;
-    queue.set_property("max-size-time", AHEAD);
-    queue.set_property("max-size-bytes", 0u32);
-    queue.set_property("max-size-buffers", 0u32);
-    let chain = [&convert, &resample, &encode, &queue];
-    pipeline.add_many(chain)?;
-    gst::Element::link_many(chain)?;
-    queue.link_pads(None, mux, Some("audio_%u"))?;
-    for element in chain {
-        element.sync_state_with_parent()?;
-    }
-    pad.link(&convert.static_pad("sink").context("audioconvert has no sink pad")?)?;
+pub fn add(pipeline: &gst::Pipeline, pad: &gst::Pad, mux: &gst::Element, ended: Ended) -> Result<()> {
+    let sound = bin(SOUND)?;
+    pipeline.add(&sound)?;
+    sound.link(mux)?;
+    end_before(
+        &sound.static_pad("src").context("sound has no end")?,
+        move |pad, buffer| ended(pad, buffer),
+    );
+    sound.sync_state_with_parent()?;
+    pad.link(&sound.static_pad("sink").context("sound has no beginning")?)?;
     Ok(())
 }

@@ -5,14 +5,14 @@
 #
 #   tests/cuda/failures.sh
 #
-# Environment: OVERLAY (a built factorseg-overlay with CUDA; default: built with cargo), FAKECUDA_* as in run.sh.
+# Environment: PIPELINE (a built factorseg-pipeline with CUDA; default: built with cargo), FAKECUDA_* as in run.sh.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 make --silent -C tests/cuda
 target=${CARGO_TARGET_DIR:-$PWD/target}
-if [[ -z ${OVERLAY:-} ]]; then
+if [[ -z ${PIPELINE:-} ]]; then
     cargo build --release --locked -p factorseg-pipelines
-    OVERLAY=$target/release/factorseg-overlay
+    PIPELINE=$target/release/factorseg-pipeline
 fi
 export LD_LIBRARY_PATH=$PWD/tests/cuda/emu CUDA_PATH=$PWD/tests/cuda FAKECUDA_INCLUDE=$PWD/tests/cuda/include
 export FAKECUDA_CC=${FAKECUDA_CC:-70} FAKECUDA_CACHE=${FAKECUDA_CACHE:-$target/fakecuda} FAKECUDA_QUIET=1
@@ -28,7 +28,7 @@ wrong=0
 # How a run of a few frames ends: its status, and the last line that it says.
 run() {
     status=0
-    timeout 1800 "$OVERLAY" "$clip" --output "$work/out.mp4" --set device=cuda "$@" 2>"$work/log" >"$work/out" || status=$?
+    timeout 1800 "$PIPELINE" overlay --in "$clip" --out "$work/out.mp4" device=cuda "$@" 2>"$work/log" >"$work/out" || status=$?
     last=$(grep -a . "$work/log" | tail -n 1 || true)
 }
 expect() {
@@ -42,13 +42,13 @@ expect() {
 
 run
 expect "a device that works" 0
-launches=$(FAKECUDA_LOG=$work/calls "$OVERLAY" "$clip" --output "$work/out.mp4" --set device=cuda &>/dev/null; grep -c LAUNCH "$work/calls")
+launches=$(FAKECUDA_LOG=$work/calls "$PIPELINE" overlay --in "$clip" --out "$work/out.mp4" device=cuda &>/dev/null; grep -c LAUNCH "$work/calls")
 # Memory runs out; the weights, a result, the first kernel, one in the middle of the stream.
 for failure in MEMORY=2 FAIL=cuMemcpyHtoDAsync_v2:3 FAIL=cuMemcpy2DAsync_v2:2 FAIL=cuLaunchKernel:1 "FAIL=cuLaunchKernel:$((launches * 3 / 4))"; do
     export "FAKECUDA_$failure"
     run
     expect "$failure" 1
-    run --set on-error=passthrough
+    run on-error=passthrough
     expect "$failure, passed on" 0
     unset "FAKECUDA_${failure%%=*}"
 done

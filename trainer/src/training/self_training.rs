@@ -9,7 +9,7 @@ use factorseg_model::checkpoint::write_atomically;
 use factorseg_model::softmax::softmax;
 use factorseg_model::{CheckpointSource, ModelConfig};
 
-use super::learner::Learner;
+use super::learner::{Learner, MASK_GENERATOR, WholePart};
 use super::run::config::RunConfig;
 use super::run::directory::RunDirectory;
 use super::watching::timing::{self, Part};
@@ -84,7 +84,12 @@ pub fn load(path: &Path, model: &ModelConfig) -> Result<Arc<Teacher>> {
 
 /// Forward and backward of one micro-batch with a teacher's masks to learn: returns the loss times `weight`, whose gradient is
 /// added, and the masks. Only the mask generator's branch of the network is passed.
-pub fn pass(learner: &mut Learner, part: &MicroBatch, weight: f64) -> Result<(f64, Option<Vec<f32>>)> {
+pub fn pass(
+    learner: &mut Learner,
+    part: &MicroBatch,
+    weight: f64,
+    whole: &mut WholePart<'_>,
+) -> Result<(f64, Option<Vec<f32>>)> {
     timing::start();
     let (network, regions) = (learner.network.as_mut(), learner.regions);
     network.encode(&part.noised, &part.timesteps, &part.classes)?;
@@ -93,6 +98,7 @@ pub fn pass(learner: &mut Learner, part: &MicroBatch, weight: f64) -> Result<(f6
     slopes.iter_mut().for_each(|slope| *slope *= weight as f32);
     timing::lap(Part::Forward);
     network.backward_masks(&slopes)?;
+    whole(network, MASK_GENERATOR);
     network.backward_encode()?;
     timing::lap(Part::Backward);
     softmax(&mut masks, part.size, regions);

@@ -1,4 +1,4 @@
-//! The media application: what `scripts/demo.sh` runs.
+//! `factorseg-pipeline` as users start it; `scripts/demo.sh` does so, too.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,14 +7,17 @@ use std::process::{Command, Stdio};
 use factorseg_tests::{built, fail, succeed};
 use tempfile::TempDir;
 
-/// `factorseg-overlay INPUT --output OUTPUT`; the built-in clip without an input.
+/// `factorseg-pipeline overlay --in INPUT --out OUTPUT`; the built-in clip without an input.
 fn overlay(input: Option<&Path>, output: &Path) -> Command {
-    let mut command = Command::new(built("factorseg-overlay"));
-    command.args(input).arg("--output").arg(output);
+    let mut command = Command::new(built("factorseg-pipeline"));
+    command
+        .args(["overlay", "--in"])
+        .arg(input.unwrap_or(Path::new("clip")));
+    command.arg("--out").arg(output);
     command
 }
 
-/// Plays a pipeline of GStreamer's own elements; `factorseg-overlay` has the plugin inside.
+/// Plays a pipeline of GStreamer's own elements; `factorseg-pipeline` has the plugin inside.
 fn launch(pipeline: &str) -> String {
     succeed(
         Command::new("gst-launch-1.0")
@@ -43,28 +46,30 @@ fn play(file: &Path) -> (usize, bool) {
 fn the_built_in_clip_becomes_a_video_with_sound_and_a_poster() {
     let directory = TempDir::new().unwrap();
     let video = directory.path().join("demo.mp4");
-    let text = succeed(&mut overlay(None, &video));
+    let poster = directory.path().join("demo.png");
+    let text = succeed(overlay(None, &video).arg("--poster").arg(&poster));
     assert!(text.contains("132 frames in"), "{text}");
-    assert!(text.contains("frames per second"), "{text}");
-    assert!(text.contains("device: c"), "{text}");
+    assert!(text.contains("per second"), "{text}");
+    assert!(text.contains("device c"), "{text}");
     assert_eq!(play(&video), (132, true));
-    let poster = image::open(video.with_extension("png")).unwrap();
+    let poster = image::open(&poster).unwrap();
     assert_eq!((poster.width(), poster.height()), (1280, 720));
 
     // Its own output is a video that it reads, odd things said about it are errors.
     let again = directory.path().join("again.mp4");
     let set = |set: &str| {
         let mut command = overlay(Some(&video), &again);
-        command.args(["--set", set]);
+        command.arg(set);
         command
     };
-    let text = succeed(&mut set("interval=25"));
+    let text = succeed(set("interval=25").arg("preset=bright tint"));
     assert!(text.contains("132 frames in"), "{text}");
     for (value, expected) in [
         ("colour=red", "no property `colour`"),
         ("overlay=sparkles", "`sparkles` is no value"),
         ("stats=1", "read-only"),
-        ("overlay", "not NAME=VALUE"),
+        ("preset=dim", "`bright tint`"),
+        ("overlay", "not PROPERTY=VALUE"),
     ] {
         let text = fail(&mut set(value));
         assert!(text.contains(expected), "{value}: {text}");
@@ -91,9 +96,10 @@ fn other_containers_odd_sizes_and_folders_are_read_and_keep_their_sound() {
         let input = directory.path().join(name);
         launch(&format!("{pipeline} ! filesink location={}", input.display()));
         let output = input.with_extension("mp4");
-        succeed(&mut overlay(Some(&input), &output));
+        let poster = input.with_extension("png");
+        succeed(overlay(Some(&input), &output).arg("--poster").arg(&poster));
         assert_eq!(play(&output), expected, "{name}");
-        let poster = image::open(output.with_extension("png")).unwrap();
+        let poster = image::open(poster).unwrap();
         assert_eq!((poster.width(), poster.height()), (321, 181), "{name}");
     }
 
@@ -114,7 +120,7 @@ fn an_interrupted_run_leaves_a_file_that_plays() {
     let directory = TempDir::new().unwrap();
     let video = directory.path().join("part.mp4");
     let mut run = overlay(None, &video)
-        .args(["--set", "samples=8"])
+        .arg("samples=8")
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -145,7 +151,7 @@ fn inputs_that_are_no_video_are_errors_that_name_them() {
         ("folder", "out.mp4", ["folder", "holds no pictures"]),
         ("noise.mp4", "out.mp4", ["noise.mp4", "Give a video"]),
         ("sound.ogg", "out.mp4", ["sound.ogg", "it holds no video"]),
-        ("noise.mp4", "noise.mp4", ["noise.mp4", "another --output"]),
+        ("noise.mp4", "noise.mp4", ["noise.mp4", "give another"]),
         ("noise.mp4", "nowhere/out.mp4", ["nowhere", "make it first"]),
     ] {
         let text = fail(&mut overlay(Some(&file(input)), &file(output)));
