@@ -6,6 +6,10 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use gstreamer as gst;
 
+use crate::background::Background;
+use crate::davis::Davis;
+use crate::masks::Masks;
+use crate::mosaic::Mosaic;
 use crate::overlay::Overlay;
 use crate::runner::{Ending, Stop};
 
@@ -27,12 +31,20 @@ struct Program {
 #[derive(Debug, Subcommand)]
 enum Command {
     Overlay(Overlay),
+    Background(Background),
+    Masks(Masks),
+    Davis(Davis),
+    Mosaic(Mosaic),
 }
 
 impl Command {
     async fn run(self, stop: &Stop) -> Result<Ending> {
         match self {
             Self::Overlay(command) => command.run(stop).await,
+            Self::Background(command) => command.run(stop).await,
+            Self::Masks(command) => command.run(stop).await,
+            Self::Davis(command) => command.run(stop).await,
+            Self::Mosaic(command) => command.run(stop).await,
         }
     }
 }

@@ -23,6 +23,11 @@ const CLIP: &[u8] = include_bytes!("../media/bigbuckbunny.mp4");
 /// The beginning of a description: takes the decoded frames, and turns those of a telephone upright.
 pub const HEAD: &str = "videoconvert name=in ! videoflip video-direction=auto";
 
+/// [`HEAD`] by another name, where there are several.
+pub fn head(name: &str) -> String {
+    HEAD.replace("name=in", &format!("name={name}"))
+}
+
 /// What the names of decoders begin with; the place follows.
 pub const DECODER: &str = "input ";
 
@@ -52,7 +57,10 @@ impl Input {
     /// # Errors
     /// If nothing can be found there.
     pub fn from_place(place: &str, options: &InputOptions) -> Result<Self> {
-        let test = format!("videotestsrc is-live=true pattern=ball ! capsfilter caps={}", raw(options));
+        let test = format!(
+            "videotestsrc is-live=true pattern=ball ! capsfilter caps={}",
+            raw(options)
+        );
         let source = match place {
             "clip" => Source::Clip(clip()?),
             "test" => Source::Camera(test),
