@@ -15,17 +15,19 @@ use crate::markdown::root;
 pub const PROGRAMS: [&str; 2] = ["factorseg", "factorseg-pipeline"];
 
 /// What a reader has who parses alone: programs of others, which do nothing here.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 16] = [
     "apt",
     "apt-get",
     "curl",
     "docker",
     "git",
+    "gst-inspect-1.0",
     "kill",
     "lintian",
     "make",
     "mdbook",
     "pip",
+    "pkg-config",
     "rustup",
     "v4l2-ctl",
     "x-www-browser",
@@ -48,7 +50,7 @@ impl Place {
             symlink(built(program), place.bin(program)).unwrap();
         }
         fs::remove_file(place.bin("factorseg")).unwrap();
-        let short = "--steps 4 --batch-size 4 --save-every 2 --sample-every 2 --held-out 2";
+        let short = "--steps 4 --batch-size 2 --save-every 2 --sample-every 2 --held-out 2";
         place.script(
             "factorseg",
             &format!(
@@ -98,11 +100,11 @@ impl Place {
         }
         place.script(
             "cc",
-            "while [[ $1 != -o ]]; do shift; done; cp \"$(command -v kill)\" \"$2\"",
+            "while [[ $1 != -o ]]; do shift; done; cp \"$(command -v git)\" \"$2\"",
         );
         place.script(
             "python3",
-            "if [[ \"$*\" == \"-m venv\"* ]]; then mkdir -p \"$3/bin\"; cp \"$(command -v kill)\" \"$3/bin/pip\"; fi",
+            "if [[ \"$*\" == \"-m venv\"* ]]; then mkdir -p \"$3/bin\"; cp \"$(command -v git)\" \"$3/bin/pip\"; fi",
         );
         for folder in ["scripts", "docs/bench", "tests/cuda", "pipelines"] {
             fs::create_dir_all(place.path().join(folder)).unwrap();
@@ -162,9 +164,9 @@ impl Place {
             ),
         );
         fs::create_dir(path.join("photos")).unwrap();
-        for index in 0..8u8 {
+        for index in 0..24u8 {
             let picture = RgbImage::from_fn(96, 72, |x, y| {
-                let inside = (x as f32 - 30.0 - 4.0 * f32::from(index)).hypot(y as f32 - 36.0) < 20.0;
+                let inside = (x as f32 - 30.0 - 1.5 * f32::from(index)).hypot(y as f32 - 36.0) < 20.0;
                 if inside {
                     Rgb([220, 190, 40])
                 } else {
@@ -172,6 +174,12 @@ impl Place {
                 }
             });
             picture.save(path.join(format!("photos/{index:05}.jpg"))).unwrap();
+        }
+        let sequence = path.join("DAVIS/JPEGImages/480p/dog");
+        fs::create_dir_all(&sequence).unwrap();
+        for index in 0..3 {
+            let name = format!("{index:05}.jpg");
+            fs::copy(path.join("photos").join(&name), sequence.join(&name)).unwrap();
         }
         for name in ["dog.jpg", "beach.jpg"] {
             fs::copy(path.join("photos/00000.jpg"), path.join(name)).unwrap();
