@@ -100,13 +100,19 @@ impl Place {
         }
         place.script(
             "cc",
-            "while [[ $1 != -o ]]; do shift; done; cp \"$(command -v git)\" \"$2\"",
+            "while [[ $1 != -o ]]; do [[ $1 != *.c || -e $1 ]]; shift; done; cp \"$(command -v git)\" \"$2\"",
         );
         place.script(
             "python3",
-            "if [[ \"$*\" == \"-m venv\"* ]]; then mkdir -p \"$3/bin\"; cp \"$(command -v git)\" \"$3/bin/pip\"; fi",
+            "case $* in -m\\ venv*) mkdir -p \"$3/bin\"; cp \"$(command -v git)\" \"$3/bin/pip\";; *.py*) [[ -e $1 ]];; esac",
         );
-        for folder in ["scripts", "docs/bench", "tests/cuda", "pipelines"] {
+        for folder in [
+            "scripts",
+            "docs/bench",
+            "tests/cuda",
+            "tests/static",
+            "pipelines/examples",
+        ] {
             fs::create_dir_all(place.path().join(folder)).unwrap();
             for entry in fs::read_dir(root().join(folder)).unwrap().map(Result::unwrap) {
                 let name = entry.file_name().into_string().unwrap();
@@ -222,6 +228,6 @@ impl Place {
 }
 
 fn executable(path: &Path, text: &str) {
-    fs::write(path, format!("#!/bin/bash\n{text}\n")).unwrap();
+    fs::write(path, format!("#!/bin/bash -e\n{text}\n")).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
