@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
+use factorseg_manual::Manual;
 use gstreamer as gst;
 
+use crate::live::Show;
 use crate::overlay::Overlay;
 use crate::runner::{Ending, Stop};
 
@@ -27,19 +29,21 @@ struct Program {
 #[derive(Debug, Subcommand)]
 enum Command {
     Overlay(Overlay),
+    Live(Show),
+    Manual(Manual),
 }
 
 impl Command {
     async fn run(self, stop: &Stop) -> Result<Ending> {
         match self {
             Self::Overlay(command) => command.run(stop).await,
+            Self::Live(command) => command.run(stop).await,
+            Self::Manual(command) => {
+                command.write(Program::command()).context("cannot write the manual")?;
+                Ok(Ending::Done)
+            }
         }
     }
-}
-
-/// The program's commands and options, from which manual pages and completions are made.
-pub fn command() -> clap::Command {
-    Program::command()
 }
 
 /// Runs the command line; the exit code is documented in its help.

@@ -52,7 +52,10 @@ impl Input {
     /// # Errors
     /// If nothing can be found there.
     pub fn from_place(place: &str, options: &InputOptions) -> Result<Self> {
-        let test = format!("videotestsrc is-live=true pattern=ball ! capsfilter caps={}", raw(options));
+        let test = format!(
+            "videotestsrc is-live=true pattern=ball ! capsfilter caps={}",
+            raw(options)
+        );
         let source = match place {
             "clip" => Source::Clip(clip()?),
             "test" => Source::Camera(test),
