@@ -19,7 +19,7 @@ pub struct From {
 }
 
 /// What only some places need to be told.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct InputOptions {
     /// Frame rate of a camera or of a folder of pictures [default: what the camera has, 24 of a folder]
     #[arg(long, value_name = "FPS")]
@@ -63,7 +63,11 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
         .ok_or_else(|| format!("`{text}` is not PROPERTY=VALUE"))
 }
 
-fn parse_size(text: &str) -> Result<(u32, u32), String> {
+/// A size such as 1280x720.
+///
+/// # Errors
+/// If it is none.
+pub fn parse_size(text: &str) -> Result<(u32, u32), String> {
     text.split_once('x')
         .and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)))
         .filter(|(width, height)| *width > 0 && *height > 0)

@@ -7,7 +7,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 use factorseg_manual::Manual;
 use gstreamer as gst;
 
-use crate::live::Show;
+use crate::background::Background;
+use crate::davis::Davis;
+use crate::live::Live;
+use crate::masks::Masks;
+use crate::mosaic::Mosaic;
 use crate::overlay::Overlay;
 use crate::runner::{Ending, Stop};
 
@@ -29,7 +33,11 @@ struct Program {
 #[derive(Debug, Subcommand)]
 enum Command {
     Overlay(Overlay),
-    Live(Show),
+    Background(Background),
+    Masks(Masks),
+    Davis(Davis),
+    Mosaic(Mosaic),
+    Live(Live),
     Manual(Manual),
 }
 
@@ -37,6 +45,10 @@ impl Command {
     async fn run(self, stop: &Stop) -> Result<Ending> {
         match self {
             Self::Overlay(command) => command.run(stop).await,
+            Self::Background(command) => command.run(stop).await,
+            Self::Masks(command) => command.run(stop).await,
+            Self::Davis(command) => command.run(stop).await,
+            Self::Mosaic(command) => command.run(stop).await,
             Self::Live(command) => command.run(stop).await,
             Self::Manual(command) => {
                 command.write(Program::command()).context("cannot write the manual")?;

@@ -23,6 +23,11 @@ const CLIP: &[u8] = include_bytes!("../media/bigbuckbunny.mp4");
 /// The beginning of a description: takes the decoded frames, and turns those of a telephone upright.
 pub const HEAD: &str = "videoconvert name=in ! videoflip video-direction=auto";
 
+/// [`HEAD`] by another name, where there are several.
+pub fn head(name: &str) -> String {
+    HEAD.replace("name=in", &format!("name={name}"))
+}
+
 /// What the names of decoders begin with; the place follows.
 pub const DECODER: &str = "input ";
 

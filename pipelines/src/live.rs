@@ -21,7 +21,7 @@ use crate::output::Output;
 use crate::parse::named;
 use crate::runner::{Ending, Job, Stop, say};
 use regions::Regions;
-use server::{Heard, Live, PLAYLIST};
+use server::{Heard, PLAYLIST, Page};
 
 /// Sends video to browsers by WebRTC, encodes it as each of them can take it, and is asked by WHEP. Of gst-plugins-rs, from 0.15
 /// on; not in Debian.
@@ -33,7 +33,7 @@ const WEBRTC: &str = "whepserversink";
   factorseg-pipeline live --in /dev/video0
   factorseg-pipeline live --in holiday.mp4 overlay=contour
   factorseg-pipeline live --in rtsp://camera/stream --listen 0.0.0.0:8080    for other machines, with a token in the address")]
-pub struct Show {
+pub struct Live {
     #[command(flatten)]
     from: From,
 
@@ -45,7 +45,7 @@ pub struct Show {
     element: Element,
 }
 
-impl Show {
+impl Live {
     /// Runs the command, until someone asks to stop.
     ///
     /// # Errors
@@ -65,19 +65,20 @@ impl Show {
         output.prepare(&job)?;
         input.add_to(&job, "in", sound)?;
         let masks = named(&job.pipeline, "masks")?.downcast::<gst_app::AppSink>();
-        let signaller = job.pipeline.by_name(WEBRTC).map(|sink| {
+        let webrtc = job.pipeline.by_name(WEBRTC);
+        if let Some(sink) = &webrtc {
             // Nobody elsewhere is asked which addresses this machine has.
-            sink.set_property("stun-server", None::<String>);
-            let signaller: gst::glib::Object = sink.property("signaller");
-            signaller.set_property("stun-server", None::<String>);
-            signaller
-        });
-        let live = Arc::new(Live {
+            let none = None::<String>;
+            sink.set_property("stun-server", &none);
+            sink.property::<gst::glib::Object>("signaller")
+                .set_property("stun-server", &none);
+        }
+        let page = Arc::new(Page {
             segment: job.shown[0].segment.clone(),
             folder,
             regions: Regions::watch(&masks.map_err(|_| anyhow!("`masks` is no appsink"))?),
             heard: Mutex::new(Heard::default()),
-            signaller,
+            webrtc,
         });
 
         let token = (!self.listen.ip().is_loopback()).then(|| format!("{:032x}", rand::random::<u128>()));
@@ -88,9 +89,9 @@ impl Show {
             "page: {}",
             server::url(listener.local_addr()?, token.as_deref())
         ));
-        let router = server::router(live.clone(), token.as_deref());
+        let router = server::router(page.clone(), token.as_deref());
         let play = async {
-            job.run_and(|message| live.note(message)).await?;
+            job.run_and(|message| page.note(message)).await?;
             // The end of a video stays to be seen.
             stop.wait().await;
             Ok(Ending::Done)

@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use gstreamer::prelude::*;
 
 use crate::input::Input;
-use crate::parse::{on_size, quoted};
-use crate::runner::Job;
+use crate::parse::{on_caps, quoted};
+use crate::runner::{Ending, Job, say};
 
 /// Name of the element that takes the sound.
 const MUX: &str = "mux";
@@ -51,7 +51,7 @@ impl Output {
     }
 
     /// The file that is written, if it is one.
-    pub fn file(&self) -> Option<&Path> {
+    fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path, _) | Self::Hls(path) => Some(path),
             Self::Rtsp(_) | Self::Camera(_) | Self::Screen => None,
@@ -116,12 +116,35 @@ impl Output {
             return Ok(());
         };
         let cropped = crop.downgrade();
-        on_size(&crop, move |width, height| {
+        on_caps(&crop, move |video| {
             if let Some(crop) = cropped.upgrade() {
-                crop.set_property("right", width % 2);
-                crop.set_property("bottom", height % 2);
+                crop.set_property("right", (video.width() % 2) as i32);
+                crop.set_property("bottom", (video.height() % 2) as i32);
             }
         })
+    }
+
+    /// Says what was written, at the end of a run.
+    pub fn done(&self, ending: Ending) -> Ending {
+        if let Some(file) = self.file() {
+            say(&format!("wrote {}", file.display()));
+        }
+        ending
+    }
+
+    /// As [`check_file`], of what is written; and there must be a screen for what is shown.
+    ///
+    /// # Errors
+    /// If so, or if there is none.
+    pub fn check(&self, inputs: &[&Input]) -> Result<()> {
+        if let Self::Screen = self {
+            let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+            ensure!(
+                is_set("DISPLAY") || is_set("WAYLAND_DISPLAY"),
+                "there is no screen (neither DISPLAY nor WAYLAND_DISPLAY is set); give --out a file, a playlist, a device or a server"
+            );
+        }
+        self.file().map_or(Ok(()), |path| check_file(path, inputs))
     }
 }
 

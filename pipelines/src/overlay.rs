@@ -10,7 +10,7 @@ use gstreamer as gst;
 use crate::arguments::{Element, From, To};
 use crate::input::HEAD;
 use crate::output::check_file;
-use crate::parse::{named, on_size};
+use crate::parse::{named, on_caps};
 use crate::runner::{Ending, Job, Stop, say};
 
 /// Draw the regions on a video, a camera's picture or a stream; sound is kept in files and HLS.
@@ -53,8 +53,9 @@ impl Overlay {
     pub async fn run(self, stop: &Stop) -> Result<Ending> {
         let input = self.from.input()?;
         let output = &self.to.output;
-        for path in [output.file(), self.poster.as_deref()].into_iter().flatten() {
-            check_file(path, &[&input])?;
+        output.check(&[&input])?;
+        if let Some(poster) = &self.poster {
+            check_file(poster, &[&input])?;
         }
         let job = Job::new(&self.description(input.is_live()), &self.element.properties, stop)?;
         output.prepare(&job)?;
@@ -62,7 +63,9 @@ impl Overlay {
             let right = named(&job.pipeline, "both")?
                 .static_pad("sink_1")
                 .context("there is no right side")?;
-            on_size(&job.shown[0].segment, move |width, _| right.set_property("xpos", width))?;
+            on_caps(&job.shown[0].segment, move |video| {
+                right.set_property("xpos", video.width() as i32)
+            })?;
         }
         if self.poster.is_some() {
             job.shown[0].keep(self.poster_frame);
@@ -74,10 +77,7 @@ impl Overlay {
                 .with_context(|| format!("cannot write {}", poster.display()))?;
             say(&format!("wrote {}", poster.display()));
         }
-        if let Some(file) = output.file() {
-            say(&format!("wrote {}", file.display()));
-        }
-        Ok(ending)
+        Ok(output.done(ending))
     }
 
     fn description(&self, live: bool) -> String {

@@ -131,17 +131,17 @@ fn set_property(object: &gst::glib::Object, name: &str, value: &str) -> Result<(
     Ok(())
 }
 
-/// Calls `set` with the frames' width and height as soon as they are known at the element's sink pad, and when they change.
+/// Calls `set` as soon as the format of the frames is known at the element's sink pad, and when it changes.
 ///
 /// # Errors
 /// If it has no such pad.
-pub fn on_size(element: &gst::Element, set: impl Fn(i32, i32) + Send + Sync + 'static) -> Result<()> {
+pub fn on_caps(element: &gst::Element, set: impl Fn(&gst_video::VideoInfo) + Send + Sync + 'static) -> Result<()> {
     let pad = element.static_pad("sink").context("there is no pad for frames")?;
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
             && let Ok(video) = gst_video::VideoInfo::from_caps(caps.caps())
         {
-            set(video.width() as i32, video.height() as i32);
+            set(&video);
         }
         gst::PadProbeReturn::Ok
     });

@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use crate::input::DECODER;
 use crate::parse::{pipeline, set_properties};
 use crate::progress::Progress;
-use crate::shown::{Shown, end_before};
+use crate::shown::{Shown, end_before, running_time};
 use crate::sound::Ended;
 
 /// Time between looks at the progress.
@@ -100,7 +100,7 @@ impl Job {
     /// Lets an interruption end the video into `pad` with the next frame: what the decoder holds already would take its time.
     pub fn end_when_interrupted(&self, pad: &gst::Pad) {
         let stop = self.stop.clone();
-        end_before(pad, move |_| stop.asked());
+        end_before(pad, move |_, _| stop.asked());
     }
 
     /// Lets an interruption end the sound where the first video ends.
@@ -112,8 +112,8 @@ impl Job {
             self.stop.clone(),
             self.shown.first().context("there is no factorseg")?.clone(),
         );
-        Ok(Arc::new(move |sound| {
-            stop.asked() && sound.pts().map_or(0, gst::ClockTime::nseconds) > shown.last()
+        Ok(Arc::new(move |pad, sound| {
+            stop.asked() && running_time(pad, sound) > shown.last()
         }))
     }
 
@@ -214,11 +214,12 @@ fn statistics(shown: &Shown, seconds: f64) -> String {
     let count = |name| stats.get::<u64>(name).unwrap_or(0);
     let device: String = stats.get("device").unwrap_or_else(|_| "unknown".to_owned());
     format!(
-        "{}: {} frames in {seconds:.1} s ({:.1} per second), {} segmented, {} with the mask of another, device {device}",
+        "{}: {} frames in {seconds:.1} s ({:.1} per second), {} segmented in {:.1} ms each, {} with the mask of another, device {device}",
         shown.segment.name(),
         shown.frames(),
         shown.frames() as f64 / seconds,
         count("inferred"),
+        count("latency-p50") as f64 / 1e6,
         count("reused"),
     )
 }

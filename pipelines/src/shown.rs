@@ -1,6 +1,6 @@
 //! What has left the element, and where a stream ends early.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
@@ -14,8 +14,9 @@ pub struct Shown {
     /// The element.
     pub segment: gst::Element,
     frames: AtomicU64,
-    /// Presentation timestamp of the last frame, in nanoseconds.
+    /// Running time of the last frame, in nanoseconds.
     last: AtomicU64,
+    is_over: AtomicBool,
     /// Which frame is kept.
     poster_frame: AtomicU64,
     poster: Mutex<Option<gst::Sample>>,
@@ -32,15 +33,22 @@ impl Shown {
             segment,
             frames: AtomicU64::new(0),
             last: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
             poster_frame: AtomicU64::new(0),
             poster: Mutex::new(None),
         });
         let watching = Arc::downgrade(&shown);
-        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-            if let (Some(shown), Some(buffer)) = (watching.upgrade(), info.buffer()) {
+        let what = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+        pad.add_probe(what, move |pad, info| {
+            let Some(shown) = watching.upgrade() else {
+                return gst::PadProbeReturn::Ok;
+            };
+            if info.event().is_some_and(|event| event.type_() == gst::EventType::Eos) {
+                shown.is_over.store(true, Ordering::Relaxed);
+            }
+            if let Some(buffer) = info.buffer() {
                 let index = shown.frames.fetch_add(1, Ordering::Relaxed);
-                let pts = buffer.pts().map_or(0, gst::ClockTime::nseconds);
-                shown.last.store(pts, Ordering::Relaxed);
+                shown.last.store(running_time(pad, buffer), Ordering::Relaxed);
                 if index < shown.poster_frame.load(Ordering::Relaxed)
                     && let Some(caps) = pad.current_caps()
                 {
@@ -57,7 +65,7 @@ impl Shown {
         self.frames.load(Ordering::Relaxed)
     }
 
-    /// Presentation timestamp of the last frame, in nanoseconds.
+    /// Running time of the last frame, in nanoseconds.
     pub fn last(&self) -> u64 {
         self.last.load(Ordering::Relaxed)
     }
@@ -101,10 +109,32 @@ impl Shown {
     }
 }
 
+/// When a buffer on `pad` is shown, in nanoseconds since the pipeline began; 0 where nothing says so.
+pub fn running_time(pad: &gst::Pad, buffer: &gst::Buffer) -> u64 {
+    let segment = pad.sticky_event::<gst::event::Segment>(0);
+    let time = segment.and_then(|event| {
+        event
+            .segment()
+            .downcast_ref::<gst::ClockTime>()?
+            .to_running_time(buffer.pts()?)
+    });
+    time.map_or(0, gst::ClockTime::nseconds)
+}
+
+/// Ends what leaves a compositor by `pad` where the last of the streams ends: it goes on for as long as any of its inputs, or
+/// shows their last frames without an end.
+pub fn end_with(pad: &gst::Pad, streams: Vec<Arc<Shown>>) {
+    let is_over = |shown: &Shown| shown.is_over.load(Ordering::Relaxed);
+    end_before(pad, move |pad, buffer| {
+        let time = running_time(pad, buffer);
+        streams.iter().all(|shown| is_over(shown) && time > shown.last())
+    });
+}
+
 /// Ends the stream into `pad`, or out of it, before the first buffer for which `ended` holds.
-pub fn end_before(pad: &gst::Pad, ended: impl Fn(&gst::Buffer) -> bool + Send + Sync + 'static) {
+pub fn end_before(pad: &gst::Pad, ended: impl Fn(&gst::Pad, &gst::Buffer) -> bool + Send + Sync + 'static) {
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        if !info.buffer().is_some_and(&ended) {
+        if !info.buffer().is_some_and(|buffer| ended(pad, buffer)) {
             return gst::PadProbeReturn::Ok;
         }
         let end = gst::event::Eos::new();

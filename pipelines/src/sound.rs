@@ -10,7 +10,7 @@ use crate::parse::bin;
 use crate::shown::end_before;
 
 /// Says of a piece of sound whether it comes after an interruption.
-pub type Ended = Arc<dyn Fn(&gst::Buffer) -> bool + Send + Sync>;
+pub type Ended = Arc<dyn Fn(&gst::Pad, &gst::Buffer) -> bool + Send + Sync>;
 
 /// As much sound as may wait while the video encoder looks ahead: ten seconds.
 const SOUND: &str = "audioconvert ! audioresample ! avenc_aac ! aacparse \
@@ -24,9 +24,10 @@ pub fn add(pipeline: &gst::Pipeline, pad: &gst::Pad, mux: &gst::Element, ended: 
     let sound = bin(SOUND)?;
     pipeline.add(&sound)?;
     sound.link(mux)?;
-    end_before(&sound.static_pad("src").context("sound has no end")?, move |buffer| {
-        ended(buffer)
-    });
+    end_before(
+        &sound.static_pad("src").context("sound has no end")?,
+        move |pad, buffer| ended(pad, buffer),
+    );
     sound.sync_state_with_parent()?;
     pad.link(&sound.static_pad("sink").context("sound has no beginning")?)?;
     Ok(())

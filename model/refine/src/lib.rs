@@ -11,6 +11,7 @@
 //! | [`motion`] | the object is what moves on its own: [`flow`] without the [`camera`]'s part; its [`appearance`] where it stops |
 //! | [`temporal`] | masks blended with those of the frame before |
 //! | [`guided`] | masks along the edges of colours |
+//! | [`outline`] | masks as runs and polygons |
 //! | [`plane`], [`simd`] | what they are made of |
 
 pub mod appearance;
@@ -20,6 +21,7 @@ pub mod flow;
 pub mod guided;
 pub mod map;
 pub mod motion;
+pub mod outline;
 pub mod pieces;
 pub mod plane;
 pub mod simd;

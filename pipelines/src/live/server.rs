@@ -39,7 +39,7 @@ const HEADERS: [(HeaderName, &str); 3] = [
 
 /// What is shown.
 #[derive(Debug)]
-pub struct Live {
+pub struct Page {
     /// The element `factorseg`.
     pub segment: gst::Element,
     /// Where the video lies.
@@ -48,8 +48,8 @@ pub struct Live {
     pub regions: Arc<Regions>,
     /// What the pipeline said.
     pub heard: Mutex<Heard>,
-    /// What answers browsers that want the video by WebRTC, where that is installed; else it comes by HLS.
-    pub signaller: Option<glib::Object>,
+    /// The sink that sends the video by WebRTC, where that is installed; else it comes by HLS.
+    pub webrtc: Option<gst::Element>,
 }
 
 /// What a pipeline said.
@@ -64,7 +64,7 @@ pub struct Heard {
 /// An answer that is none: a status and what to do instead.
 type Refusal = (StatusCode, String);
 
-impl Live {
+impl Page {
     /// Takes note of a message of the pipeline.
     pub fn note(&self, message: &gst::Message) {
         let mut heard = self.heard();
@@ -86,7 +86,7 @@ impl Live {
 
 /// The routes below `/`, or below a token that nobody guesses. Without one, only browsers of this machine are answered, by
 /// its own names: another site's script must not get here through a name that it points here.
-pub fn router(live: Arc<Live>, token: Option<&str>) -> Router {
+pub fn router(page: Arc<Page>, token: Option<&str>) -> Router {
     let routes = Router::new()
         .route("/", get(Html(PAGE)))
         .route("/state", get(state))
@@ -94,7 +94,7 @@ pub fn router(live: Arc<Live>, token: Option<&str>) -> Router {
         .route("/click", post(click))
         .route("/hls/{name}", get(video))
         .route("/whep", post(whep))
-        .with_state(live);
+        .with_state(page);
     let routes = match token {
         None => routes.layer(middleware::from_fn(this_machine)),
         // The slash at the end counts: the page's own names are relative.
@@ -136,19 +136,19 @@ pub fn url(address: SocketAddr, token: Option<&str>) -> String {
     format!("http://{address}/{token}")
 }
 
-async fn state(State(live): State<Arc<Live>>) -> Json<Value> {
-    let heard = live.heard();
+async fn state(State(page): State<Arc<Page>>) -> Json<Value> {
+    let heard = page.heard();
     let newest = heard.segments.newest();
     Json(json!({
-        "webrtc": live.signaller.is_some(),
+        "webrtc": page.webrtc.is_some(),
         "segment": newest.map(|(number, _)| number),
         "segment_start": newest.map(|(_, start)| start.seconds_f64()),
-        "now": live.regions.newest().map(gst::ClockTime::seconds_f64),
+        "now": page.regions.newest().map(gst::ClockTime::seconds_f64),
         "ended": heard.ended,
         "warnings": heard.warnings,
         "warning": heard.warning,
-        "controls": controls::describe(&live.segment),
-        "stats": controls::stats(&live.segment),
+        "controls": controls::describe(&page.segment),
+        "stats": controls::stats(&page.segment),
     }))
 }
 
@@ -158,8 +158,8 @@ struct Setting {
     value: String,
 }
 
-async fn set(State(live): State<Arc<Live>>, Json(setting): Json<Setting>) -> Result<(), Refusal> {
-    controls::set(&live.segment, &setting.name, &setting.value).map_err(refuse)
+async fn set(State(page): State<Arc<Page>>, Json(setting): Json<Setting>) -> Result<(), Refusal> {
+    controls::set(&page.segment, &setting.name, &setting.value).map_err(refuse)
 }
 
 #[derive(Deserialize)]
@@ -172,7 +172,7 @@ struct Click {
 }
 
 /// Makes the region that was clicked on the object.
-async fn click(State(live): State<Arc<Live>>, Json(click): Json<Click>) -> Result<Json<Value>, Refusal> {
+async fn click(State(page): State<Arc<Page>>, Json(click): Json<Click>) -> Result<Json<Value>, Refusal> {
     let inside = |share: f64| (0.0..=1.0).contains(&share);
     if !inside(click.x) || !inside(click.y) {
         return Err((
@@ -183,11 +183,11 @@ async fn click(State(live): State<Arc<Live>>, Json(click): Json<Click>) -> Resul
     let time = click
         .time
         .map(|time| gst::ClockTime::from_seconds_f64(time.clamp(0.0, 1e9)));
-    let region = live.regions.at(click.x, click.y, time).ok_or((
+    let region = page.regions.at(click.x, click.y, time).ok_or((
         StatusCode::CONFLICT,
         "that frame has no mask, or is too long ago; click again".to_owned(),
     ))?;
-    controls::set(&live.segment, "foreground-regions", &region.to_string()).map_err(refuse)?;
+    controls::set(&page.segment, "foreground-regions", &region.to_string()).map_err(refuse)?;
     Ok(Json(json!({ "region": region })))
 }
 
@@ -203,7 +203,7 @@ struct From {
 
 /// The playlist, or a segment of the video.
 async fn video(
-    State(live): State<Arc<Live>>,
+    State(page): State<Arc<Page>>,
     Path(name): Path<String>,
     from: Query<From>,
 ) -> Result<Response, Refusal> {
@@ -214,7 +214,7 @@ async fn video(
         false if name == PLAYLIST => "application/vnd.apple.mpegurl",
         false => return Err((StatusCode::NOT_FOUND, "there is no such file".to_owned())),
     };
-    let read = tokio::fs::read(live.folder.path().join(&name)).await;
+    let read = tokio::fs::read(page.folder.path().join(&name)).await;
     let mut bytes = read.map_err(|_| (StatusCode::NOT_FOUND, "not there yet, or not any more".to_owned()))?;
     if !is_segment {
         bytes = playlist_from(&String::from_utf8_lossy(&bytes), from.from).into_bytes();
@@ -223,13 +223,14 @@ async fn video(
 }
 
 /// Answers a browser's offer of WebRTC, as WHEP has it.
-async fn whep(State(live): State<Arc<Live>>, offer: Bytes) -> Result<Response, Refusal> {
-    let signaller = live.signaller.as_ref().ok_or((
+async fn whep(State(page): State<Arc<Page>>, offer: Bytes) -> Result<Response, Refusal> {
+    let sink = page.webrtc.as_ref().ok_or((
         StatusCode::NOT_FOUND,
         "there is no WebRTC here: GStreamer has no whepserversink".to_owned(),
     ))?;
     let (promise, answer) = gst::Promise::new_future();
-    signaller.emit_by_name::<()>("post", &[&None::<String>, &glib::Bytes::from_owned(offer), &promise]);
+    sink.property::<glib::Object>("signaller")
+        .emit_by_name::<()>("post", &[&None::<String>, &glib::Bytes::from_owned(offer), &promise]);
     let failed = || (StatusCode::BAD_GATEWAY, "WebRTC gave no answer".to_owned());
     let answer = answer.await.ok().flatten().ok_or_else(failed)?;
     let status = answer

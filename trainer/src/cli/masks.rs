@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use factorseg_model::RegionMap;
+use factorseg_refine::outline::runs;
 use image::{GrayImage, RgbImage};
 use serde_json::json;
 
@@ -82,7 +83,7 @@ impl MaskWriter<'_> {
                     let one = |region: usize| {
                         json!({
                             "region": region + 1, "foreground": self.foreground.contains(&region),
-                            "size": [height, width], "counts": runs(&regions, width as usize, region),
+                            "size": [height, width], "counts": runs(&regions, width as usize, region as u8),
                         })
                     };
                     let all: Vec<_> = (0..map.regions).map(one).collect();
@@ -129,23 +130,3 @@ fn palette(path: &Path, (width, height): (u32, u32), regions: &[u8], count: usiz
     writer.write_image_data(&ids)?;
     Ok(writer.finish()?)
 }
-
-/// Lengths of the runs outside and inside a region in turn, down the columns.
-fn runs(regions: &[u8], width: usize, region: usize) -> Vec<usize> {
-    let height = regions.len() / width.max(1);
-    let mut runs = vec![0];
-    let mut inside = false;
-    for at in (0..width).flat_map(|x| (0..height).map(move |y| y * width + x)) {
-        if (usize::from(regions[at]) == region) != inside {
-            inside = !inside;
-            runs.push(0);
-        }
-        if let Some(run) = runs.last_mut() {
-            *run += 1;
-        }
-    }
-    runs
-}
-
-#[cfg(test)]
-mod tests;

@@ -4,15 +4,15 @@ use tower::ServiceExt;
 
 use super::*;
 
-fn live() -> Arc<Live> {
+fn page() -> Arc<Page> {
     gst::init().unwrap();
     gstfactorseg::plugin_register_static().unwrap();
-    Arc::new(Live {
+    Arc::new(Page {
         segment: gst::ElementFactory::make("factorseg").build().unwrap(),
         folder: TempDir::new().unwrap(),
         regions: Arc::default(),
         heard: Mutex::default(),
-        signaller: None,
+        webrtc: None,
     })
 }
 
@@ -45,8 +45,8 @@ fn value<'a>(state: &'a Value, control: &str) -> &'a Value {
 
 #[tokio::test]
 async fn controls_change_the_element() {
-    let live = live();
-    let router = router(live.clone(), None);
+    let page = page();
+    let router = router(page.clone(), None);
     let before = state(&router).await;
     assert_eq!(value(&before, "overlay"), "tint");
     assert_eq!(value(&before, "alpha"), 0.5);
@@ -63,15 +63,15 @@ async fn controls_change_the_element() {
     let after = state(&router).await;
     assert_eq!(value(&after, "overlay"), "contour");
     assert_eq!(value(&after, "motion-model"), false);
-    assert_eq!(live.segment.property::<f64>("alpha"), 0.25);
-    assert_eq!(live.segment.property::<String>("foreground-regions"), "1");
-    assert_eq!(live.segment.property::<String>("target-class"), "tabby cat");
+    assert_eq!(page.segment.property::<f64>("alpha"), 0.25);
+    assert_eq!(page.segment.property::<String>("foreground-regions"), "1");
+    assert_eq!(page.segment.property::<String>("target-class"), "tabby cat");
 }
 
 #[tokio::test]
 async fn bad_values_are_refused_and_say_why() {
-    let live = live();
-    let router = router(live.clone(), None);
+    let page = page();
+    let router = router(page.clone(), None);
     for (body, status, words) in [
         (
             json!({ "name": "overlay", "value": "glitter" }),
@@ -91,7 +91,7 @@ async fn bad_values_are_refused_and_say_why() {
         assert_eq!(answered, status, "{body}: {text}");
         assert!(text.contains(words), "{body}: {text}");
     }
-    assert_eq!(live.segment.property::<f64>("alpha"), 0.5);
+    assert_eq!(page.segment.property::<f64>("alpha"), 0.5);
     // A form of another site's page is not JSON.
     let form = Request::post("/set")
         .header("host", "localhost")
@@ -102,26 +102,26 @@ async fn bad_values_are_refused_and_say_why() {
 
 #[tokio::test]
 async fn a_click_makes_the_region_there_the_object() {
-    let live = live();
-    let router = router(live.clone(), None);
+    let page = page();
+    let router = router(page.clone(), None);
     let click =
         |x: f64, y: f64, time: Option<f64>| ask(&router, "/click", Some(json!({ "x": x, "y": y, "time": time })));
     let (status, text) = click(0.5, 0.5, None).await;
     assert_eq!(status, 409, "{text}");
-    live.regions.push(gst::ClockTime::from_seconds(1), vec![1, 2], 2);
-    live.regions.push(gst::ClockTime::from_seconds(2), vec![2, 1], 2);
+    page.regions.push(gst::ClockTime::from_seconds(1), vec![1, 2], 2);
+    page.regions.push(gst::ClockTime::from_seconds(2), vec![2, 1], 2);
     assert_eq!(click(0.9, 0.5, Some(1.5)).await, (200, r#"{"region":2}"#.to_owned()));
-    assert_eq!(live.segment.property::<String>("foreground-regions"), "2");
+    assert_eq!(page.segment.property::<String>("foreground-regions"), "2");
     assert_eq!(click(0.9, 0.5, None).await, (200, r#"{"region":1}"#.to_owned()));
-    assert_eq!(live.segment.property::<String>("foreground-regions"), "1");
+    assert_eq!(page.segment.property::<String>("foreground-regions"), "1");
     assert_eq!(click(1.1, 0.5, None).await.0, 422);
     assert_eq!(click(0.5, 0.5, Some(-1e300)).await.0, 409);
 }
 
 #[tokio::test]
 async fn the_state_tells_what_the_pipeline_said() {
-    let live = live();
-    let router = router(live.clone(), None);
+    let page = page();
+    let router = router(page.clone(), None);
     let before = state(&router).await;
     assert_eq!(
         (&before["segment"], &before["now"], &before["warnings"]),
@@ -130,7 +130,7 @@ async fn the_state_tells_what_the_pipeline_said() {
     for name in ["frames", "inferred", "reused", "mask-age", "latency-p50", "latency-p99"] {
         assert_eq!(before["stats"][name], 0, "{name}");
     }
-    live.note(&gst::message::Warning::new(
+    page.note(&gst::message::Warning::new(
         gst::LibraryError::Settings,
         "no such class",
     ));
@@ -138,9 +138,9 @@ async fn the_state_tells_what_the_pipeline_said() {
         let structure = gst::Structure::builder(name)
             .field("running-time", gst::ClockTime::from_mseconds(500))
             .build();
-        live.note(&gst::message::Element::new(structure));
+        page.note(&gst::message::Element::new(structure));
     }
-    live.note(&gst::message::Eos::new());
+    page.note(&gst::message::Eos::new());
     let after = state(&router).await;
     assert_eq!((&after["segment"], &after["segment_start"]), (&json!(0), &json!(0.5)));
     assert_eq!(
@@ -151,12 +151,12 @@ async fn the_state_tells_what_the_pipeline_said() {
 
 #[tokio::test]
 async fn only_the_video_s_files_are_served() {
-    let live = live();
-    let router = router(live.clone(), None);
-    std::fs::write(live.folder.path().join("live-00007.ts"), "video").unwrap();
-    std::fs::write(live.folder.path().join("live-x.ts"), "secret").unwrap();
+    let page = page();
+    let router = router(page.clone(), None);
+    std::fs::write(page.folder.path().join("live-00007.ts"), "video").unwrap();
+    std::fs::write(page.folder.path().join("live-x.ts"), "secret").unwrap();
     std::fs::write(
-        live.folder.path().join(PLAYLIST),
+        page.folder.path().join(PLAYLIST),
         "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:6\n#EXTINF:1,\na\n#EXTINF:1,\nb\n",
     )
     .unwrap();
@@ -182,8 +182,8 @@ async fn only_the_video_s_files_are_served() {
 
 #[tokio::test]
 async fn other_machines_need_the_token_and_this_one_its_own_name() {
-    let live = live();
-    let open = router(live.clone(), None);
+    let page = page();
+    let open = router(page.clone(), None);
     for (host, status) in [
         ("localhost:8080", 200),
         ("127.0.0.1", 200),
@@ -193,7 +193,7 @@ async fn other_machines_need_the_token_and_this_one_its_own_name() {
     ] {
         assert_eq!(ask_by(host, &open, "/state", None).await.0, status, "{host}");
     }
-    let closed = router(live.clone(), Some("secret"));
+    let closed = router(page.clone(), Some("secret"));
     for path in ["/", "/state", "/secret", "/wrong/", "/wrong/state", "/hls/live.m3u8"] {
         let (status, text) = ask_by("camera.lan", &closed, path, None).await;
         assert_eq!(status, 403, "{path}");
@@ -204,9 +204,9 @@ async fn other_machines_need_the_token_and_this_one_its_own_name() {
         ask_by("camera.lan", &closed, "/wrong/set", Some(set.clone())).await.0,
         403
     );
-    assert_eq!(live.segment.property::<f64>("alpha"), 0.5);
+    assert_eq!(page.segment.property::<f64>("alpha"), 0.5);
     assert_eq!(ask_by("camera.lan", &closed, "/secret/set", Some(set)).await.0, 200);
-    assert_eq!(live.segment.property::<f64>("alpha"), 1.0);
+    assert_eq!(page.segment.property::<f64>("alpha"), 1.0);
     let (status, page) = ask_by("camera.lan", &closed, "/secret/", None).await;
     assert_eq!(status, 200);
     assert!(page.contains("<title>factorseg live</title>"));
