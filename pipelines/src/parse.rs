@@ -95,7 +95,7 @@ pub fn named(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Element> {
         .with_context(|| format!("the pipeline has no `{name}`"))
 }
 
-/// Sets properties of `factorseg`, in the notation of `gst-launch-1.0`; `mask_0::format` is the pad's.
+/// Sets properties of `factorseg`, in the notation of `gst-launch-1.0`; `mask_0::format` is the pad's, `preset=NAME` sets several.
 ///
 /// # Errors
 /// If there is no such property, or it refuses the value.
@@ -107,8 +107,40 @@ pub fn set_properties(element: &gst::Element, properties: &[(String, String)]) -
                 Some(pad) => set_property(pad.upcast_ref(), name, value),
                 None => bail!("factorseg has no pad `{pad}` here"),
             },
+            None if name == "preset" => load_preset(element, value),
             None => set_property(element.upcast_ref(), name, value),
         })
+}
+
+/// Sets what a preset says: one of the user's or the system's, else one that is shipped.
+fn load_preset(element: &gst::Element, name: &str) -> Result<()> {
+    if element
+        .dynamic_cast_ref::<gst::Preset>()
+        .is_some_and(|preset| preset.load_preset(name).is_ok())
+    {
+        return Ok(());
+    }
+    let shipped = gst::glib::KeyFile::new();
+    shipped.load_from_data(gstfactorseg::PRESETS, gst::glib::KeyFileFlags::NONE)?;
+    let visible = |name: &str| !name.starts_with('_');
+    if !visible(name) || !shipped.has_group(name) {
+        let groups = shipped.groups();
+        let names: Vec<_> = groups
+            .iter()
+            .map(|name| name.as_str())
+            .filter(|name| visible(name))
+            .collect();
+        bail!("factorseg has no preset `{name}`; there are `{}`", names.join("`, `"));
+    }
+    for key in shipped
+        .keys(name)?
+        .iter()
+        .map(|key| key.as_str())
+        .filter(|key| visible(key))
+    {
+        set_property(element.upcast_ref(), key, &shipped.value(name, key)?)?;
+    }
+    Ok(())
 }
 
 fn set_property(object: &gst::glib::Object, name: &str, value: &str) -> Result<()> {

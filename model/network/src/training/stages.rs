@@ -10,7 +10,7 @@ use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 use factorseg_kernels::{Architecture, KernelError, Learned, Masks, TrainingSize};
 
 use super::{Row, values};
-use crate::factorized::{Factorized, Features, sum_of_regions};
+use crate::factorized::{Factorized, Features};
 
 /// A pass under way, and what it has computed so far.
 pub(super) struct Pass<B: AutodiffBackend> {
@@ -121,14 +121,22 @@ impl<B: AutodiffBackend> Pass<B> {
                 let masks = masks.set_require_grad(self.learned.before_masks());
                 let rounded = masks.clone().cast(self.dtype);
                 let branches = self.network.branches(&leaves, &rounded);
-                let predicted = sum_of_regions(branches.clone(), rounded);
+                let predicted = self.network.sum(branches.clone(), rounded);
                 (Some(masks), branches, predicted.cast(FloatDType::F32))
             }
-            // K equal branches, each on 1/K of the features, weighted by 1/K: one of them is the sum.
-            Masks::Uniform => {
+            // K equal branches, each on 1/K of the features, weighted by 1/K: one of them is the sum. Branches that
+            // differ, or that see all masks, need all.
+            Masks::Uniform if self.network.has_equal_branches() => {
                 let uniform = Tensor::<B, 4>::full([images, 1, side, side], 1.0 / regions as f64, &self.device);
                 let branches = self.network.branches(&leaves, &uniform.cast(self.dtype));
                 (None, branches.clone(), branches.cast(FloatDType::F32))
+            }
+            Masks::Uniform => {
+                let shape = [images, regions, side, side];
+                let uniform = Tensor::<B, 4>::full(shape, 1.0 / regions as f64, &self.device).cast(self.dtype);
+                let branches = self.network.branches(&leaves, &uniform);
+                let predicted = self.network.sum(branches.clone(), uniform);
+                (None, branches, predicted.cast(FloatDType::F32))
             }
         };
         self.decoded = Some(Decoded {

@@ -190,7 +190,7 @@ fn a_known_object_stays_on_its_picture() {
         data: places().flat_map(|place| [grey(place); 3]).collect(),
         object: Some(places().map(|(x, y)| if bright(x, y) { 255 } else { 0 }).collect()),
     };
-    crate::data::testing::write_pack(&path, 96, &[pixels]).unwrap();
+    crate::data::packing::write_pack(&path, 96, &[pixels]).unwrap();
     let images = ImageCache::new(DataSet::open(&path).unwrap(), 96, 0, 0);
     let mut recipe = recipe();
     recipe.augmentation = Augmentation {
