@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 
 use factorseg_tests::{built, gstreamer_tool, succeed};
 use image::{Rgb, RgbImage};
@@ -34,6 +33,9 @@ const OTHERS: [&str; 16] = [
     "x-www-browser",
     "xdg-open",
 ];
+
+/// Where one registry for all places lies: GStreamer takes a second to fill one.
+const REGISTRY: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// A folder in which blocks run one after the other.
 pub struct Place {
@@ -164,7 +166,7 @@ impl Place {
         let film = root().join("pipelines/media/bigbuckbunny.mp4");
         fs::copy(film, path.join("footage/walk.mp4")).unwrap();
         succeed(
-            gstreamer_tool("gst-launch-1.0", registry()).current_dir(path).args(
+            gstreamer_tool("gst-launch-1.0", REGISTRY.as_ref()).current_dir(path).args(
                 "-q videotestsrc num-buffers=12 pattern=ball ! video/x-raw,width=160,height=120 ! x264enc ! queue ! mux. \
                  audiotestsrc num-buffers=18 ! avenc_aac ! queue ! mp4mux name=mux ! filesink location=holiday.mp4"
                     .split_whitespace(),
@@ -205,7 +207,7 @@ impl Place {
             true => self.bin("").display().to_string() + ":/usr/bin:/bin",
             false => self.bin("").display().to_string() + ":" + &std::env::var("PATH").unwrap(),
         };
-        gstreamer_tool("bash", registry())
+        gstreamer_tool("bash", REGISTRY.as_ref())
             .args(["-euo", "pipefail", "-c", &format!("{prelude}{commands}")])
             .current_dir(self.path())
             .env("PATH", path)
@@ -226,12 +228,6 @@ impl Place {
             .map(|call| call.split('\0').map(str::to_owned).collect())
             .collect()
     }
-}
-
-/// The folder of one registry for all places: GStreamer takes a second to fill one.
-fn registry() -> &'static Path {
-    static REGISTRY: OnceLock<TempDir> = OnceLock::new();
-    REGISTRY.get_or_init(|| TempDir::new().unwrap()).path()
 }
 
 fn executable(path: &Path, text: &str) {
