@@ -54,7 +54,7 @@ esac
 
 stage=$(mktemp -d)
 trap 'rm -r "$stage"' EXIT
-for program in factorseg factorseg-overlay; do
+for program in factorseg factorseg-pipeline; do
     install -D -s -m 755 "$BUILT/$program" "$stage$PREFIX/bin/$program"
     "$BUILT/$program" manual --prefix "$stage$PREFIX"
 done

@@ -1,6 +1,9 @@
 //! A pipeline from its description, with errors that say what to install or to look up.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use gst::glib::ffi::GFALSE;
+use gst::glib::gobject_ffi::g_param_value_validate;
+use gst::glib::translate::{ToGlibPtr, ToGlibPtrMut};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
@@ -148,9 +151,15 @@ fn set_property(object: &gst::glib::Object, name: &str, value: &str) -> Result<(
         spec.flags().contains(gst::glib::ParamFlags::WRITABLE),
         "the property `{name}` of factorseg is read-only"
     );
-    let value = gst::glib::Value::deserialize_with_pspec(value, &spec)
+    let mut parsed = gst::glib::Value::deserialize_with_pspec(value, &spec)
         .map_err(|_| anyhow!("`{value}` is no value for the property `{name}`; see `gst-inspect-1.0 factorseg`"))?;
-    object.set_property_from_value(name, &value);
+    // SAFETY: both live, and the value has the type of the specification.
+    let corrected = unsafe { g_param_value_validate(spec.to_glib_none().0, parsed.to_glib_none_mut().0) };
+    ensure!(
+        corrected == GFALSE,
+        "`{value}` is out of range for the property `{name}`; see `gst-inspect-1.0 factorseg`"
+    );
+    object.set_property_from_value(name, &parsed);
     Ok(())
 }
 
