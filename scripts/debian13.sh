@@ -6,20 +6,10 @@
 #   scripts/debian13.sh COMMAND ...       runs the command in the source tree
 set -euo pipefail
 cd "$(dirname "$0")/.."
-if ((EUID != 0)); then
-    echo "debian13: run as root, it enters another root directory" >&2
-    exit 1
-fi
-# In a mount namespace of its own, so that nothing stays mounted.
-[[ -n ${DEBIAN13_ALONE:-} ]] || DEBIAN13_ALONE=1 exec unshare --mount "$BASH" "$0" "$@"
-
+# shellcheck source=debian.sh
+. scripts/debian.sh
 root=$PWD/target/debian13
-if [[ ! -e $root/etc/debian_version ]]; then
-    command -v debootstrap >/dev/null || { echo "debian13: install debootstrap" >&2; exit 1; }
-    echo "debian13: installing Debian 13 in $root" >&2
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | sort -u | head -n 1)
-    debootstrap --variant=minbase trixie "$root" "$mirror" >&2
-fi
+debian trixie "$root"
 rustup=${RUSTUP_HOME:-$HOME/.rustup} cargo=${CARGO_HOME:-$HOME/.cargo}
 for directory in "$PWD" "$rustup" "$cargo" /dev /proc; do
     mkdir -p "$root$directory"

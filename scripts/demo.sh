@@ -21,4 +21,4 @@ if [[ -n ${VIDEO:-} ]]; then
     [[ $VIDEO == /* ]] && input=$VIDEO || input=$here/$VIDEO
 fi
 exec "${CARGO_TARGET_DIR:-target}/release/factorseg-pipeline" overlay --in "$input" --out demo/demo.mp4 --poster demo/poster.png \
-    sharpness=4 refine=guided colors=e69f00,ff2d78 alpha=0.55 "$@"
+    preset="bright tint" "$@"

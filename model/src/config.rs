@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use factorseg_kernels::{Architecture, Parameter};
+use factorseg_kernels::{Architecture, Decoding, Parameter};
 use serde::{Deserialize, Serialize};
 
 /// Upper bounds that no sensible network exceeds. A checkpoint is untrusted input: its configuration is held against
@@ -76,6 +76,27 @@ pub struct ModelConfig {
     /// Whether residual blocks change the resolution, guided-diffusion's `resblock_updown`, in place of convolutions alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resblock_updown: bool,
+    /// How the decoder takes in the masks: `factorized`, or one of the ablations of the paper's Table 6.
+    #[serde(default, with = "by_name", skip_serializing_if = "by_name::is_default")]
+    pub decoding: Decoding,
+}
+
+/// [`Decoding`] as configurations have it.
+mod by_name {
+    use super::Decoding;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn is_default(decoding: &Decoding) -> bool {
+        *decoding == Decoding::default()
+    }
+
+    pub fn serialize<S: Serializer>(decoding: &Decoding, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(decoding.name())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decoding, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(Error::custom)
+    }
 }
 
 /// A named configuration.
@@ -172,6 +193,7 @@ impl ModelConfig {
             schedule: ScheduleConfig::default(),
             attention_head_channels: None,
             resblock_updown: false,
+            decoding: Decoding::default(),
         };
         match preset {
             Preset::Paper64 => paper,
@@ -248,6 +270,7 @@ impl ModelConfig {
             norm_groups: self.norm_groups,
             regions: self.regions,
             classes: self.classes,
+            decoding: self.decoding,
         }
     }
 

@@ -52,7 +52,8 @@ pub struct To {
 /// How the element is set.
 #[derive(Clone, Debug, Args)]
 pub struct Element {
-    /// Properties of the element, as in `gst-inspect-1.0 factorseg`, such as overlay=contour or device=cpu
+    /// Properties of the element, as in `gst-inspect-1.0 factorseg`, such as overlay=contour or device=cpu; preset=NAME sets
+    /// several at once
     #[arg(value_name = "PROPERTY=VALUE", value_parser = parse_property)]
     pub properties: Vec<(String, String)>,
 }

@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
+use factorseg_manual::Manual;
 use gstreamer as gst;
 
 use crate::background::Background;
 use crate::davis::Davis;
+use crate::live::Live;
 use crate::masks::Masks;
 use crate::mosaic::Mosaic;
 use crate::overlay::Overlay;
@@ -35,6 +37,8 @@ enum Command {
     Masks(Masks),
     Davis(Davis),
     Mosaic(Mosaic),
+    Live(Live),
+    Manual(Manual),
 }
 
 impl Command {
@@ -45,13 +49,13 @@ impl Command {
             Self::Masks(command) => command.run(stop).await,
             Self::Davis(command) => command.run(stop).await,
             Self::Mosaic(command) => command.run(stop).await,
+            Self::Live(command) => command.run(stop).await,
+            Self::Manual(command) => {
+                command.write(Program::command()).context("cannot write the manual")?;
+                Ok(Ending::Done)
+            }
         }
     }
-}
-
-/// The program's commands and options, from which manual pages and completions are made.
-pub fn command() -> clap::Command {
-    Program::command()
 }
 
 /// Runs the command line; the exit code is documented in its help.

@@ -77,12 +77,12 @@ impl Output {
                 )
             }
             Self::Hls(playlist) => format!(
-                "{encode} ! {MUX}.video hlssink2 name={MUX} target-duration=2 {} playlist-location={} location={}",
-                // All of what is recorded, the last of what goes on.
+                "{encode} ! {MUX}.video hlssink2 name={MUX} {} playlist-location={} location={}",
+                // All of what is recorded; the last of what goes on, in segments that are soon there.
                 if live {
-                    "playlist-length=5 max-files=8"
+                    "target-duration=1 playlist-length=6 max-files=12"
                 } else {
-                    "playlist-length=0 max-files=0"
+                    "target-duration=2 playlist-length=0 max-files=0"
                 },
                 quoted(&playlist.to_string_lossy()),
                 quoted(&format!("{}-%05d.ts", playlist.with_extension("").to_string_lossy()))
@@ -172,3 +172,6 @@ pub fn check_file(path: &Path, inputs: &[&Input]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

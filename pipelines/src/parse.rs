@@ -1,6 +1,9 @@
 //! A pipeline from its description, with errors that say what to install or to look up.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use gst::glib::ffi::GFALSE;
+use gst::glib::gobject_ffi::g_param_value_validate;
+use gst::glib::translate::{ToGlibPtr, ToGlibPtrMut};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
@@ -92,7 +95,7 @@ pub fn named(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Element> {
         .with_context(|| format!("the pipeline has no `{name}`"))
 }
 
-/// Sets properties of `factorseg`, in the notation of `gst-launch-1.0`; `mask_0::format` is the pad's.
+/// Sets properties of `factorseg`, in the notation of `gst-launch-1.0`; `mask_0::format` is the pad's, `preset=NAME` sets several.
 ///
 /// # Errors
 /// If there is no such property, or it refuses the value.
@@ -104,8 +107,40 @@ pub fn set_properties(element: &gst::Element, properties: &[(String, String)]) -
                 Some(pad) => set_property(pad.upcast_ref(), name, value),
                 None => bail!("factorseg has no pad `{pad}` here"),
             },
+            None if name == "preset" => load_preset(element, value),
             None => set_property(element.upcast_ref(), name, value),
         })
+}
+
+/// Sets what a preset says: one of the user's or the system's, else one that is shipped.
+fn load_preset(element: &gst::Element, name: &str) -> Result<()> {
+    if element
+        .dynamic_cast_ref::<gst::Preset>()
+        .is_some_and(|preset| preset.load_preset(name).is_ok())
+    {
+        return Ok(());
+    }
+    let shipped = gst::glib::KeyFile::new();
+    shipped.load_from_data(gstfactorseg::PRESETS, gst::glib::KeyFileFlags::NONE)?;
+    let visible = |name: &str| !name.starts_with('_');
+    if !visible(name) || !shipped.has_group(name) {
+        let groups = shipped.groups();
+        let names: Vec<_> = groups
+            .iter()
+            .map(|name| name.as_str())
+            .filter(|name| visible(name))
+            .collect();
+        bail!("factorseg has no preset `{name}`; there are `{}`", names.join("`, `"));
+    }
+    for key in shipped
+        .keys(name)?
+        .iter()
+        .map(|key| key.as_str())
+        .filter(|key| visible(key))
+    {
+        set_property(element.upcast_ref(), key, &shipped.value(name, key)?)?;
+    }
+    Ok(())
 }
 
 fn set_property(object: &gst::glib::Object, name: &str, value: &str) -> Result<()> {
@@ -116,9 +151,15 @@ fn set_property(object: &gst::glib::Object, name: &str, value: &str) -> Result<(
         spec.flags().contains(gst::glib::ParamFlags::WRITABLE),
         "the property `{name}` of factorseg is read-only"
     );
-    let value = gst::glib::Value::deserialize_with_pspec(value, &spec)
+    let mut parsed = gst::glib::Value::deserialize_with_pspec(value, &spec)
         .map_err(|_| anyhow!("`{value}` is no value for the property `{name}`; see `gst-inspect-1.0 factorseg`"))?;
-    object.set_property_from_value(name, &value);
+    // SAFETY: both live, and the value has the type of the specification.
+    let corrected = unsafe { g_param_value_validate(spec.to_glib_none().0, parsed.to_glib_none_mut().0) };
+    ensure!(
+        corrected == GFALSE,
+        "`{value}` is out of range for the property `{name}`; see `gst-inspect-1.0 factorseg`"
+    );
+    object.set_property_from_value(name, &parsed);
     Ok(())
 }
 
@@ -138,3 +179,6 @@ pub fn on_caps(element: &gst::Element, set: impl Fn(&gst_video::VideoInfo) + Sen
     });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,9 +122,17 @@ impl Job {
     /// # Errors
     /// If the pipeline fails, or was interrupted before there was anything.
     pub async fn run(&self) -> Result<Ending> {
+        self.run_and(|_| {}).await
+    }
+
+    /// As [`run`](Self::run), with a look at each message.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_and(&self, heard: impl Fn(&gst::Message)) -> Result<Ending> {
         let start = Instant::now();
         let mut progress = Progress::default();
-        let played = self.play(|frames, total| progress.update(frames, total)).await;
+        let played = self.play(heard, |frames, total| progress.update(frames, total)).await;
         progress.finish();
         let seconds = start.elapsed().as_secs_f64();
         let statistics: Vec<_> = self.shown.iter().map(|shown| statistics(shown, seconds)).collect();
@@ -141,7 +149,7 @@ impl Job {
     }
 
     /// Plays to the end, with a look at the progress now and then.
-    async fn play(&self, mut progress: impl FnMut(u64, Option<u64>)) -> Result<()> {
+    async fn play(&self, heard: impl Fn(&gst::Message), mut progress: impl FnMut(u64, Option<u64>)) -> Result<()> {
         let bus = self.pipeline.bus().context("the pipeline has no bus")?;
         let (sender, mut messages) = mpsc::unbounded_channel();
         bus.set_sync_handler(move |_, message| {
@@ -173,6 +181,7 @@ impl Job {
                 }
                 () = &mut finished => bail!("interrupted, and the output could not be finished in {} s", FINISH.as_secs()),
             };
+            heard(&message);
             match message.view() {
                 gst::MessageView::Error(error) => return Err(failure(error, missing.as_deref())),
                 gst::MessageView::Eos(_) => {

@@ -34,6 +34,9 @@ pub mod parts {
     pub use crate::pixels::{layout, sampling};
 }
 
+/// The presets that are shipped, as a key file: where they are not installed, applications read them here.
+pub const PRESETS: &str = include_str!("../presets/GstFactorSeg.prs");
+
 pub use factorseg::FactorSeg;
 pub use meta::FrameReport;
 

@@ -20,7 +20,13 @@ fn presets_are_shipped_saved_and_loaded() {
     let element = make();
     assert_eq!(
         element.preset_names(),
-        ["blurred background", "exact masks", "paper masks", "virtual background"]
+        [
+            "blurred background",
+            "bright tint",
+            "exact masks",
+            "paper masks",
+            "virtual background"
+        ]
     );
     element.load_preset("virtual background").unwrap();
     let written = |preset: &gst::Preset, name: &str| preset.property_value(name).serialize().unwrap().to_string();
@@ -33,7 +39,7 @@ fn presets_are_shipped_saved_and_loaded() {
         assert_eq!(written(&element, name), value);
     }
     // Everything a preset says must be a property's value.
-    let text = include_str!("../presets/GstFactorSeg.prs");
+    let text = gstfactorseg::PRESETS;
     for section in text.split("\n[").skip(1) {
         let (preset, lines) = section.split_once("]\n").unwrap();
         element.load_preset(preset).unwrap();

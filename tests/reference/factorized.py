@@ -45,6 +45,9 @@ class ModelConfig:
     # Channels of a head, in place of a number of heads; and whether residual blocks change the resolution.
     attention_head_channels: int | None = None
     resblock_updown: bool = False
+    # How the decoder takes in the masks: the paper's way, or an ablation of its Table 6: "concatenated" (Eq. 5),
+    # "masked-middle", "unshared".
+    decoding: str = "factorized"
 
     def to_json(self) -> str:
         """As checkpoints have it: fields that say nothing new are left out."""
@@ -52,6 +55,8 @@ class ModelConfig:
         for name in ("attention_head_channels", "resblock_updown"):
             if not values[name]:
                 del values[name]
+        if self.decoding == "factorized":
+            del values["decoding"]
         return json.dumps(values)
 
     @staticmethod
@@ -117,22 +122,30 @@ class ResidualBlock(nn.Module):
     """Two 3x3 convolutions; the embedding scales and shifts the second normalisation.
 
     A block may change the resolution: `resample` then takes both the activated features and the skip, before the first
-    convolution.
+    convolution. `masks` channels more may follow the input's: the first normalisation leaves them as they are.
     """
 
-    def __init__(self, inputs: int, outputs: int, config: ModelConfig, resample: Callable[[Tensor], Tensor] = lambda x: x):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        config: ModelConfig,
+        resample: Callable[[Tensor], Tensor] = lambda x: x,
+        masks: int = 0,
+    ):
         super().__init__()
         self.resample = resample
         self.norm_1 = nn.GroupNorm(config.norm_groups, inputs)
-        self.conv_1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv_1 = nn.Conv2d(inputs + masks, outputs, 3, padding=1)
         self.embedding = nn.Linear(config.embedding_channels, 2 * outputs)
         self.norm_2 = nn.GroupNorm(config.norm_groups, outputs)
         self.conv_2 = nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else None
+        self.skip = nn.Conv2d(inputs + masks, outputs, 1) if inputs + masks != outputs else None
         zero_(self.conv_2)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        h = self.conv_1(self.resample(F.silu(self.norm_1(x))))
+        features, masks = x.tensor_split([self.norm_1.num_channels], dim=1)
+        h = self.conv_1(self.resample(torch.cat([F.silu(self.norm_1(features)), masks], dim=1)))
         x = self.resample(x)
         scale, shift = self.embedding(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
         h = self.norm_2(h) * (1.0 + scale) + shift
@@ -165,9 +178,9 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """A residual block and, at the levels that have it, attention."""
 
-    def __init__(self, inputs: int, outputs: int, attention: bool, config: ModelConfig):
+    def __init__(self, inputs: int, outputs: int, attention: bool, config: ModelConfig, masks: int = 0):
         super().__init__()
-        self.residual = ResidualBlock(inputs, outputs, config)
+        self.residual = ResidualBlock(inputs, outputs, config, masks=masks)
         self.attention = Attention(outputs, config) if attention else None
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -265,16 +278,19 @@ class Middle(nn.Module):
 
 
 class UpLevel(nn.Module):
-    def __init__(self, inputs: list[int], outputs: int, attention: bool, last: bool, config: ModelConfig):
+    def __init__(self, inputs: list[int], outputs: int, attention: bool, last: bool, config: ModelConfig, masks: int):
         super().__init__()
-        self.blocks = nn.ModuleList(Block(channels, outputs, attention, config) for channels in inputs)
+        self.blocks = nn.ModuleList(Block(channels, outputs, attention, config, masks) for channels in inputs)
         self.upsample = None if last else Upsample(outputs, config)
 
 
 class UpStack(nn.Module):
-    """The second half of a U-Net: h_mid and h_enc -> [batch, outputs, height, width]. Level 0 is the coarsest."""
+    """The second half of a U-Net: h_mid and h_enc -> [batch, outputs, height, width]. Level 0 is the coarsest.
 
-    def __init__(self, outputs: int, config: ModelConfig):
+    Each skip may have `masks` channels more than the encoder's.
+    """
+
+    def __init__(self, outputs: int, config: ModelConfig, masks: int = 0):
         super().__init__()
         skips = Encoder.skip_channels(config)
         attention = config.level_has_attention()
@@ -286,7 +302,7 @@ class UpStack(nn.Module):
             for _ in range(config.residual_blocks + 1):
                 inputs.append(channels + skips.pop())
                 channels = levels[level]
-            self.levels.append(UpLevel(inputs, channels, attention[level], level == 0, config))
+            self.levels.append(UpLevel(inputs, channels, attention[level], level == 0, config, masks))
         self.norm_out = nn.GroupNorm(config.norm_groups, channels)
         self.conv_out = nn.Conv2d(channels, outputs, 3, padding=1)
         zero_(self.conv_out)
@@ -315,7 +331,11 @@ class Factorized(nn.Module):
         self.encoder = Encoder(config)
         self.middle = Middle(config)
         self.mask_generator = UpStack(config.regions, config)
-        self.decoder = UpStack(3, config)
+        masks = config.regions if config.decoding == "concatenated" else 0
+        if config.decoding == "unshared":
+            self.decoder = nn.ModuleList(UpStack(3, config) for _ in range(config.regions))
+        else:
+            self.decoder = UpStack(3, config, masks)
 
     def embed(self, timestep: Tensor, label: Tensor | None) -> Tensor:
         """Timestep [batch] and class index [batch] (None: no class) -> [batch, 4C]."""
@@ -339,11 +359,25 @@ class Factorized(nn.Module):
         """Eq. 6 and 7: every branch sees h_enc times its own mask and h_mid whole; the sum is weighted by masks."""
         regions = masks.shape[1]
         batch = masks.shape[0]
+        if self.config.decoding == "concatenated":
+            # Eq. 5. The masks that join h_mid are those that join the first skip, which the same block reads.
+            joined = [torch.cat([skip, F.adaptive_avg_pool2d(masks, skip.shape[2:])], dim=1) for skip in h_enc]
+            return self.decoder(h_mid, joined, embedding)
         flat = masks.transpose(0, 1).reshape(regions * batch, 1, *masks.shape[2:])  # region-major
-        masked = [
-            skip.repeat(regions, 1, 1, 1) * F.adaptive_avg_pool2d(flat, skip.shape[2:]) for skip in h_enc
-        ]
-        noise = self.decoder(h_mid.repeat(regions, 1, 1, 1), masked, embedding.repeat(regions, 1))
+
+        def under_masks(feature: Tensor) -> Tensor:
+            return feature.repeat(regions, 1, 1, 1) * F.adaptive_avg_pool2d(flat, feature.shape[2:])
+
+        if self.config.decoding == "masked-middle":
+            whole = [skip.repeat(regions, 1, 1, 1) for skip in h_enc]
+            noise = self.decoder(under_masks(h_mid), whole, embedding.repeat(regions, 1))
+        elif self.config.decoding == "unshared":
+            masked = [under_masks(skip).chunk(regions) for skip in h_enc]
+            branches = enumerate(self.decoder)
+            noise = torch.cat([decoder(h_mid, [skip[k] for skip in masked], embedding) for k, decoder in branches])
+        else:
+            masked = [under_masks(skip) for skip in h_enc]
+            noise = self.decoder(h_mid.repeat(regions, 1, 1, 1), masked, embedding.repeat(regions, 1))
         return (noise * flat).reshape(regions, batch, *noise.shape[1:]).sum(dim=0)
 
     def masks(self, x_t: Tensor, timestep: Tensor, label: Tensor | None = None) -> Tensor:

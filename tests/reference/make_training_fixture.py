@@ -118,6 +118,24 @@ def main() -> None:
         None,
         ["softmax"],
     )
+    # The ablations of the paper's Table 6.
+    for decoding in ["concatenated", "masked-middle", "unshared"]:
+        write(
+            f"training_{decoding}",
+            ModelConfig(
+                image_size=16,
+                channel_multipliers=[1, 2],
+                attention_resolutions=[8],
+                regions=3,
+                classes=0,
+                decoding=decoding,
+                **common,
+            ),
+            (10, 14),
+            [30, 500],
+            None,
+            ["softmax", "uniform"],
+        )
 
 
 if __name__ == "__main__":

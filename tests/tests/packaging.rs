@@ -1,10 +1,11 @@
-//! What `cargo cinstall` writes into the plugin's pkg-config file, held against the built library.
+//! What `cargo cinstall` writes into the plugin's pkg-config file, held against the built library; and what `scripts/install.sh`
+//! installs, used and taken away again. `scripts/package.sh --check` does that with the Debian package.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use factorseg_tests::{built, succeed};
+use factorseg_tests::{built, fail, succeed};
 use tempfile::TempDir;
 
 /// Of the C library, the loader and the compiler: every program has them.
@@ -78,4 +79,62 @@ fn a_program_in_c_plays_with_the_plugin_linked_in() {
             .env_remove("GST_PLUGIN_PATH"),
     );
     assert!(text.contains("frames=(guint64)5, inferred=(guint64)5"), "{text}");
+}
+
+/// Files and folders below a folder.
+fn tree(folder: &Path) -> BTreeSet<String> {
+    let list = succeed(Command::new("find").arg(folder));
+    list.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_installed_is_found_and_goes_without_rest() {
+    let (home, registry) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let local = home.path().join(".local");
+    // What others have there stays.
+    std::fs::create_dir_all(local.join("share/man/man1")).unwrap();
+    std::fs::create_dir(local.join("bin")).unwrap();
+    std::fs::write(local.join("bin/other"), "").unwrap();
+    let before = tree(home.path());
+    let in_home = |program: &Path| {
+        let mut command = Command::new(program);
+        command
+            .env("HOME", home.path())
+            .env("GST_REGISTRY", registry.path().join("registry.bin"))
+            .env_remove("XDG_DATA_HOME")
+            .env_remove("GST_PLUGIN_PATH");
+        command
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/install.sh");
+    let install = || {
+        let mut command = in_home(&script);
+        command
+            .env("BUILT", built("factorseg").parent().unwrap())
+            .env_remove("PREFIX");
+        command
+    };
+    fail(install().arg("--uninstall"));
+    // An update leaves nothing of what was there.
+    succeed(&mut install());
+    succeed(&mut install());
+    let inspected = succeed(in_home(Path::new("gst-inspect-1.0")).arg("factorseg"));
+    let plugin = local.join("share/gstreamer-1.0/plugins/libgstfactorseg.so");
+    assert!(inspected.contains(&plugin.display().to_string()), "{inspected}");
+    for program in ["factorseg", "factorseg-pipeline"] {
+        let version = succeed(in_home(&local.join("bin").join(program)).arg("--version"));
+        assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+        for file in [
+            format!("share/man/man1/{program}.1"),
+            format!("share/man/man1/{program}-manual.1"),
+            format!("share/zsh/site-functions/_{program}"),
+            format!("share/fish/vendor_completions.d/{program}.fish"),
+        ] {
+            assert!(local.join(&file).is_file(), "{file}");
+        }
+        let completion = local.join("share/bash-completion/completions").join(program);
+        succeed(Command::new("bash").arg("-n").arg(completion));
+    }
+    assert!(local.join("share/gstreamer-1.0/presets/GstFactorSeg.prs").is_file());
+    succeed(install().arg("--uninstall"));
+    assert_eq!(tree(home.path()), before);
 }

@@ -251,11 +251,25 @@ fn a_video_is_segmented_frame_by_frame() {
 }
 
 #[test]
-fn a_shell_completes_the_values_of_options() {
-    let output = program().args(["completions", "bash"]).output().unwrap();
-    let script = String::from_utf8(output.stdout).unwrap();
-    for word in ["paper-64", "bf16", "palette", "rle"] {
-        assert!(script.contains(word), "{word}");
+fn the_manual_has_a_page_for_each_command_and_shells_complete_values() {
+    let scratch = Scratch::new();
+    let prefix = scratch.path("prefix");
+    let output = program().arg("manual").arg("--prefix").arg(&prefix).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let read = |file: &str| std::fs::read_to_string(prefix.join("share").join(file)).unwrap();
+    let page = read("man/man1/factorseg.1");
+    for command in ["train", "evaluate", "manual"] {
+        assert!(page.contains(&format!("factorseg\\-{command}(1)")), "{command}: {page}");
+    }
+    assert!(read("man/man1/factorseg-train.1").contains("recipe"));
+    for script in [
+        "bash-completion/completions/factorseg",
+        "zsh/site-functions/_factorseg",
+        "fish/vendor_completions.d/factorseg.fish",
+    ] {
+        for word in ["paper-64", "bf16", "palette", "rle"] {
+            assert!(read(script).contains(word), "{script}: {word}");
+        }
     }
 }
 

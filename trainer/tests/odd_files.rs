@@ -1,4 +1,4 @@
-//! Every command on a folder of odd files; what becomes of each is the table in `docs/trainer.md`.
+//! Every command on a folder of odd files; what becomes of each is the table in `docs/data.md`.
 
 mod common;
 
@@ -202,7 +202,7 @@ fn every_command_does_with_odd_files_what_the_manual_says() {
     let outcomes = odd.iter().map(|(.., what, outcome)| (*what, *outcome)).chain(links);
     let count = |wanted| outcomes.clone().filter(|(_, outcome)| *outcome == wanted).count();
 
-    let manual = include_str!("../../docs/trainer.md");
+    let manual = include_str!("../../docs/data.md");
     for wanted in [Read, Broken, LeftOut] {
         let name = match wanted {
             Read => "read",
@@ -215,7 +215,7 @@ fn every_command_does_with_odd_files_what_the_manual_says() {
             .map(|(what, _)| what)
             .collect();
         let row = format!("| {name} | {} |", all.join("; "));
-        assert!(manual.contains(&row), "docs/trainer.md lacks this row:\n{row}");
+        assert!(manual.contains(&row), "docs/data.md lacks this row:\n{row}");
     }
 
     let mut pack = program();

@@ -61,7 +61,7 @@ mod training;
 mod winograd;
 
 pub use error::KernelError;
-pub use network::{Architecture, Parameter};
+pub use network::{Architecture, Decoding, Parameter};
 pub use passes::{
     Adam, Moments, Noising, SegmentationPass, Snapshot, TrainingPass, TrainingSize, Update, WeightLookup,
 };

@@ -1,6 +1,7 @@
 //! What a device does with the network: segment, and train. The CPU's implementations are this crate's
 //! ([`SegmentationPlan`](crate::SegmentationPlan), [`CpuTraining`](crate::CpuTraining)); others go through the same two traits.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::{KernelError, Learned, Masks, Parameter};
@@ -93,11 +94,11 @@ pub trait TrainingPass: Send {
     /// Takes over parameters, which are as many.
     fn set_parameters(&mut self, values: &[f32]);
 
-    /// The gradients of all parameters; 0 where one takes no part.
-    fn gradients(&self) -> Vec<f32>;
+    /// The gradients of whole parameters, `range` of the flat values; 0 where one takes no part.
+    fn gradients(&self, range: Range<usize>) -> Vec<f32>;
 
-    /// Lets `change` have them, to add those of other devices.
-    fn change_gradients(&mut self, change: &mut dyn FnMut(&mut [f32]));
+    /// Replaces those of the whole parameters from `start` on, as by sums with other devices' gradients.
+    fn set_gradients(&mut self, start: usize, values: &[f32]);
 
     /// Forgets the gradients, and says which parts learn in the passes that follow.
     fn begin(&mut self, learned: Learned);

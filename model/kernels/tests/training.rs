@@ -172,6 +172,9 @@ fn losses_and_gradients_equal_pytorchs() {
         ("training_conditional", &["softmax", "uniform"][..]),
         ("training_unconditional", &["softmax"][..]),
         ("training_residual", &["softmax"][..]),
+        ("training_concatenated", &["softmax", "uniform"][..]),
+        ("training_masked-middle", &["softmax", "uniform"][..]),
+        ("training_unshared", &["softmax", "uniform"][..]),
     ] {
         let fixture = load(name);
         for instructions in InstructionSet::available() {

@@ -41,7 +41,8 @@ fn in_32_bits<B: Backend, const D: usize>(
     function(input.cast(FloatDType::F32)).cast(dtype)
 }
 
-/// Residual block: two normalised 3x3 convolutions; the embedding scales and shifts the second normalisation.
+/// Residual block: two normalised 3x3 convolutions; the embedding scales and shifts the second normalisation. The input's last
+/// channels may be masks (Eq. 5), which the first normalisation leaves as they are.
 #[derive(Module, Debug)]
 pub struct ResidualBlock<B: Backend> {
     /// Before the first convolution.
@@ -59,15 +60,16 @@ pub struct ResidualBlock<B: Backend> {
 }
 
 impl<B: Backend> ResidualBlock<B> {
-    pub(crate) fn new(architecture: &Architecture, channels: [usize; 2], device: &B::Device) -> Self {
+    pub(crate) fn new(architecture: &Architecture, channels: [usize; 2], masks: usize, device: &B::Device) -> Self {
         let [input, output] = channels;
+        let read = input + masks;
         Self {
             norm_1: group_norm(architecture, input, device),
-            conv_1: convolution_3x3(channels, device),
+            conv_1: convolution_3x3([read, output], device),
             embedding: LinearConfig::new(4 * architecture.base_channels, 2 * output).init(device),
             norm_2: group_norm(architecture, output, device),
             conv_2: convolution_3x3([output, output], device),
-            skip: (input != output).then(|| convolution(channels, 1, 1).init(device)),
+            skip: (read != output).then(|| convolution([read, output], 1, 1).init(device)),
         }
     }
 
@@ -84,7 +86,12 @@ impl<B: Backend> ResidualBlock<B> {
         embedding: Tensor<B, 2>,
         resample: impl Fn(Tensor<B, 4>) -> Tensor<B, 4>,
     ) -> Tensor<B, 4> {
-        let activated = silu(normalise(&self.norm_1, input.clone()));
+        let (channels, normalised) = (input.dims()[1], self.norm_1.num_channels);
+        let mut activated = silu(normalise(&self.norm_1, input.clone().narrow(1, 0, normalised)));
+        if channels > normalised {
+            let masks = input.clone().narrow(1, normalised, channels - normalised);
+            activated = Tensor::cat(vec![activated, masks], 1);
+        }
         let hidden = self.conv_1.forward(resample(activated));
         let input = resample(input);
         let [batch, channels, _, _] = hidden.dims();
@@ -166,10 +173,17 @@ pub struct Block<B: Backend> {
 }
 
 impl<B: Backend> Block<B> {
-    pub(crate) fn new(architecture: &Architecture, level: usize, input: usize, device: &B::Device) -> Self {
+    /// `input` channels, and behind them so many masks.
+    pub(crate) fn new(
+        architecture: &Architecture,
+        level: usize,
+        input: usize,
+        masks: usize,
+        device: &B::Device,
+    ) -> Self {
         let output = architecture.channels(level);
         Self {
-            residual: ResidualBlock::new(architecture, [input, output], device),
+            residual: ResidualBlock::new(architecture, [input, output], masks, device),
             attention: architecture.attention_levels[level].then(|| SelfAttention::new(architecture, output, device)),
         }
     }
@@ -199,7 +213,7 @@ impl<B: Backend> Downsample<B> {
         let updown = architecture.resblock_updown;
         Self {
             conv: (!updown).then(|| convolution(channels, 3, 2).init(device)),
-            residual: updown.then(|| ResidualBlock::new(architecture, channels, device)),
+            residual: updown.then(|| ResidualBlock::new(architecture, channels, 0, device)),
         }
     }
 
@@ -232,7 +246,7 @@ impl<B: Backend> Upsample<B> {
         let updown = architecture.resblock_updown;
         Self {
             conv: (!updown).then(|| convolution_3x3(channels, device)),
-            residual: updown.then(|| ResidualBlock::new(architecture, channels, device)),
+            residual: updown.then(|| ResidualBlock::new(architecture, channels, 0, device)),
         }
     }
 

@@ -46,7 +46,7 @@ impl<B: Backend> Encoder<B> {
             .map(|level| {
                 let blocks = (0..architecture.residual_blocks)
                     .map(|_| {
-                        let block = Block::new(architecture, level, channels, device);
+                        let block = Block::new(architecture, level, channels, 0, device);
                         channels = architecture.channels(level);
                         block
                     })

@@ -10,7 +10,7 @@ use crate::embedding::Conditioning;
 use crate::encoder::{Encoder, IMAGE_CHANNELS};
 use crate::middle::Middle;
 use crate::upstack::UpStack;
-use factorseg_kernels::Architecture;
+use factorseg_kernels::{Architecture, Decoding};
 
 /// What encoder and middle block make of a noised image.
 #[derive(Clone, Debug)]
@@ -36,13 +36,24 @@ pub struct MaskNetwork<B: Backend> {
     pub mask_generator: UpStack<B>,
 }
 
-/// The whole network: the part that segments, and the decoder that all regions share.
+/// The whole network: the part that segments, and the decoder.
 #[derive(Module, Debug)]
 pub struct Factorized<B: Backend> {
     /// Makes the region masks.
     pub mask_network: MaskNetwork<B>,
     /// `theta_dec` (Eq. 6).
-    pub decoder: UpStack<B>,
+    pub decoder: Decoder<B>,
+    #[module(skip)]
+    decoding: Decoding,
+}
+
+/// `theta_dec`.
+#[derive(Module, Debug)]
+pub enum Decoder<B: Backend> {
+    /// All regions share it.
+    Shared(UpStack<B>),
+    /// Each region has its own ([`Decoding::Unshared`]).
+    Unshared(Vec<UpStack<B>>),
 }
 
 /// A noise prediction and the regions it was made in.
@@ -62,7 +73,7 @@ impl<B: Backend> MaskNetwork<B> {
             conditioning: Conditioning::new(architecture, device),
             encoder: Encoder::new(architecture, device),
             middle: Middle::new(architecture, device),
-            mask_generator: UpStack::new(architecture, architecture.regions, device),
+            mask_generator: UpStack::new(architecture, architecture.regions, 0, device),
         }
     }
 
@@ -107,9 +118,14 @@ impl<B: Backend> MaskNetwork<B> {
 impl<B: Backend> Factorized<B> {
     /// The whole network; see [`MaskNetwork::new`].
     pub fn new(architecture: &Architecture, device: &B::Device) -> Self {
+        let stack = || UpStack::new(architecture, IMAGE_CHANNELS, architecture.joined_masks(), device);
         Self {
             mask_network: MaskNetwork::new(architecture, device),
-            decoder: UpStack::new(architecture, IMAGE_CHANNELS, device),
+            decoder: match architecture.decoding {
+                Decoding::Unshared => Decoder::Unshared((0..architecture.regions).map(|_| stack()).collect()),
+                _ => Decoder::Shared(stack()),
+            },
+            decoding: architecture.decoding,
         }
     }
 
@@ -140,32 +156,62 @@ impl<B: Backend> Factorized<B> {
     }
 
     /// The decoder, once for each region on the features that the region's mask lets through (Eq. 6), and the sum of
-    /// its masked outputs (Eq. 7). All regions run as one batch.
+    /// its masked outputs (Eq. 7). All regions run as one batch. Or as the architecture's [`Decoding`] says.
     ///
     /// `masks` is `[batch, K, height, width]`; the result is `[batch, 3, height, width]`.
     pub fn decode(&self, features: &Features<B>, masks: Tensor<B, 4>) -> Tensor<B, 4> {
-        sum_of_regions(self.branches(features, &masks), masks)
+        self.sum(self.branches(features, &masks), masks)
     }
 
-    /// What each region's branch predicts (Eq. 6), `[K * batch, 3, height, width]`, all images of the first region first.
+    /// Whether all branches predict the same under uniform masks.
+    pub(crate) fn has_equal_branches(&self) -> bool {
+        matches!(self.decoding, Decoding::Factorized | Decoding::MaskedMiddle)
+    }
+
+    /// The predictions of [`Self::branches`] as one.
+    pub(crate) fn sum(&self, branches: Tensor<B, 4>, masks: Tensor<B, 4>) -> Tensor<B, 4> {
+        match self.decoding {
+            Decoding::Concatenated => branches,
+            _ => sum_of_regions(branches, masks),
+        }
+    }
+
+    /// What each region's branch predicts (Eq. 6), `[K * batch, 3, height, width]`, all images of the first region first; or what
+    /// the one branch predicts that sees all masks (Eq. 5), `[batch, 3, height, width]`.
     pub fn branches(&self, features: &Features<B>, masks: &Tensor<B, 4>) -> Tensor<B, 4> {
         let regions = masks.dims()[1];
-        let skips = features
-            .skips
-            .iter()
-            .map(|skip| masked_by_region(skip.clone(), masks))
-            .collect();
-        self.decoder.forward(
-            for_each_region(&features.middle, regions),
-            skips,
-            &for_each_region(&features.embedding, regions),
-        )
+        let whole = |feature| for_each_region(feature, regions);
+        let masked = |feature: &Tensor<B, 4>| masked_by_region(feature.clone(), masks);
+        let (middle, skips): (_, Vec<_>) = match self.decoding {
+            Decoding::Factorized | Decoding::Unshared => {
+                (whole(&features.middle), features.skips.iter().map(masked).collect())
+            }
+            Decoding::MaskedMiddle => (masked(&features.middle), features.skips.iter().map(whole).collect()),
+            Decoding::Concatenated => {
+                let beside = |skip: &Tensor<B, 4>| Tensor::cat(vec![skip.clone(), averaged_to(skip, masks)], 1);
+                (features.middle.clone(), features.skips.iter().map(beside).collect())
+            }
+        };
+        match &self.decoder {
+            Decoder::Shared(decoder) => {
+                let branches = middle.dims()[0] / features.middle.dims()[0];
+                decoder.forward(middle, skips, &for_each_region(&features.embedding, branches))
+            }
+            Decoder::Unshared(decoders) => {
+                let images = features.middle.dims()[0];
+                let branch = |(region, decoder): (usize, &UpStack<B>)| {
+                    let own = |all: &Tensor<B, 4>| all.clone().narrow(0, region * images, images);
+                    decoder.forward(own(&middle), skips.iter().map(own).collect(), &features.embedding)
+                };
+                Tensor::cat(decoders.iter().enumerate().map(branch).collect(), 0)
+            }
+        }
     }
 }
 
 /// The branches' predictions, `[K * batch, ..]`, in their masks, as one sum (Eq. 7), `[batch, ..]`. Not `sum_dim` over a fifth dimension: where burn 0.21 fuses that with the convolution
 /// before it, it sums other pixels.
-pub(crate) fn sum_of_regions<B: Backend>(branches: Tensor<B, 4>, masks: Tensor<B, 4>) -> Tensor<B, 4> {
+fn sum_of_regions<B: Backend>(branches: Tensor<B, 4>, masks: Tensor<B, 4>) -> Tensor<B, 4> {
     let [batch, regions, height, width] = masks.dims();
     let all = branches * region_major(masks).reshape([regions * batch, 1, height, width]);
     let mut branches = all.chunk(regions, 0).into_iter();
@@ -190,11 +236,15 @@ fn region_major<B: Backend>(masks: Tensor<B, 4>) -> Tensor<B, 5> {
 /// mask is averaged down to the skip's resolution.
 fn masked_by_region<B: Backend>(skip: Tensor<B, 4>, masks: &Tensor<B, 4>) -> Tensor<B, 4> {
     let [batch, channels, height, width] = skip.dims();
-    let [_, regions, full_height, _] = masks.dims();
-    let factor = full_height / height;
-    let masks = match factor {
+    let (regions, masks) = (masks.dims()[1], averaged_to(&skip, masks));
+    (skip.unsqueeze::<5>() * region_major(masks)).reshape([regions * batch, channels, height, width])
+}
+
+/// Masks at a feature's resolution.
+fn averaged_to<B: Backend>(feature: &Tensor<B, 4>, masks: &Tensor<B, 4>) -> Tensor<B, 4> {
+    let factor = masks.dims()[2] / feature.dims()[2];
+    match factor {
         1 => masks.clone(),
         _ => avg_pool2d(masks.clone(), [factor, factor], [factor, factor], [0, 0], true, false),
-    };
-    (skip.unsqueeze::<5>() * region_major(masks)).reshape([regions * batch, channels, height, width])
+    }
 }

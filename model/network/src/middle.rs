@@ -22,9 +22,9 @@ impl<B: Backend> Middle<B> {
     pub(crate) fn new(architecture: &Architecture, device: &B::Device) -> Self {
         let channels = architecture.channels(architecture.levels() - 1);
         Self {
-            residual_1: ResidualBlock::new(architecture, [channels, channels], device),
+            residual_1: ResidualBlock::new(architecture, [channels, channels], 0, device),
             attention: SelfAttention::new(architecture, channels, device),
-            residual_2: ResidualBlock::new(architecture, [channels, channels], device),
+            residual_2: ResidualBlock::new(architecture, [channels, channels], 0, device),
         }
     }
 

@@ -6,7 +6,7 @@ use burn::tensor::{FloatDType, Tensor, TensorData};
 use factorseg_kernels::{KernelError, Parameter};
 
 /// Fields that names do without: a name reads the same in the whole network and in its parts.
-const TRANSPARENT: [&str; 2] = ["mask_network", "conditioning"];
+const TRANSPARENT: [&str; 4] = ["mask_network", "conditioning", "Shared", "Unshared"];
 
 /// The field path of the parameter that a walk stands at.
 #[derive(Default)]

@@ -12,7 +12,7 @@ use cudarc::driver::sys::CUdevice_attribute::{
 use cudarc::nvrtc::result as compiler;
 
 /// What to install, for the end of an error.
-const WAY_OUT: &str = "see \"GPUs\" in docs/element.md";
+const WAY_OUT: &str = "see docs/gpus.md";
 
 /// Checks device `index`.
 ///

@@ -32,7 +32,8 @@ pub struct UpStack<B: Backend> {
 }
 
 impl<B: Backend> UpStack<B> {
-    pub(crate) fn new(architecture: &Architecture, output_channels: usize, device: &B::Device) -> Self {
+    /// The second half for so many output channels, whose blocks read so many masks beside each skip (Eq. 5).
+    pub(crate) fn new(architecture: &Architecture, output_channels: usize, masks: usize, device: &B::Device) -> Self {
         let mut skips = skip_channels(architecture);
         let mut channels = architecture.channels(architecture.levels() - 1);
         let levels = (0..architecture.levels())
@@ -42,7 +43,7 @@ impl<B: Backend> UpStack<B> {
                     .map(|_| {
                         // As many skips as blocks: `skip_channels` and this loop count the same layers.
                         let skip = skips.pop().unwrap_or(0);
-                        let block = Block::new(architecture, level, channels + skip, device);
+                        let block = Block::new(architecture, level, channels + skip, masks, device);
                         channels = architecture.channels(level);
                         block
                     })
@@ -63,7 +64,7 @@ impl<B: Backend> UpStack<B> {
     /// Runs the stack.
     ///
     /// - `middle`: `[batch, channels, height / stride, width / stride]`
-    /// - `skips`: the encoder's outputs, in the order in which they arose
+    /// - `skips`: the encoder's outputs, in the order in which they arose, with their masks behind their channels
     /// - `embedding`: the activated embedding, `[batch, 4 C]`
     /// - result: `[batch, output_channels, height, width]`
     pub fn forward(&self, middle: Tensor<B, 4>, skips: Vec<Tensor<B, 4>>, embedding: &Tensor<B, 2>) -> Tensor<B, 4> {

@@ -90,6 +90,7 @@ fn config(layout: &Layout, image_size: usize) -> ModelConfig {
         schedule: ScheduleConfig::default(),
         attention_head_channels: layout.head_channels,
         resblock_updown: layout.resblock_updown,
+        decoding: Default::default(),
     }
 }
 

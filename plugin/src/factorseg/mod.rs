@@ -6,28 +6,28 @@
 //!
 //! ## Example pipelines
 //!
-//! ```text
+//! ```sh
 //! gst-launch-1.0 videotestsrc num-buffers=100 ! video/x-raw,width=640,height=480 ! factorseg ! videoconvert ! autovideosink
 //! ```
 //! A test picture with its regions tinted.
 //!
-//! ```text
-//! gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! factorseg overlay=contour ! videoconvert ! x264enc ! mp4mux ! filesink location=out.mp4
+//! ```sh
+//! gst-launch-1.0 filesrc location=holiday.mp4 ! decodebin ! videoconvert ! factorseg overlay=contour ! videoconvert ! x264enc ! mp4mux ! filesink location=out.mp4
 //! ```
 //! A file with the outlines of its regions; every frame is segmented.
 //!
-//! ```text
+//! ```sh
 //! gst-launch-1.0 v4l2src ! videoconvert ! factorseg overlay=blur-background ! videoconvert ! autovideosink
 //! ```
 //! A camera with a blurred background; the source is live, so no frame waits for the network.
 //!
-//! ```text
+//! ```sh
 //! gst-launch-1.0 compositor name=c background=white ! videoconvert ! autovideosink videotestsrc num-buffers=100 ! video/x-raw,format=I420 ! factorseg overlay=foreground ! c.
 //! ```
 //! The object alone, above another picture: frames in I420 get an opacity where the next element takes one.
 //!
-//! ```text
-//! gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! factorseg name=s overlay=none mask_0::format=foreground s.src ! queue ! fakesink s.mask_0 ! queue ! videoconvert ! x264enc ! mp4mux ! filesink location=mask.mp4
+//! ```sh
+//! gst-launch-1.0 filesrc location=holiday.mp4 ! decodebin ! videoconvert ! factorseg name=s overlay=none mask_0::format=foreground s.src ! queue ! fakesink s.mask_0 ! queue ! videoconvert ! x264enc ! mp4mux ! filesink location=mask.mp4
 //! ```
 //! The mask itself as a grey video.
 //!

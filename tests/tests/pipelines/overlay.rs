@@ -55,12 +55,13 @@ fn the_built_in_clip_becomes_a_video_with_sound_and_a_poster() {
         command.arg(set);
         command
     };
-    let text = succeed(&mut set("interval=25"));
+    let text = succeed(set("interval=25").arg("preset=bright tint"));
     assert!(text.contains("132 frames in"), "{text}");
     for (value, expected) in [
         ("colour=red", "no property `colour`"),
         ("overlay=sparkles", "`sparkles` is no value"),
         ("stats=1", "read-only"),
+        ("preset=dim", "`bright tint`"),
         ("overlay", "not PROPERTY=VALUE"),
     ] {
         let text = fail(&mut set(value));

@@ -175,6 +175,22 @@ pub fn pack(
     })
 }
 
+/// Writes a pack of `pictures`, whose shorter sides are `side`.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_pack(path: &Path, side: usize, pictures: &[Pixels]) -> Result<(), DataError> {
+    let mut writer = PackWriter::create(path)?;
+    for (index, pixels) in pictures.iter().enumerate() {
+        writer.add(&format!("{index}.png"), None, pixels)?;
+    }
+    writer.finish(Description {
+        side,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Description::default()
+    })
+}
+
 /// Starts to send what is in the source.
 fn produce(
     source: &Source,

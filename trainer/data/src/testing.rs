@@ -38,22 +38,6 @@ impl SparsePack {
     }
 }
 
-/// A pack of `pictures`, whose shorter sides are `side`.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn write_pack(path: &Path, side: usize, pictures: &[Pixels]) -> Result<(), DataError> {
-    let mut writer = PackWriter::create(path)?;
-    for (index, pixels) in pictures.iter().enumerate() {
-        writer.add(&format!("{index}.png"), None, pixels)?;
-    }
-    writer.finish(Description {
-        side,
-        source: "nothing".into(),
-        ..Description::default()
-    })
-}
-
 /// Bytes of memory that this process holds and that are no mapped file's; 0 where the system does not say.
 pub fn anonymous_memory() -> u64 {
     status("RssAnon:")

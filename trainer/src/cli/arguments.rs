@@ -16,6 +16,8 @@ use crate::training::run::config::{MOST_CACHE_MIB, MOST_PREFETCH, MOST_THREADS};
 
 /// What `--preset` takes, smallest first.
 pub const PRESETS: &[&str] = &["tiny", "small", "paper-64", "paper-128"];
+/// What `--decoding` takes: the names of [`factorseg_kernels::Decoding`].
+pub const DECODINGS: &[&str] = &["factorized", "concatenated", "masked-middle", "unshared"];
 /// What `--precision` takes.
 pub const PRECISIONS: &[&str] = &["auto", "f32", "bf16"];
 

@@ -186,6 +186,7 @@ impl Import {
             schedule,
             attention_head_channels: layout.head_channels,
             resblock_updown: layout.resblock_updown,
+            decoding: Default::default(),
         };
         config.validate()?;
         Ok(config)

@@ -84,6 +84,9 @@ impl Inspect {
             if config.resblock_updown { " and one between" } else { "" },
             config.attention_resolutions
         );
+        if config.decoding != Default::default() {
+            println!("  decoding    {}", config.decoding.name());
+        }
         println!(
             "  parameters  {:.2} M, {:.2} M of them for segmentation",
             all as f64 / 1e6,

@@ -2,7 +2,6 @@
 
 mod arguments;
 mod bench;
-mod completions;
 mod evaluate;
 mod export;
 mod generate;
@@ -23,8 +22,9 @@ mod train;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
+use factorseg_manual::Manual;
 
 use crate::data::DataError;
 use crate::training::parallel::Ranks;
@@ -56,7 +56,7 @@ enum Command {
     Bench(bench::Bench),
     Serve(serve::Serve),
     Import(import::Import),
-    Completions(completions::Completions),
+    Manual(Manual),
 }
 
 impl Command {
@@ -113,7 +113,10 @@ pub fn main() -> ExitCode {
         Command::Bench(command) => command.run(&ranks),
         Command::Serve(command) => command.run(),
         Command::Import(command) => command.run(),
-        Command::Completions(command) => command.run(&mut Program::command()),
+        Command::Manual(command) => command
+            .write(Program::command())
+            .context("cannot write the manual")
+            .map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,

@@ -48,29 +48,43 @@ pub struct SegmenterArguments {
 }
 
 impl SegmenterArguments {
-    /// Loads the network and tells it the class.
-    pub fn load(&self) -> Result<Segmenter> {
+    /// Threads that work.
+    pub fn threads(&self) -> usize {
         let (cores, asked) = (threads(0), threads(self.threads));
         if asked > cores {
             eprintln!("--threads {asked}: {cores} are used, one per core; more take memory and gain nothing");
         }
-        let threads = asked.min(cores);
-        set_threads(threads)?;
-        let mut options = SegmenterOptions {
+        asked.min(cores)
+    }
+
+    /// The checkpoint.
+    pub fn source(&self) -> CheckpointSource {
+        CheckpointSource::from_path(self.model.clone().unwrap_or_default())
+    }
+
+    /// How the network segments, of no class.
+    pub fn options(&self) -> SegmenterOptions {
+        SegmenterOptions {
             class: None,
             timestep: self.timestep,
             seed: self.seed,
             samples: self.samples,
             color_model: !(self.paper || self.no_color_model),
             ..SegmenterOptions::default()
-        };
-        let source = CheckpointSource::from_path(self.model.clone().unwrap_or_default());
+        }
+    }
+
+    /// Loads the network and tells it the class.
+    pub fn load(&self) -> Result<Segmenter> {
+        let mut options = self.options();
+        let threads = self.threads();
+        set_threads(threads)?;
         let how = LoadOptions {
             device: self.device,
             threads,
             precision: self.precision,
         };
-        let mut segmenter = Segmenter::load(&source, how, &options)?;
+        let mut segmenter = Segmenter::load(&self.source(), how, &options)?;
         // Only the checkpoint knows its classes.
         options.class = find_class(&segmenter.info().classes, &self.class)?;
         segmenter.set_options(&options)?;

@@ -1,19 +1,21 @@
 //! `factorseg train`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
+use factorseg_kernels::Decoding;
 use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::{CheckpointSource, DeviceSpec, ModelConfig, Preset};
 
-use super::arguments::{BatchArguments, ComputeArguments, InputArguments, PRESETS, word};
+use super::arguments::{BatchArguments, ComputeArguments, DECODINGS, InputArguments, PRESETS, word};
 use super::packing::{FrameArguments, STOPPING, pack_with_progress};
 use super::{exit_code, set_threads};
 use crate::data::batch::BatchMaker;
 use crate::data::dataset::DataSet;
+use crate::data::labelled::pack_labelled;
 use crate::data::packing::{PackOptions, Witness};
 use crate::data::source::Source;
 use crate::data::teacher::Teacher;
@@ -81,6 +83,10 @@ pub struct Train {
     /// Sides of the levels with self-attention
     #[arg(long, value_name = "SIDE,..", value_delimiter = ',')]
     attention_resolutions: Option<Vec<usize>>,
+    /// How the decoder takes in the masks: the paper's way, or an ablation of its Table 6 [default: that of --init-from, else
+    /// factorized]
+    #[arg(long, value_parser = word::<Decoding>(DECODINGS))]
+    decoding: Option<Decoding>,
     #[command(flatten)]
     batch: BatchArguments,
     /// Steps of the whole run; the recipe's phases are scaled alike
@@ -140,7 +146,8 @@ impl Train {
         if self.unconditional {
             images = images.without_classes();
         }
-        if self.teacher.is_some() && recipe.self_training.is_none() {
+        let labels = recipe.labels();
+        if self.teacher.is_some() && (recipe.self_training.is_none() || labels.is_some()) {
             bail!(
                 "recipe {} learns from no teacher; leave out --teacher, or use a recipe with self_training",
                 recipe.name
@@ -154,7 +161,11 @@ impl Train {
             self.data
         );
         let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
-        let model = self.model(images.classes().len(), competes)?;
+        let regions = match labels {
+            Some(labels) => Some(labels.regions()),
+            None => competes.then_some(competition::REGIONS),
+        };
+        let model = self.model(images.classes().len(), regions)?;
         if model.regions == 1 {
             recipe.leave_out_masks();
         }
@@ -180,6 +191,8 @@ impl Train {
             model,
             teacher: recipe
                 .self_training
+                .as_ref()
+                .filter(|learns| learns.labels.is_none())
                 .and_then(|_| self.teacher.or_else(|| self.init_from.clone())),
             init_from: self.init_from,
             recipe,
@@ -225,6 +238,12 @@ impl Train {
 
     /// The images; those of videos and object stores are packed into the run's folder first.
     fn images(&self, source: &Source, recipe: &Recipe, signals: &Signals, ranks: &Ranks) -> Result<DataSet> {
+        let pack = self.run.join(OWN_DATA);
+        if let Some(labels) = recipe.labels() {
+            let side = self.model(0, None)?.image_size;
+            ranks.first_lead(|| pack_labelled(Path::new(&self.data), labels, side, &pack))?;
+            return Ok(DataSet::open(&pack)?);
+        }
         if !source.needs_packing() {
             let images = DataSet::of(source)?;
             if ranks.lead() {
@@ -232,8 +251,7 @@ impl Train {
             }
             return Ok(images);
         }
-        let side = self.model(0, false)?.image_size;
-        let pack = self.run.join(OWN_DATA);
+        let side = self.model(0, None)?.image_size;
         let options = PackOptions {
             side: BatchMaker::cached_side(side, &recipe.augmentation),
             square: false,
@@ -294,16 +312,15 @@ impl Train {
         Ok(recipe)
     }
 
-    fn model(&self, classes: usize, competes: bool) -> Result<ModelConfig> {
+    /// The network: without `--init-from` one of so many regions.
+    fn model(&self, classes: usize, regions: Option<usize>) -> Result<ModelConfig> {
         let mut model = match (self.preset, &self.init_from) {
             (None, Some(path)) => Checkpoint::open(&CheckpointSource::from_path(path.clone()))?
                 .config()
                 .clone(),
             (preset, _) => {
                 let mut model = ModelConfig::preset(preset.unwrap_or(Preset::Small));
-                if competes {
-                    model.regions = competition::REGIONS;
-                }
+                model.regions = regions.unwrap_or(model.regions);
                 model
             }
         };
@@ -319,6 +336,7 @@ impl Train {
         if let Some(resolutions) = &self.attention_resolutions {
             model.attention_resolutions = resolutions.clone();
         }
+        model.decoding = self.decoding.unwrap_or(model.decoding);
         model.validate()?;
         Ok(model)
     }

@@ -116,7 +116,7 @@ impl BatchMaker {
     /// The image of `position`, where the order of all has `image`: one of another kind where the recipe says how many are
     /// frames of videos.
     fn place(&self, images: &ImageCache, image: usize, position: u64) -> usize {
-        match self.recipe.self_training {
+        match &self.recipe.self_training {
             Some(learns) if self.recipe.learns_from_motion() => {
                 let moves = random_part(self.seed, Stream::Sample, position, 2).random::<f64>() < learns.motion;
                 images.of_kind(moves, image)

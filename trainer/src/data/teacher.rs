@@ -8,9 +8,11 @@ use factorseg_model::{
     CheckpointSource, DeviceSpec, InputImage, LoadOptions, SegmentError, Segmenter, SegmenterOptions,
 };
 
-/// A checkpoint with its color model, on the CPU; any number of threads may ask it at once.
+/// A checkpoint with its color model, on the CPU; any number of threads may ask it at once. Or labels, which come with the
+/// pictures.
 pub struct Teacher {
-    source: CheckpointSource,
+    /// `None`: labels.
+    source: Option<CheckpointSource>,
     regions: usize,
     foreground: Vec<usize>,
     idle: Mutex<Vec<Segmenter>>,
@@ -38,8 +40,18 @@ impl Teacher {
             regions: info.regions,
             foreground: info.foreground_regions.clone(),
             idle: Mutex::new(vec![segmenter]),
-            source,
+            source: Some(source),
         })
+    }
+
+    /// A teacher whose pictures come with the class of each pixel, one for each region, in the place of the object.
+    pub fn of_labels(regions: usize) -> Self {
+        Self {
+            source: None,
+            regions,
+            foreground: if regions == 2 { vec![1] } else { Vec::new() },
+            idle: Mutex::default(),
+        }
     }
 
     /// Number of regions K.
@@ -60,7 +72,7 @@ impl Teacher {
         ensure!(
             (1..self.regions).contains(&self.foreground.len()),
             "{} does not say which of its regions are the object; name them with `factorseg export --foreground`",
-            self.source
+            self.source.clone().unwrap_or_default()
         );
         Ok(())
     }
@@ -81,7 +93,8 @@ impl Teacher {
     }
 
     /// What a student learns of a square: masks `[K, side, side]`. Where the object is known, `object` says how surely each
-    /// pixel belongs to it, and regions of one kind share alike; elsewhere they are the [`masks`](Self::masks) of `picture`.
+    /// pixel belongs to it, and regions of one kind share alike; elsewhere they are the [`masks`](Self::masks) of `picture`. With
+    /// labels `object` is the pixel's class in parts of 255, and one that no region has is void: 0 in all masks.
     ///
     /// # Errors
     /// As [`masks`](Self::masks).
@@ -89,6 +102,14 @@ impl Teacher {
         let Some(object) = object else {
             return self.masks(picture, side);
         };
+        if self.source.is_none() {
+            let is = |region: usize| {
+                object
+                    .iter()
+                    .map(move |p| f32::from((255.0 * p).round() == region as f32))
+            };
+            return Ok((0..self.regions).flat_map(is).collect());
+        }
         let objects = self.foreground.len() as f32;
         let others = self.regions as f32 - objects;
         let region = |k: usize| {
@@ -107,7 +128,8 @@ impl Teacher {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut segmenter = match idle {
             Some(segmenter) => segmenter,
-            None => load(&self.source)?,
+            // Labels come with every picture of their pack.
+            None => load(self.source.as_ref().unwrap_or(&CheckpointSource::default()))?,
         };
         let result = work(&mut segmenter);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(segmenter);

@@ -126,7 +126,10 @@ impl PartedImages {
     }
 
     /// A picture and the class of each of its pixels, 0 for background.
-    fn read(&self, index: usize) -> Result<(RgbImage, Vec<u8>)> {
+    ///
+    /// # Errors
+    /// As [`Items::read`].
+    pub fn read(&self, index: usize) -> Result<(RgbImage, Vec<u8>)> {
         let (picture, map) = self.items.read(index)?;
         let classes = map.values.iter().map(|value| class_of(*value, &self.parts)).collect();
         Ok((picture, classes))

@@ -69,7 +69,11 @@ impl LabelledImages {
             .map_or("what the layout says".to_owned(), Masks::to_string)
     }
 
-    fn read(&self, index: usize) -> Result<(RgbImage, TruthMask<'static>)> {
+    /// A picture and what its pixels are.
+    ///
+    /// # Errors
+    /// As [`Items::read`].
+    pub fn read(&self, index: usize) -> Result<(RgbImage, TruthMask<'static>)> {
         let (picture, map) = self.items.read(index)?;
         let known = |value: &u16| match *value {
             0 => Truth::Background,

@@ -16,10 +16,10 @@ use thiserror::Error;
 
 pub use competition::{Competition, FrameEdges, Sight};
 pub use phase::{MaskHead, MaskShaping, Phase, Ramp};
-pub use self_training::SelfTraining;
+pub use self_training::{Labels, SelfTraining};
 
 /// Recipes that the program carries: name and TOML text.
-pub const BUILT_IN: [(&str, &str); 8] = [
+pub const BUILT_IN: [(&str, &str); 9] = [
     ("competition", include_str!("../../recipes/competition.toml")),
     ("decoder", include_str!("../../recipes/decoder.toml")),
     ("footage", include_str!("../../recipes/footage.toml")),
@@ -27,6 +27,7 @@ pub const BUILT_IN: [(&str, &str); 8] = [
     ("paper-ffhq", include_str!("../../recipes/paper-ffhq.toml")),
     ("paper-imagenet", include_str!("../../recipes/paper-imagenet.toml")),
     ("self-training", include_str!("../../recipes/self-training.toml")),
+    ("supervised", include_str!("../../recipes/supervised.toml")),
     ("two-phase", include_str!("../../recipes/two-phase.toml")),
 ];
 
@@ -189,7 +190,12 @@ pub struct Recipe {
 impl Recipe {
     /// Whether frames of videos are learned from what moves in them: [`SelfTraining::motion`].
     pub fn learns_from_motion(&self) -> bool {
-        self.self_training.is_some_and(|learns| learns.motion > 0.0)
+        self.self_training.as_ref().is_some_and(|learns| learns.motion > 0.0)
+    }
+
+    /// The labels that are learned, if any: [`SelfTraining::labels`].
+    pub fn labels(&self) -> Option<&Labels> {
+        self.self_training.as_ref()?.labels.as_ref()
     }
 
     /// A built-in recipe by name, or a recipe file (`.json` is JSON, anything else TOML).
@@ -314,6 +320,15 @@ impl Recipe {
             if self.self_training.is_some() {
                 phase.validate_for_self_training(&check)?;
             }
+        }
+        if self.labels().is_some() {
+            // Labels are packed at the training size and have nothing between them.
+            self.check(
+                "augmentation",
+                "crops that resample",
+                augmentation.crop_scale == 1.0 && !augmentation.zoom,
+                "crop_scale = 1 and no zoom beside self_training.labels",
+            )?;
         }
         match &self.self_training {
             Some(self_training) => {

@@ -9,7 +9,7 @@ use factorseg_model::checkpoint::write_atomically;
 use factorseg_model::softmax::softmax;
 use factorseg_model::{CheckpointSource, ModelConfig};
 
-use super::learner::Learner;
+use super::learner::{Learner, MASK_GENERATOR, WholePart};
 use super::run::config::RunConfig;
 use super::run::directory::RunDirectory;
 use super::watching::timing::{self, Part};
@@ -17,18 +17,30 @@ use crate::data::batch::MicroBatch;
 use crate::data::teacher::Teacher;
 use crate::recipe::Recipe;
 
-/// A new run's teacher and the bytes of its checkpoint; `None` for a run without self-training.
+/// A teacher, and the bytes of its checkpoint, which labels have not.
+pub type NewTeacher = (Arc<Teacher>, Option<Vec<u8>>);
+
+/// A new run's teacher; `None` for a run without self-training.
 ///
 /// # Errors
 /// If the teacher cannot be used or does not fit the model.
-pub fn checked(config: &RunConfig) -> Result<Option<(Arc<Teacher>, Vec<u8>)>> {
+pub fn checked(config: &RunConfig) -> Result<Option<NewTeacher>> {
     if config.recipe.self_training.is_none() {
         return Ok(None);
+    }
+    if let Some(teacher) = of_labels(config) {
+        return Ok(Some((teacher, None)));
     }
     let path = file(&config.recipe, config.teacher.as_deref())?;
     let checkpoint = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let teacher = load(&path, &config.model).with_context(|| format!("{} is no teacher", path.display()))?;
-    Ok(Some((teacher, checkpoint)))
+    Ok(Some((teacher, Some(checkpoint))))
+}
+
+/// A teacher that knows the labels, where the recipe is one of labels.
+pub fn of_labels(config: &RunConfig) -> Option<Arc<Teacher>> {
+    config.recipe.labels()?;
+    Some(Arc::new(Teacher::of_labels(config.model.regions)))
 }
 
 /// The teacher's checkpoint, where `named` is one or a run's folder.
@@ -75,7 +87,12 @@ pub fn load(path: &Path, model: &ModelConfig) -> Result<Arc<Teacher>> {
 
 /// Forward and backward of one micro-batch with a teacher's masks to learn: returns the loss times `weight`, whose gradient is
 /// added, and the masks. Only the mask generator's branch of the network is passed.
-pub fn pass(learner: &mut Learner, part: &MicroBatch, weight: f64) -> Result<(f64, Option<Vec<f32>>)> {
+pub fn pass(
+    learner: &mut Learner,
+    part: &MicroBatch,
+    weight: f64,
+    whole: &mut WholePart<'_>,
+) -> Result<(f64, Option<Vec<f32>>)> {
     timing::start();
     let (network, regions) = (learner.network.as_mut(), learner.regions);
     network.encode(&part.noised, &part.timesteps, &part.classes)?;
@@ -84,6 +101,7 @@ pub fn pass(learner: &mut Learner, part: &MicroBatch, weight: f64) -> Result<(f6
     slopes.iter_mut().for_each(|slope| *slope *= weight as f32);
     timing::lap(Part::Forward);
     network.backward_masks(&slopes)?;
+    whole(network, MASK_GENERATOR);
     network.backward_encode()?;
     timing::lap(Part::Backward);
     softmax(&mut masks, part.size, regions);

@@ -1,6 +1,6 @@
 //! What the examples that measure share: options, presets, random numbers, times.
 
-use factorseg_kernels::{Architecture, InstructionSet, Parameter};
+use factorseg_kernels::{Architecture, Decoding, InstructionSet, Parameter};
 use std::error::Error;
 use std::str::FromStr;
 use std::time::Instant;
@@ -64,6 +64,7 @@ pub fn preset(name: &str, regions: usize) -> Result<(Architecture, usize), Box<d
             norm_groups,
             regions,
             classes: 0,
+            decoding: Decoding::default(),
         }
     };
     match name {

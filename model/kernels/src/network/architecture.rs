@@ -5,6 +5,48 @@ use crate::KernelError;
 /// Of an image, in pixels.
 const LARGEST_SIDE: usize = 1 << 14;
 
+/// How the decoder takes in the masks: the paper's way, and the three that its Table 6 compares with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Decoding {
+    /// A branch for each region sees h_enc under the region's mask; all branches share their weights (Eq. 6 and 7).
+    #[default]
+    Factorized,
+    /// One branch sees h_mid and h_enc with all masks beside them (Eq. 5). The masks join the channels that a block's
+    /// convolutions read, behind its normalisation.
+    Concatenated,
+    /// As the paper's, but it is h_mid that is under the masks, and h_enc is whole.
+    MaskedMiddle,
+    /// As the paper's, but each region has a decoder of its own.
+    Unshared,
+}
+
+impl Decoding {
+    /// Every way, the paper's first.
+    pub const ALL: [Self; 4] = [Self::Factorized, Self::Concatenated, Self::MaskedMiddle, Self::Unshared];
+
+    /// As configurations have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Factorized => "factorized",
+            Self::Concatenated => "concatenated",
+            Self::MaskedMiddle => "masked-middle",
+            Self::Unshared => "unshared",
+        }
+    }
+}
+
+impl std::str::FromStr for Decoding {
+    type Err = KernelError;
+
+    fn from_str(name: &str) -> Result<Self, KernelError> {
+        let found = Self::ALL.into_iter().find(|decoding| decoding.name() == name);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            KernelError::Size(format!("there is no decoding `{name}`; use one of {names}"))
+        })
+    }
+}
+
 /// A network's sizes, finest level first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Architecture {
@@ -28,6 +70,8 @@ pub struct Architecture {
     pub regions: usize,
     /// Classes of a conditional network; 0 for an unconditional one.
     pub classes: usize,
+    /// How the decoder takes in the masks.
+    pub decoding: Decoding,
 }
 
 impl Architecture {
@@ -50,6 +94,30 @@ impl Architecture {
     pub fn heads(&self, channels: usize) -> usize {
         self.attention_head_channels
             .map_or(self.attention_heads, |size| channels / size)
+    }
+
+    /// Decoders with weights of their own.
+    pub fn decoders(&self) -> usize {
+        match self.decoding {
+            Decoding::Unshared => self.regions,
+            _ => 1,
+        }
+    }
+
+    /// Branches of each decoder.
+    pub fn branches(&self) -> usize {
+        match self.decoding {
+            Decoding::Factorized | Decoding::MaskedMiddle => self.regions,
+            Decoding::Concatenated | Decoding::Unshared => 1,
+        }
+    }
+
+    /// Channels that the masks add to what the decoder's blocks read.
+    pub fn joined_masks(&self) -> usize {
+        match self.decoding {
+            Decoding::Concatenated => self.regions,
+            _ => 0,
+        }
     }
 
     /// Number of resolutions, the finest included.

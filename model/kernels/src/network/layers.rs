@@ -103,6 +103,8 @@ pub(crate) struct ConvolutionLayer {
     pub(crate) norm: Option<NormId>,
     /// The attention whose queries, keys and values the outputs are.
     pub(crate) projects: Option<Attention>,
+    /// Whether it adds the bias: of two layers that share their weights, one does.
+    pub(crate) biased: bool,
     pub(crate) adds: Adds,
     pub(crate) output: TensorId,
 }
@@ -192,19 +194,33 @@ pub(crate) struct EmbeddingLayers {
     pub(crate) classes: Option<ParameterId>,
 }
 
+/// What the decoder reads of encoder and middle block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DecoderInput {
+    pub(crate) from: TensorId,
+    pub(crate) to: TensorId,
+    /// The region whose mask the first branch sees it under; the others follow. `None`: all see it whole.
+    pub(crate) region: Option<usize>,
+}
+
 /// Where the parts of a network meet.
 #[derive(Debug, Clone)]
 pub(crate) struct Joints {
     /// Activations from here on belong to the mask generator,
     pub(crate) first_mask: TensorId,
-    /// and from here on to the decoder.
+    /// and from here on to the decoder, whose inputs are the first,
     pub(crate) first_decoder: TensorId,
-    /// h_enc, and what the decoder reads of it.
-    pub(crate) skips: Vec<(TensorId, TensorId)>,
-    /// h_mid, and what the decoder reads of it.
-    pub(crate) middle: (TensorId, TensorId),
+    /// and from here on it has computed them.
+    pub(crate) first_decoded: TensorId,
+    /// h_enc and h_mid.
+    pub(crate) inputs: Vec<DecoderInput>,
+    /// The masks at each level, finest first, where the decoder reads them (Eq. 5).
+    pub(crate) masks: Vec<TensorId>,
     pub(crate) logits: TensorId,
-    pub(crate) noise: TensorId,
+    /// What each decoder predicts.
+    pub(crate) noise: Vec<TensorId>,
+    /// What the blocks of the first decoder leave, coarsest first.
+    pub(crate) blocks: Vec<TensorId>,
 }
 
 /// The whole network. The parts follow each other in all lists: embedding, encoder with middle block, mask generator,
@@ -214,6 +230,8 @@ pub(crate) struct Network {
     pub(crate) parameters: Vec<Parameter>,
     /// Parameters from here on belong to the decoder.
     pub(crate) decoder_parameters: ParameterId,
+    /// Normalisations from here on, too.
+    pub(crate) first_decoder_norm: NormId,
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) norms: Vec<NormLayer>,
     pub(crate) embedding: EmbeddingLayers,
@@ -226,7 +244,6 @@ pub(crate) struct Network {
 impl Network {
     /// The normalisations of encoder, middle block and mask generator.
     pub(crate) fn segmentation_norms(&self) -> &[NormLayer] {
-        let decoder = self.joints.first_decoder;
-        &self.norms[..self.norms.partition_point(|norm| norm.input.first < decoder)]
+        &self.norms[..self.first_decoder_norm]
     }
 }

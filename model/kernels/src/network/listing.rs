@@ -37,6 +37,7 @@ impl Listing {
             reads: Reads::Image,
             norm: None,
             projects: None,
+            biased: true,
             adds: Adds::Nothing,
             output,
         }));
@@ -55,11 +56,13 @@ impl Listing {
     ) {
         let (from, to) = (self.tensors[input.first].level, self.tensors[output].level);
         let taps = kernel * kernel;
+        // Masks may follow the channels of the input.
+        let inputs = self.parameters.0[weights.weight].shape[1];
         self.layers.push(Layer::Convolution(ConvolutionLayer {
             weights,
             layout: Layout {
                 input_step: taps,
-                output_step: taps * self.channels(input),
+                output_step: taps * inputs,
                 taps,
                 inputs: self.positions(input),
                 outputs: self.positions(output.into()),
@@ -72,9 +75,21 @@ impl Listing {
             },
             norm,
             projects: None,
+            biased: true,
             adds,
             output,
         }));
+    }
+
+    /// The share of the last channels, the masks, in a convolution of which [`Self::convolve`] then adds the rest.
+    pub(crate) fn convolve_masks(&mut self, weights: Weights, kernel: usize, masks: TensorId, output: TensorId) {
+        let first = self.parameters.0[weights.weight].shape[1] - self.tensors[masks].channels;
+        self.convolve(weights, kernel, masks.into(), None, Adds::Nothing, output);
+        if let Some(Layer::Convolution(layer)) = self.layers.last_mut() {
+            layer.biased = false;
+            let channels = layer.layout.inputs.iter_mut().filter(|channel| **channel != NONE);
+            channels.for_each(|channel| *channel += first as u32);
+        }
     }
 
     /// A linear layer at every pixel, whose channels lie at the given positions; `with` sets the rest.
@@ -104,6 +119,7 @@ impl Listing {
             },
             norm: None,
             projects: None,
+            biased: true,
             adds: Adds::Nothing,
             output,
         };

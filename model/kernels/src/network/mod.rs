@@ -9,11 +9,11 @@ mod listing;
 mod parameters;
 mod walk;
 
-pub use architecture::Architecture;
+pub use architecture::{Architecture, Decoding};
 pub use parameters::Parameter;
 
 pub(crate) use layers::{
-    Adds, AttentionLayer, ConvolutionLayer, EmbeddingLayers, Joined, Joints, Layer, Layout, LinearLayer, NONE, Network,
-    NormLayer, Reads, ResampleLayer, Tensor, TensorId,
+    Adds, AttentionLayer, ConvolutionLayer, DecoderInput, EmbeddingLayers, Joined, Joints, Layer, Layout, LinearLayer,
+    NONE, Network, NormLayer, Reads, ResampleLayer, Tensor, TensorId,
 };
 pub(crate) use parameters::ParameterId;

@@ -3,8 +3,10 @@
 //! Parameters are listed in the order in which a checkpoint's network has them, layers in that of a pass; inside of
 //! a residual block the two differ.
 
-use super::architecture::Architecture;
-use super::layers::{Adds, AttentionLayer, EmbeddingLayers, Joined, Joints, Layer, NONE, Network, Tensor, TensorId};
+use super::architecture::{Architecture, Decoding};
+use super::layers::{
+    Adds, AttentionLayer, DecoderInput, EmbeddingLayers, Joined, Joints, Layer, NONE, Network, Tensor, TensorId,
+};
 use super::listing::Listing;
 use super::parameters::Parameter;
 use crate::attention::Attention;
@@ -15,6 +17,10 @@ use crate::simd::padded;
 struct Walk<'a> {
     architecture: &'a Architecture,
     list: Listing,
+    /// The masks at each level, where those blocks that read a skip read them as well (Eq. 5).
+    masks: Vec<TensorId>,
+    /// What the blocks of the up-stacks have left.
+    blocks: Vec<TensorId>,
 }
 
 impl Network {
@@ -23,6 +29,8 @@ impl Network {
         let mut walk = Walk {
             architecture,
             list: Listing::default(),
+            masks: Vec::new(),
+            blocks: Vec::new(),
         };
         let embedding = walk.embedding();
         let (middle, skips) = walk.encoder();
@@ -34,13 +42,32 @@ impl Network {
 
         let first_decoder = walk.list.tensors.len();
         let decoder_parameters = walk.list.parameters.0.len();
-        // The decoder's branches see h_enc under their masks: activations of their own.
-        let masked: Vec<TensorId> = skips.iter().map(|&skip| walk.list.same_size(skip)).collect();
-        let middle_copy = walk.list.same_size(middle);
-        let noise = walk.up_stack("decoder", middle_copy, masked.clone(), 3);
+        let first_decoder_norm = walk.list.norms.len();
+        let inputs: Vec<_> = (0..architecture.decoders())
+            .flat_map(|decoder| walk.decoder_inputs(decoder, &skips, middle))
+            .collect();
+        if architecture.decoding == Decoding::Concatenated {
+            let levels = 0..architecture.levels();
+            walk.masks = levels
+                .map(|level| walk.list.tensor(level, architecture.regions))
+                .collect();
+        }
+        let first_decoded = walk.list.tensors.len();
+        let blocks = std::mem::take(&mut walk.blocks).len();
+        let decoder = |(index, inputs): (usize, &[DecoderInput])| {
+            let name = match architecture.decoding {
+                Decoding::Unshared => format!("decoder.{index}"),
+                _ => "decoder".to_owned(),
+            };
+            let skips = inputs[1..].iter().map(|input| input.to).collect();
+            walk.up_stack(&name, inputs[0].to, skips, 3)
+        };
+        let noise = inputs.chunks_exact(1 + skips.len()).enumerate().map(decoder).collect();
+        walk.blocks.truncate(blocks);
         Self {
             parameters: walk.list.parameters.0,
             decoder_parameters,
+            first_decoder_norm,
             tensors: walk.list.tensors,
             norms: walk.list.norms,
             embedding,
@@ -50,10 +77,12 @@ impl Network {
             joints: Joints {
                 first_mask,
                 first_decoder,
-                skips: skips.into_iter().zip(masked).collect(),
-                middle: (middle, middle_copy),
+                first_decoded,
+                inputs,
+                masks: walk.masks,
                 logits,
                 noise,
+                blocks: walk.blocks,
             },
         }
     }
@@ -108,6 +137,20 @@ impl Walk<'_> {
         (h, skips)
     }
 
+    /// The decoder's own h_mid, then h_enc: activations for each branch.
+    fn decoder_inputs(&mut self, decoder: usize, skips: &[TensorId], middle: TensorId) -> Vec<DecoderInput> {
+        let decoding = self.architecture.decoding;
+        let mut input = |from: TensorId, masked: bool| DecoderInput {
+            from,
+            to: self.list.same_size(from),
+            region: masked.then_some(decoder),
+        };
+        let mut inputs = vec![input(middle, decoding == Decoding::MaskedMiddle)];
+        let masked = matches!(decoding, Decoding::Factorized | Decoding::Unshared);
+        inputs.extend(skips.iter().map(|&skip| input(skip, masked)));
+        inputs
+    }
+
     /// Mask generator or decoder: `outputs` channels at the image's size.
     fn up_stack(&mut self, name: &str, middle: TensorId, mut skips: Vec<TensorId>, outputs: usize) -> TensorId {
         let mut h = middle;
@@ -120,6 +163,7 @@ impl Walk<'_> {
                     second: skips.pop(),
                 };
                 h = self.block(&format!("{name}.levels.{index}.blocks.{block}"), joined, level);
+                self.blocks.push(h);
             }
             if level > 0 {
                 h = self.change_size(&format!("{name}.levels.{index}.upsample"), h, Resampling::Double);
@@ -151,8 +195,10 @@ impl Walk<'_> {
         let level = self.list.tensors[input.first].level;
         let level = resampling.map_or(level, |resampling| resampling.level(level));
         let plain = inputs == outputs && input.second.is_none();
+        let masks = input.second.and_then(|_| self.masks.get(level).copied());
+        let read = inputs + masks.map_or(0, |masks| self.list.tensors[masks].channels);
         let norm_1 = self.list.norm(&format!("{name}.norm_1"), input, true, None);
-        let conv_1 = self.list.filters(&format!("{name}.conv_1"), inputs, outputs, 3);
+        let conv_1 = self.list.filters(&format!("{name}.conv_1"), read, outputs, 3);
         let wide = self.architecture.embedding_channels();
         let embedding = self.list.linear(&format!("{name}.embedding"), wide, 2 * outputs);
         let h = self.list.tensor(level, outputs);
@@ -160,7 +206,8 @@ impl Walk<'_> {
             .list
             .norm(&format!("{name}.norm_2"), h.into(), true, Some(embedding));
         let conv_2 = self.list.filters(&format!("{name}.conv_2"), outputs, outputs, 3);
-        let skip = (!plain).then(|| self.list.filters(&format!("{name}.skip"), inputs, outputs, 1));
+        let skip = (!plain).then(|| self.list.filters(&format!("{name}.skip"), read, outputs, 1));
+        let adds = masks.map_or(Adds::Nothing, |_| Adds::Output);
 
         let input = if let Some(resampling) = resampling {
             let activated = self.list.resample(name, resampling, input.first, Some(norm_1));
@@ -168,12 +215,18 @@ impl Walk<'_> {
             self.list.convolve(conv_1, 3, activated.into(), None, Adds::Nothing, h);
             input.into()
         } else {
-            self.list.convolve(conv_1, 3, input, Some(norm_1), Adds::Nothing, h);
+            if let Some(masks) = masks {
+                self.list.convolve_masks(conv_1.clone(), 3, masks, h);
+            }
+            self.list.convolve(conv_1, 3, input, Some(norm_1), adds, h);
             input
         };
         let output = self.list.tensor(level, outputs);
         let adds = if let Some(skip) = skip {
-            self.list.convolve(skip, 1, input, None, Adds::Nothing, output);
+            if let Some(masks) = masks {
+                self.list.convolve_masks(skip.clone(), 1, masks, output);
+            }
+            self.list.convolve(skip, 1, input, None, adds, output);
             Adds::Output
         } else {
             Adds::Tensor(input.first)

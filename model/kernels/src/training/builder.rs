@@ -27,8 +27,8 @@ pub(crate) struct Extent {
     pub(crate) height: usize,
     pub(crate) width: usize,
     pub(crate) images: usize,
-    pub(crate) regions: usize,
-    /// Activations from here on are the decoder's, which has an item for each image and region.
+    pub(crate) branches: usize,
+    /// Activations from here on are the decoder's, which has an item for each image and branch.
     pub(crate) first_decoder: TensorId,
 }
 
@@ -38,7 +38,7 @@ impl Extent {
         if tensor < self.first_decoder {
             self.images
         } else {
-            self.images * self.regions
+            self.images * self.branches
         }
     }
 

@@ -45,7 +45,9 @@ impl ConvolutionStep {
     /// Takes over new parameters.
     pub(crate) fn pack(&mut self, set: InstructionSet, parameters: &[f32]) {
         let (layout, weight) = (&self.layer.layout, &parameters[self.weight.clone()]);
-        layout.pack_bias(&parameters[self.bias.clone()], &mut self.convolution);
+        if self.layer.biased {
+            layout.pack_bias(&parameters[self.bias.clone()], &mut self.convolution);
+        }
         layout.pack(set, weight, Direction::Forward, &mut self.convolution);
         match &mut self.backward {
             Backward::Nothing => {}
@@ -205,12 +207,20 @@ impl ConvolutionStep {
             &space.sums,
             &mut state.gradients[self.weight.clone()],
         );
-        // The bias: every item's sum, then all in their order.
+        state.workspaces = workspaces;
+        state.space = space;
+        if self.layer.biased {
+            self.bias_gradient(state, items, slope);
+        }
+    }
+
+    /// Every item's sum, then all in their order.
+    fn bias_gradient(&self, state: &mut State, items: usize, slope: &[f32]) {
         let (pixels, channels) = (state.pixels(self.layer.output), self.convolution.outputs());
         let sums = Shared::new(&mut state.partial_sums);
         assert!(sums.len() >= items * channels && slope.len() >= items * pixels * channels);
         let set = state.set;
-        for_each(&mut workspaces.threads, items, |_, item| {
+        for_each(&mut state.workspaces.threads, items, |_, item| {
             let from = slope[item * pixels * channels..].as_ptr();
             // SAFETY: the slices were measured; each item has its own sums.
             unsafe { sum_pixels(set, from, pixels, channels, sums.pointer(item * channels)) };
@@ -223,8 +233,6 @@ impl ConvolutionStep {
                 state.gradients[self.bias.start + output as usize] += sum as f32;
             }
         }
-        state.workspaces = workspaces;
-        state.space = space;
     }
 
     /// Convolves the output's gradient with turned weights.

@@ -22,6 +22,7 @@ mod builder;
 mod convolution;
 mod decoder;
 mod embedding;
+mod inputs;
 mod kept;
 mod learned;
 mod network;

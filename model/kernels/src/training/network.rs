@@ -82,14 +82,14 @@ impl TrainingNetwork {
             height,
             width,
             images,
-            regions,
+            branches: architecture.branches(),
             first_decoder: joints.first_decoder,
         };
         let mut builder = Builder::new(extent, &parameters, &tensors);
         let (norms, modulations) = builder.norms(&norms, architecture.norm_groups);
         let encoder = builder.steps(encoder, images);
         let mask_generator = builder.steps(mask_generator, images);
-        let decoder = builder.steps(decoder, images * regions);
+        let decoder = builder.steps(decoder, images * architecture.branches());
         let Memory {
             needs,
             space,
@@ -203,7 +203,7 @@ impl TrainingNetwork {
         self.state.unwanted = match learned.encoder {
             true => 0,
             false if learned.mask_generator => self.joints.first_mask,
-            false => self.joints.middle.1 + 1,
+            false => self.joints.first_decoded,
         };
     }
 

@@ -1,5 +1,7 @@
 //! Training on the CPU behind [`TrainingPass`]: the network's stages, and an optimizer over flat vectors.
 
+use std::ops::Range;
+
 use super::optimizer::VectorMath;
 use super::{KeptPass, Masks, TrainingNetwork, TrainingOptions};
 use crate::passes::{Moments, Snapshot, TrainingPass, TrainingSize, Update};
@@ -78,12 +80,12 @@ impl TrainingPass for CpuTraining {
         self.network.parameters_mut().copy_from_slice(values);
     }
 
-    fn gradients(&self) -> Vec<f32> {
-        self.network.gradients().to_vec()
+    fn gradients(&self, range: Range<usize>) -> Vec<f32> {
+        self.network.gradients()[range].to_vec()
     }
 
-    fn change_gradients(&mut self, change: &mut dyn FnMut(&mut [f32])) {
-        change(self.network.parameters_and_gradients().1);
+    fn set_gradients(&mut self, start: usize, values: &[f32]) {
+        self.network.parameters_and_gradients().1[start..][..values.len()].copy_from_slice(values);
     }
 
     fn begin(&mut self, learned: Learned) {

@@ -1,6 +1,6 @@
 //! The fixtures of `tests/reference`.
 
-use factorseg_kernels::Architecture;
+use factorseg_kernels::{Architecture, Decoding};
 use safetensors::SafeTensors;
 use std::path::PathBuf;
 
@@ -54,6 +54,10 @@ impl File {
             norm_groups: self.number("norm_groups"),
             regions: self.number("regions"),
             classes: self.number("classes"),
+            decoding: match self.config.get("decoding") {
+                None => Decoding::default(),
+                Some(name) => name.as_str().unwrap().parse().unwrap(),
+            },
         }
     }
 }

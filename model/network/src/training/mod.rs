@@ -3,6 +3,8 @@
 mod optimizer;
 mod stages;
 
+use std::ops::Range;
+
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{FloatDType, Tensor};
 use factorseg_kernels::{
@@ -131,9 +133,15 @@ impl<B: AutodiffBackend> TrainingPass for BurnTraining<B> {
         self.weights = self.rows(values);
     }
 
-    fn gradients(&self) -> Vec<f32> {
-        let mut all = Vec::new();
-        for (parameter, gradient) in self.list.iter().zip(&self.gradients) {
+    fn gradients(&self, range: Range<usize>) -> Vec<f32> {
+        let mut all = Vec::with_capacity(range.len());
+        let within = |parameter: &Parameter| range.contains(&parameter.range().start);
+        for (parameter, gradient) in self
+            .list
+            .iter()
+            .zip(&self.gradients)
+            .filter(|(parameter, _)| within(parameter))
+        {
             match gradient {
                 Some(gradient) => all.extend(values(gradient.clone())),
                 None => all.resize(all.len() + parameter.range().len(), 0.0),
@@ -142,10 +150,17 @@ impl<B: AutodiffBackend> TrainingPass for BurnTraining<B> {
         all
     }
 
-    fn change_gradients(&mut self, change: &mut dyn FnMut(&mut [f32])) {
-        let mut values = self.gradients();
-        change(&mut values);
-        self.gradients = self.rows(&values).into_iter().map(Some).collect();
+    fn set_gradients(&mut self, start: usize, values: &[f32]) {
+        let range = start..start + values.len();
+        for (parameter, gradient) in self.list.iter().zip(&mut self.gradients) {
+            let place = parameter.range();
+            if range.contains(&place.start) {
+                *gradient = Some(flat(
+                    values[place.start - start..place.end - start].to_vec(),
+                    &self.device,
+                ));
+            }
+        }
     }
 
     fn begin(&mut self, learned: Learned) {

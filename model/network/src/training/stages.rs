@@ -10,7 +10,7 @@ use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 use factorseg_kernels::{Architecture, KernelError, Learned, Masks, TrainingSize};
 
 use super::{Row, values};
-use crate::factorized::{Factorized, Features, sum_of_regions};
+use crate::factorized::{Factorized, Features};
 
 /// A pass under way, and what it has computed so far.
 pub(super) struct Pass<B: AutodiffBackend> {
@@ -115,25 +115,29 @@ impl<B: AutodiffBackend> Pass<B> {
             return Vec::new();
         };
         let [images, _, side, _] = leaves.skips[0].dims();
-        let (masks, branches, predicted) = match masks {
+        // K equal branches, each on 1/K of the features, weighted by 1/K: one of them is the sum.
+        let alone = matches!(masks, Masks::Uniform) && self.network.has_equal_branches();
+        let (learned, masks) = match masks {
             Masks::Given(masks) => {
                 let masks = image_tensor::<B>(masks, [images, regions, side, side], &self.device);
                 let masks = masks.set_require_grad(self.learned.before_masks());
-                let rounded = masks.clone().cast(self.dtype);
-                let branches = self.network.branches(&leaves, &rounded);
-                let predicted = sum_of_regions(branches.clone(), rounded);
-                (Some(masks), branches, predicted.cast(FloatDType::F32))
+                (Some(masks.clone()), masks)
             }
-            // K equal branches, each on 1/K of the features, weighted by 1/K: one of them is the sum.
             Masks::Uniform => {
-                let uniform = Tensor::<B, 4>::full([images, 1, side, side], 1.0 / regions as f64, &self.device);
-                let branches = self.network.branches(&leaves, &uniform.cast(self.dtype));
-                (None, branches.clone(), branches.cast(FloatDType::F32))
+                let shape = [images, if alone { 1 } else { regions }, side, side];
+                (None, Tensor::full(shape, 1.0 / regions as f64, &self.device))
             }
         };
+        let masks = masks.cast(self.dtype);
+        let branches = self.network.branches(&leaves, &masks);
+        let predicted = match alone {
+            true => branches.clone(),
+            false => self.network.sum(branches.clone(), masks),
+        };
+        let predicted = predicted.cast(FloatDType::F32);
         self.decoded = Some(Decoded {
             leaves,
-            masks,
+            masks: learned,
             branches,
             predicted: predicted.clone(),
         });

@@ -28,6 +28,20 @@ fn fields_of_other_layouts_are_left_out_where_they_say_nothing() {
     );
     assert_eq!(serde_json::from_str::<ModelConfig>(&text).unwrap(), other);
     assert_eq!([128, 256, 384].map(|channels| other.heads(channels)), [2, 4, 6]);
+    for decoding in Decoding::ALL.into_iter().skip(1) {
+        let ablation = ModelConfig {
+            decoding,
+            ..other.clone()
+        };
+        let text = serde_json::to_string(&ablation).unwrap();
+        assert!(
+            text.ends_with(&format!(r#""decoding":"{}"}}"#, decoding.name())),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<ModelConfig>(&text).unwrap(), ablation);
+        let error = serde_json::from_str::<ModelConfig>(&text.replace(decoding.name(), "none")).unwrap_err();
+        assert!(error.to_string().contains("masked-middle"), "{error}");
+    }
 }
 
 #[test]

@@ -5,22 +5,26 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use factorseg_model::Engine;
+use factorseg_model::{CheckpointSource, Engine};
 use image::RgbImage;
 use rayon::prelude::*;
 use serde_json::json;
 
+use super::clusters::of_generated;
 use crate::cli::segment::is_result;
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
 use crate::data::decode::{centre_square, prepare};
 use crate::data::folder::ImageFolder;
-use crate::data::labels::LabelMap;
+use crate::data::labels::{LabelMap, Stored};
+use crate::evaluate::assignment::labels;
+use crate::evaluate::clusters::Clusters;
 use crate::evaluate::common_grid::CommonGrid;
 use crate::evaluate::fid::Moments;
 use crate::evaluate::files::open;
 use crate::evaluate::inception::{FEATURES, Inception};
 use crate::evaluate::parts::{Tally, scores};
 use crate::evaluate::predictions::predict;
+use crate::evaluate::segment::{Passes, segment};
 
 /// Pictures whose features are computed side by side.
 const SIDE_BY_SIDE: usize = 32;
@@ -55,6 +59,10 @@ pub struct Generation {
     /// Compare the generated masks with those that the segmenter (--model) finds in the generated pictures
     #[arg(long)]
     segmenter_masks: bool,
+    /// Pictures of a denoiser without masks: take clusters of this checkpoint's features in them for the generated masks, as many as the
+    /// segmenter has regions
+    #[arg(long, value_name = "CHECKPOINT", requires = "segmenter_masks")]
+    clusters_of: Option<PathBuf>,
     #[command(flatten)]
     segmenter: SegmenterArguments,
     #[command(flatten)]
@@ -116,8 +124,22 @@ impl Generation {
             LabelMap::open(&found).with_context(|| found.display().to_string())
         };
         let classes = engine.info().regions;
+        let mut clusters = match &self.clusters_of {
+            Some(path) => {
+                let (ddpm, pictures) = (
+                    CheckpointSource::from_path(path),
+                    generated.iter().map(|path| open(path)),
+                );
+                Some(of_generated(&ddpm, &self.segmenter, classes, pictures)?)
+            }
+            None => None,
+        };
         let images = generated.iter().map(|path| {
-            let (picture, map) = (open(path)?, regions(path)?);
+            let picture = open(path)?;
+            let map = match &mut clusters {
+                Some(clusters) => clustered(clusters, &picture)?,
+                None => regions(path)?,
+            };
             let alike = picture.width() as usize == map.width && picture.height() as usize == map.height;
             ensure!(alike, "{} and its regions differ in size", path.display());
             Ok((picture, map))
@@ -164,6 +186,18 @@ impl Generation {
         line["consistency"] = json!({ "generated": model, "same_map": same_map, "one_class": one_class });
         Ok(())
     }
+}
+
+/// The clusters of a picture as regions, which count from 1.
+fn clustered(clusters: &mut Clusters, picture: &RgbImage) -> Result<LabelMap> {
+    let map = segment(clusters, &[picture], &Passes::single())?.remove(0);
+    let found = labels(&map.probabilities, map.regions);
+    Ok(LabelMap {
+        width: map.width,
+        height: map.height,
+        values: found.into_iter().map(|region| u16::from(region) + 1).collect(),
+        stored: Stored::Grey { bits: 8 },
+    })
 }
 
 /// The pictures of a folder without masks and overlays.

@@ -1,5 +1,6 @@
 //! `factorseg evaluate`.
 
+mod clusters;
 mod davis;
 mod generation;
 mod parts;

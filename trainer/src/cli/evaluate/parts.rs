@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use factorseg_model::Engine;
 
+use super::clusters::ClusterArguments;
 use super::{print_masks, say_skipped};
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
 use crate::evaluate::parts::{self, PartClass, PartScores, PartedImages};
@@ -33,6 +35,8 @@ pub struct Parts {
     #[command(flatten)]
     segmenter: SegmenterArguments,
     #[command(flatten)]
+    clusters: ClusterArguments,
+    #[command(flatten)]
     passes: PassArguments,
     /// Print JSON
     #[arg(long)]
@@ -45,15 +49,20 @@ pub struct Parts {
 impl Parts {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
-        let mut engine = self.segmenter.load()?;
-        let passes = self.passes.passes(&engine)?;
+        let mut segmenter = self.segmenter.load()?;
+        let passes = self.passes.passes(&segmenter)?;
         let images = PartedImages::open(&self.data, &self.maps, &self.classes, self.limit)?;
         say_skipped(&images.items.skipped);
         if !images.unnamed.is_empty() {
             let values: Vec<String> = images.unnamed.iter().map(u16::to_string).collect();
             eprintln!("values that no class names are background: {}", values.join(", "));
         }
-        let report = parts::evaluate(&mut engine, &passes, &images)
+        let mut clusters = self.clusters.fit(&self.segmenter, segmenter.options(), &images.items)?;
+        let engine: &mut dyn Engine = match &mut clusters {
+            Some(clusters) => clusters,
+            None => &mut segmenter,
+        };
+        let report = parts::evaluate(engine, &passes, &images)
             .with_context(|| format!("cannot evaluate {}", self.data.display()))?;
         if self.json {
             println!("{}", serde_json::to_string(&report)?);

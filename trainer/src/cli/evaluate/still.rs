@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use factorseg_model::{Engine, SegmenterOptions};
 
+use super::clusters::ClusterArguments;
 use super::{Common, positional, print_masks, say_skipped, teller};
 use crate::cli::arguments::from_1;
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
@@ -32,6 +33,8 @@ pub struct Still {
     #[command(flatten)]
     segmenter: SegmenterArguments,
     #[command(flatten)]
+    clusters: ClusterArguments,
+    #[command(flatten)]
     passes: PassArguments,
     #[command(flatten)]
     common: Common,
@@ -49,10 +52,10 @@ pub struct Still {
 impl Still {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
-        let mut engine = self.segmenter.load()?;
-        let passes = self.passes.passes(&engine)?;
+        let mut segmenter = self.segmenter.load()?;
+        let passes = self.passes.passes(&segmenter)?;
         let timesteps = match &self.sweep[..] {
-            [] => vec![engine.options().timestep],
+            [] => vec![segmenter.options().timestep],
             sweep => sweep.to_vec(),
         };
         for (index, folder) in self.data.iter().enumerate() {
@@ -67,9 +70,14 @@ impl Still {
             for timestep in &timesteps {
                 let options = SegmenterOptions {
                     timestep: *timestep,
-                    ..*engine.options()
+                    ..*segmenter.options()
                 };
-                engine.set_options(&options)?;
+                segmenter.set_options(&options)?;
+                let mut clusters = self.clusters.fit(&self.segmenter, &options, &images.items)?;
+                let engine: &mut dyn Engine = match &mut clusters {
+                    Some(clusters) => clusters,
+                    None => &mut segmenter,
+                };
                 let mut by_folder = teller(options, engine.info().classes.clone(), str::to_owned);
                 let mut tell = |engine: &mut dyn Engine, class: Option<&str>| match self.class_by_folder {
                     true => by_folder(engine, class),
@@ -80,7 +88,7 @@ impl Still {
                     _ => format!("{name}, t = {timestep}"),
                 };
                 let foreground = &self.common.foreground;
-                let report = still::evaluate(&mut engine, &passes, &title, &images, foreground, &mut tell, |done| {
+                let report = still::evaluate(engine, &passes, &title, &images, foreground, &mut tell, |done| {
                     if done % 200 == 0 {
                         eprintln!("{title}: {done} of {all} images");
                     }

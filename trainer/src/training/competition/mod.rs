@@ -10,7 +10,7 @@ use factorseg_model::NoiseSchedule;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::learner::Learner;
+use super::learner::{DECODER, Learner, MASK_GENERATOR, WholePart};
 use super::watching::timing::{self, Part};
 use crate::data::batch::{MicroBatch, normal};
 use crate::recipe::Competition;
@@ -28,6 +28,7 @@ pub fn pass(
     temperature: f64,
     weight: f64,
     chance: &mut ChaCha8Rng,
+    whole: &mut WholePart<'_>,
 ) -> Result<(f64, Option<Vec<f32>>)> {
     timing::start();
     let (network, schedule) = (learner.network.as_mut(), &learner.schedule);
@@ -45,10 +46,12 @@ pub fn pass(
     scale(&mut found.slopes);
     timing::lap(Part::Forward);
     network.backward_decode(&found.slopes)?;
+    whole(network, DECODER);
     network.backward_encode()?;
     network.exchange()?;
     scale(&mut found.mask_slopes);
     network.backward_masks(&regions.logit_slopes(found.mask_slopes))?;
+    whole(network, MASK_GENERATOR);
     network.backward_encode()?;
     network.exchange()?;
     timing::lap(Part::Backward);

@@ -7,6 +7,8 @@ mod outcome;
 pub(super) use names::{CLASSES, DECODER, MASK_GENERATOR, MASK_HEAD};
 pub use outcome::{MaskBatch, StepOutcome};
 
+use std::ops::Range;
+
 use anyhow::{Result, ensure};
 use factorseg_kernels::{Adam, Parameter, Snapshot, TrainingPass, TrainingSize, Update};
 use factorseg_model::{Device, ModelConfig, NoiseSchedule, Precision};
@@ -15,7 +17,10 @@ use super::{competition, paper, self_training};
 use crate::data::batch::Batch;
 use crate::data::order::{Stream, random, random_part};
 use crate::recipe::{MaskHead, Phase, Recipe};
-use names::{learned, rate_factor};
+use names::{ENCODER, learned, part, rate_factor};
+
+/// Is told of a part of the network whose gradient is whole, by name.
+pub(super) type WholePart<'a> = dyn FnMut(&dyn TrainingPass, &'static str) + 'a;
 
 /// The network in training: weights, their average, and Adam's moments, flat in the order of the model's parameters.
 pub struct Learner {
@@ -106,7 +111,8 @@ impl Learner {
     }
 
     /// The first half of a step ([`Ranks::step`](super::parallel::Ranks::step)): the gradient of the micro-batches at hand, in the
-    /// place of any from before. The loss is their part of the whole batch's.
+    /// place of any from before. The loss is their part of the whole batch's. `whole` is told of a part of the network
+    /// ([`DECODER`], [`MASK_GENERATOR`]) as soon as its gradient is whole, while the others' is not.
     ///
     /// # Errors
     /// If they do not fit the network, or the device fails.
@@ -116,19 +122,26 @@ impl Learner {
         recipe: &Recipe,
         phase: &Phase,
         phase_step: u64,
+        whole: &mut WholePart<'_>,
     ) -> Result<StepOutcome> {
         let temperature = phase.masks.temperature.at(phase_step, phase.steps);
         self.network.begin(learned(phase));
         let (mut loss, mut masks) = (0.0, None);
         for (index, part) in batch.parts.iter().enumerate() {
             let weight = part.size as f64 / recipe.batch_size as f64;
+            let last = index + 1 == batch.parts.len();
+            let mut whole = |network: &dyn TrainingPass, part: &'static str| {
+                if last {
+                    whole(network, part);
+                }
+            };
             let (part_loss, values) = if recipe.self_training.is_some() {
-                self_training::pass(self, part, weight)?
+                self_training::pass(self, part, weight, &mut whole)?
             } else if let Some(competition) = &phase.competition {
                 let mut chance = random_part(self.seed, Stream::Masks, batch.step, batch.first + index);
-                competition::pass(self, part, competition, temperature, weight, &mut chance)?
+                competition::pass(self, part, competition, temperature, weight, &mut chance, &mut whole)?
             } else {
-                paper::pass(self, part, phase, temperature, weight)?
+                paper::pass(self, part, phase, temperature, weight, &mut whole)?
             };
             loss += part_loss;
             masks = values.map(|values| MaskBatch {
@@ -168,9 +181,24 @@ impl Learner {
         self.network.parameters()
     }
 
-    /// Lets `change` have the gradient of [`Self::accumulate`].
-    pub fn change_gradients(&mut self, change: &mut dyn FnMut(&mut [f32])) {
-        self.network.change_gradients(change);
+    /// Names of the parts of the network that learn, in the order in which a backward pass is through with them, and where their
+    /// parameters are.
+    pub(super) fn parts(&self, recipe: &Recipe, phase: &Phase) -> Vec<(&'static str, Range<usize>)> {
+        let [decoder, masks] = [DECODER, MASK_GENERATOR].map(|name| part(self.network.list(), name));
+        let encoder = 0..masks.start;
+        let mut parts = vec![(DECODER, decoder), (MASK_GENERATOR, masks), (ENCODER, encoder)];
+        parts.retain(|(name, _)| rate_factor(recipe, phase, name) > 0.0);
+        parts
+    }
+
+    /// The gradients of [`Self::accumulate`] of a part.
+    pub(super) fn gradients(&self, place: Range<usize>) -> Vec<f32> {
+        self.network.gradients(place)
+    }
+
+    /// Replaces gradients of [`Self::accumulate`] from a parameter's start on.
+    pub(super) fn set_gradients(&mut self, start: usize, values: &[f32]) {
+        self.network.set_gradients(start, values);
     }
 
     /// Everything that a checkpoint holds.

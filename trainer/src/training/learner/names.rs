@@ -1,6 +1,8 @@
 //! Parts of the network, by the names of their parameters.
 
-use factorseg_kernels::Learned;
+use std::ops::Range;
+
+use factorseg_kernels::{Learned, Parameter};
 
 use crate::recipe::{Phase, Recipe};
 
@@ -10,9 +12,20 @@ pub(in crate::training) const MASK_GENERATOR: &str = "mask_generator.";
 pub(in crate::training) const DECODER: &str = "decoder.";
 /// Name prefix of the mask generator's last convolution.
 pub(in crate::training) const MASK_HEAD: &str = "mask_generator.conv_out.";
-
+/// Name prefix of the encoder's parameters; embedding and middle block learn with it.
+pub(in crate::training) const ENCODER: &str = "encoder.";
 /// The vectors of all classes, that of "no class" last.
 pub(in crate::training) const CLASSES: &str = "class_embedding.weight";
+
+/// Where the parameters of a part are, whose names begin with `prefix`, among all: one after the other.
+pub(super) fn part(list: &[Parameter], prefix: &str) -> Range<usize> {
+    let mut places = list
+        .iter()
+        .filter(|one| one.name.starts_with(prefix))
+        .map(Parameter::range);
+    let first = places.next().unwrap_or(0..0);
+    first.start..places.next_back().map_or(first.end, |last| last.end)
+}
 
 /// The parts that learn in a phase: the mask generator does only where it makes the masks.
 pub(super) fn learned(phase: &Phase) -> Learned {

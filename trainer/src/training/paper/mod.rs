@@ -8,7 +8,7 @@ use factorseg_kernels::{Masks, Parameter, Snapshot};
 use factorseg_model::softmax::softmax;
 use rand_chacha::ChaCha8Rng;
 
-use super::learner::{Learner, MASK_GENERATOR, MASK_HEAD};
+use super::learner::{DECODER, Learner, MASK_GENERATOR, MASK_HEAD, WholePart};
 use super::watching::timing::{self, Part};
 use crate::data::batch::{MicroBatch, normal};
 use crate::recipe::{MaskHead, Phase, Recipe};
@@ -21,6 +21,7 @@ pub fn pass(
     phase: &Phase,
     temperature: f64,
     weight: f64,
+    whole: &mut WholePart<'_>,
 ) -> Result<(f64, Option<Vec<f32>>)> {
     timing::start();
     let (network, regions) = (learner.network.as_mut(), learner.regions);
@@ -45,6 +46,7 @@ pub fn pass(
     let slopes: Vec<f32> = errors.collect();
     timing::lap(Part::Forward);
     let mut mask_slopes = network.backward_decode(&slopes)?;
+    whole(network, DECODER);
     if let Some(masks) = &masks {
         softmax_slopes(
             masks,
@@ -54,6 +56,7 @@ pub fn pass(
             temperature,
         );
         network.backward_masks(&mask_slopes)?;
+        whole(network, MASK_GENERATOR);
     }
     network.backward_encode()?;
     timing::lap(Part::Backward);

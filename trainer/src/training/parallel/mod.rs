@@ -10,7 +10,8 @@
 #[cfg(feature = "mpi")]
 mod mpi;
 
-use std::fmt;
+use std::sync::mpsc;
+use std::{fmt, thread};
 
 use anyhow::Result;
 use factorseg_model::{Device, DeviceError, DeviceSpec};
@@ -19,10 +20,10 @@ use super::learner::{Learner, StepOutcome};
 use super::watching::timing::{Part, timed};
 use crate::data::batch::Batch;
 use crate::data::share::Share;
-use crate::recipe::Recipe;
+use crate::recipe::{Phase, Recipe};
 
-/// What the ranks of a job do together: all call the same, in the same order.
-pub trait World {
+/// What the ranks of a job do together: all call the same, in the same order, one call at a time.
+pub trait World: Sync {
     /// Replaces values by their sums over all ranks, the same bits on each.
     fn sum(&self, values: &mut [f32]);
     /// The same in double precision, for a few numbers.
@@ -129,16 +130,10 @@ impl Ranks {
         phase_step: u64,
     ) -> Result<StepOutcome> {
         let phase = &recipe.phases[phase];
-        let mut outcome = learner.accumulate(batch, recipe, phase, phase_step)?;
-        if let Some(world) = &self.world {
-            // All have come so far once the losses are summed: only work is timed.
-            let mut loss = [f64::from(outcome.loss)];
-            world.sum_exactly(&mut loss);
-            outcome.loss = loss[0] as f32;
-            timed(Part::Reduction, || {
-                learner.change_gradients(&mut |gradients| world.sum(gradients));
-            });
-        }
+        let outcome = match self.world.as_deref() {
+            Some(world) => sum_with_others(world, learner, batch, recipe, phase, phase_step)?,
+            None => learner.accumulate(batch, recipe, phase, phase_step, &mut |_, _| {})?,
+        };
         learner.apply(batch.step, recipe, phase, phase_step);
         Ok(outcome)
     }
@@ -195,6 +190,51 @@ impl Ranks {
             world.abort();
         }
     }
+}
+
+/// The first half of a step, with gradient and loss summed over all ranks. A thread sums up the decoder's gradient, then that of
+/// the mask generator, while the last micro-batch's backward pass goes on.
+fn sum_with_others(
+    world: &dyn World,
+    learner: &mut Learner,
+    batch: &Batch,
+    recipe: &Recipe,
+    phase: &Phase,
+    phase_step: u64,
+) -> Result<StepOutcome> {
+    let parts = learner.parts(recipe, phase);
+    let (give, given) = mpsc::channel::<Vec<f32>>();
+    thread::scope(|scope| {
+        let summing = scope.spawn(move || {
+            let summed = given.iter().map(|mut values| {
+                world.sum(&mut values);
+                values
+            });
+            summed.collect::<Vec<_>>()
+        });
+        // All ranks sum the same in the same order, also those that have no micro-batch. A thread that no longer takes any has
+        // panicked, which joining it tells.
+        let mut next = 0;
+        let mut outcome = learner.accumulate(batch, recipe, phase, phase_step, &mut |network, whole| {
+            if let Some((_, place)) = parts.get(next).filter(|(name, _)| *name == whole) {
+                let _ = give.send(network.gradients(place.clone()));
+                next += 1;
+            }
+        })?;
+        for (_, place) in &parts[next..] {
+            let _ = give.send(learner.gradients(place.clone()));
+        }
+        drop(give);
+        let sums = timed(Part::Reduction, || summing.join());
+        let sums = sums.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        for ((_, place), values) in parts.iter().zip(&sums) {
+            learner.set_gradients(place.start, values);
+        }
+        let mut loss = [f64::from(outcome.loss)];
+        world.sum_exactly(&mut loss);
+        outcome.loss = loss[0] as f32;
+        Ok(outcome)
+    })
 }
 
 #[cfg(test)]

@@ -24,10 +24,10 @@ struct Job {
 
 /// Joins the job that this process is of.
 pub fn join() -> Result<Ranks> {
-    // MPI is called on the main thread alone.
-    let (universe, threading) = initialize_with_threading(Threading::Funneled).context("MPI is in use already")?;
+    // MPI is called on the main thread, or while that does not on the one that sums gradients.
+    let (universe, threading) = initialize_with_threading(Threading::Serialized).context("MPI is in use already")?;
     ensure!(
-        threading >= Threading::Funneled,
+        threading >= Threading::Serialized,
         "this MPI takes no program with threads"
     );
     let world = universe.world();
@@ -53,6 +53,10 @@ pub fn join() -> Result<Ranks> {
         })),
     })
 }
+
+// SAFETY: the communicator is a handle that all threads may use, and `World` lets one call at a time: what `Threading::Serialized`
+// asks for.
+unsafe impl Sync for Job {}
 
 impl World for Job {
     fn sum(&self, values: &mut [f32]) {

@@ -255,6 +255,15 @@ impl RunConfig {
                 model.regions
             );
         }
+        if let Some(labels) = recipe.labels() {
+            let needed = labels.regions();
+            ensure!(
+                model.regions == needed,
+                "recipe {} has labels of {needed} regions, and the network {}; use --regions {needed}",
+                recipe.name,
+                model.regions
+            );
+        }
         if model.regions == 1 && recipe.phases.iter().any(|phase| phase.masks != Default::default()) {
             bail!("one region has nothing to mask; use --regions 2 or more, or a recipe without masks settings");
         }

@@ -74,7 +74,7 @@ pub fn start(
     let mut run = Run::new(config, images, (&weights, device), teacher, ranks, json, || {
         signals.answer(Answer::SAVE);
         let directory = RunDirectory::create(path)?;
-        if let Some(checkpoint) = checkpoint {
+        if let Some(checkpoint) = checkpoint.flatten() {
             self_training::store(&directory, &checkpoint)?;
         }
         Ok((directory, said))
@@ -129,9 +129,10 @@ pub fn resume(
     }
     config.data.path = found.path;
     let weights = initial_weights(&config.model, config.seed);
-    let teacher = match config.recipe.self_training {
-        Some(_) => Some(self_training::load(&directory::teacher(path), &config.model)?),
-        None => None,
+    let teacher = match (self_training::of_labels(&config), &config.recipe.self_training) {
+        (Some(labels), _) => Some(labels),
+        (None, Some(_)) => Some(self_training::load(&directory::teacher(path), &config.model)?),
+        (None, None) => None,
     };
     let checkpoints = directory::checkpoints(path);
     let mut run = Run::new(config, images, (&weights, device), teacher, ranks, json, || {

@@ -133,3 +133,47 @@ fn bfloat16_on_the_cpu_is_an_error_that_names_the_way() {
         "{message}"
     );
 }
+
+/// What is told to be whole is that part's gradient at the end of the step, in the order in which ranks sum parts up.
+#[test]
+fn parts_are_told_once_their_gradient_is_whole() {
+    let mut kinds = [0; 3].map(|_| recipe(MaskHead::Trained));
+    kinds[1].phases[0].competition = Some(Competition::default());
+    kinds[2].self_training = Some(SelfTraining::default());
+    let expected: [&[&str]; 3] = [
+        &[DECODER, MASK_GENERATOR],
+        &[DECODER, MASK_GENERATOR],
+        &[MASK_GENERATOR],
+    ];
+    for (recipe, expected) in kinds.iter().zip(expected) {
+        let model = ModelConfig { regions: 2, ..config() };
+        let weights = scrambled(&model, false);
+        let mut learner = Learner::new(&model, recipe, 1, &weights, Device::Cpu, 1, Precision::F32).unwrap();
+        let phase = &recipe.phases[0];
+        let parts = learner.parts(recipe, phase);
+        let mut batch = batch(&[3, 1]);
+        for part in &mut batch.parts {
+            part.targets = vec![0.5; part.size * 2 * 64];
+        }
+        let mut told = Vec::new();
+        let mut whole = |network: &dyn TrainingPass, part: &'static str| {
+            let (_, place) = parts.iter().find(|(name, _)| *name == part).unwrap();
+            told.push((part, network.gradients(place.clone())));
+        };
+        learner.accumulate(&batch, recipe, phase, 0, &mut whole).unwrap();
+        assert_eq!(told.iter().map(|(name, _)| *name).collect::<Vec<_>>(), expected);
+        for ((part, gradient), (name, place)) in told.iter().zip(&parts) {
+            assert!(part == name && norm(gradient) > 0.0);
+            assert!(*gradient == learner.gradients(place.clone()), "{name} was not whole");
+        }
+        // What is not told is before both; nothing that learns is left out.
+        let (name, encoder) = parts.last().unwrap();
+        assert!(*name == ENCODER && norm(&learner.gradients(encoder.clone())) > 0.0);
+        let all: usize = parts.iter().map(|(_, place)| place.len()).sum();
+        let learned = learner
+            .parameter_list()
+            .iter()
+            .filter(|one| rate_factor(recipe, phase, &one.name) > 0.0);
+        assert_eq!(all, learned.map(|one| one.range().len()).sum::<usize>());
+    }
+}

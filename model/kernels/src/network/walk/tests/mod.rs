@@ -13,6 +13,7 @@ fn paper_64() -> Architecture {
         norm_groups: 32,
         regions: 3,
         classes: 1000,
+        decoding: Decoding::default(),
     }
 }
 
@@ -78,5 +79,26 @@ fn refused_sizes_have_no_parameters() {
     for architecture in refused {
         assert!(matches!(architecture.validate(), Err(KernelError::Size(_))));
         assert!(architecture.parameters().is_empty());
+    }
+}
+
+/// What an ablation adds to the paper's 72.68 M parameters of a decoder: K channels of the first convolution and the skip of each of
+/// its 16 blocks; nothing; two decoders more. The part that segments stays as it is.
+#[test]
+fn ablations_change_the_decoder_alone() {
+    let plain = paper_64().parameters();
+    let count = |all: &[Parameter]| all.last().unwrap().range().end;
+    let segmenting = plain.iter().position(Parameter::is_decoder).unwrap();
+    let decoder = count(&plain) - plain[segmenting].offset;
+    let outputs: usize = [4, 3, 2, 1].iter().map(|multiplier| 4 * 128 * multiplier).sum();
+    for (decoding, more) in [
+        (Decoding::Concatenated, 3 * (9 + 1) * outputs),
+        (Decoding::MaskedMiddle, 0),
+        (Decoding::Unshared, 2 * decoder),
+    ] {
+        let all = Architecture { decoding, ..paper_64() }.parameters();
+        assert_eq!(all[..segmenting], plain[..segmenting]);
+        assert!(all[segmenting..].iter().all(Parameter::is_decoder));
+        assert_eq!(count(&all), count(&plain) + more, "{decoding:?}");
     }
 }

@@ -1,0 +1,113 @@
+//! `factorseg-pipeline live`: the overlay in a web page, with controls.
+
+pub mod controls;
+pub mod regions;
+pub mod segments;
+pub mod server;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use tokio::net::TcpListener;
+
+use crate::arguments::{Element, From};
+use crate::input::HEAD;
+use crate::output::Output;
+use crate::parse::named;
+use crate::runner::{Ending, Job, Stop, say};
+use regions::Regions;
+use server::{Heard, PLAYLIST, Page};
+
+/// Sends video to browsers by WebRTC, encodes it as each of them can take it, and is asked by WHEP. Of gst-plugins-rs, from 0.15
+/// on; not in Debian.
+const WEBRTC: &str = "whepserversink";
+
+/// Show the overlay in a web page, with controls: click on what the object is.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  factorseg-pipeline live --in /dev/video0
+  factorseg-pipeline live --in holiday.mp4 overlay=contour
+  factorseg-pipeline live --in rtsp://camera/stream --listen 0.0.0.0:8080    for other machines, with a token in the address")]
+pub struct Live {
+    #[command(flatten)]
+    from: From,
+
+    /// Address and port of the page. Beyond this machine (not 127.0.0.1 or [::1]) it takes the token in the address that is printed
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+
+    #[command(flatten)]
+    element: Element,
+}
+
+impl Live {
+    /// Runs the command, until someone asks to stop.
+    ///
+    /// # Errors
+    /// If the input cannot be read, the address not listened on, or the pipeline fails.
+    pub async fn run(self, stop: &Stop) -> Result<Ending> {
+        let input = self.from.input()?;
+        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let output = Output::Hls(folder.path().join(PLAYLIST));
+        let (end, sound) = match gst::ElementFactory::find(WEBRTC).is_some() {
+            true => (
+                format!("videoconvert ! {WEBRTC} name={WEBRTC} signaller::host-addr=\"\""),
+                None,
+            ),
+            false => (output.description(true), output.sound()),
+        };
+        let job = Job::new(&description(input.is_live(), &end), &self.element.properties, stop)?;
+        output.prepare(&job)?;
+        input.add_to(&job, "in", sound)?;
+        let masks = named(&job.pipeline, "masks")?.downcast::<gst_app::AppSink>();
+        let webrtc = job.pipeline.by_name(WEBRTC);
+        if let Some(sink) = &webrtc {
+            // Nobody elsewhere is asked which addresses this machine has.
+            let none = None::<String>;
+            sink.set_property("stun-server", &none);
+            sink.property::<gst::glib::Object>("signaller")
+                .set_property("stun-server", &none);
+        }
+        let page = Arc::new(Page {
+            segment: job.shown[0].segment.clone(),
+            folder,
+            regions: Regions::watch(&masks.map_err(|_| anyhow!("`masks` is no appsink"))?),
+            heard: Mutex::new(Heard::default()),
+            webrtc,
+        });
+
+        let token = (!self.listen.ip().is_loopback()).then(|| format!("{:032x}", rand::random::<u128>()));
+        let listener = TcpListener::bind(self.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}; choose another --listen", self.listen))?;
+        say(&format!(
+            "page: {}",
+            server::url(listener.local_addr()?, token.as_deref())
+        ));
+        let router = server::router(page.clone(), token.as_deref());
+        let play = async {
+            job.run_and(|message| page.note(message)).await?;
+            // The end of a video stays to be seen.
+            stop.wait().await;
+            Ok(Ending::Done)
+        };
+        tokio::select! {
+            ending = play => ending,
+            served = axum::serve(listener, router) => bail!("the page is not served any more: {served:?}"),
+        }
+    }
+}
+
+/// The picture never waits for a mask; a file is played at its own speed.
+fn description(live: bool, end: &str) -> String {
+    let pace = if live { "" } else { "! clocksync" };
+    format!(
+        "{HEAD} {pace} ! factorseg name=segment mode=latest ! queue ! {end} \
+         segment.mask_0 ! queue leaky=downstream max-size-buffers=1 ! appsink name=masks sync=false"
+    )
+}
