@@ -1,5 +1,5 @@
 """An RTSP server on a free port of loopback, which it prints: /camera sends a moving test picture, /record writes what it is sent
-to the file that is named, and prints a line when that is whole (gir1.2-gst-rtsp-server-1.0)."""
+to the file that is named, and prints a line when its first frames are there, and when it is whole (gir1.2-gst-rtsp-server-1.0)."""
 import sys
 
 import gi
@@ -17,7 +17,23 @@ camera.set_launch(
 )
 record = GstRtspServer.RTSPMediaFactory(transport_mode=GstRtspServer.RTSPTransportMode.RECORD)
 record.set_launch(f"( rtph264depay name=depay0 ! h264parse ! mpegtsmux ! filesink location={sys.argv[1]} )")
-record.connect("media-configure", lambda _, media: media.connect("unprepared", lambda _: print("recorded", flush=True)))
+
+
+def on_media(factory, media):
+    frames = 0
+
+    def on_frame(pad, info):
+        nonlocal frames
+        frames += 1
+        if frames == 10:
+            print("recording", flush=True)
+        return Gst.PadProbeReturn.OK
+
+    media.get_element().get_by_name("depay0").get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, on_frame)
+    media.connect("unprepared", lambda _: print("recorded", flush=True))
+
+
+record.connect("media-configure", on_media)
 server.get_mount_points().add_factory("/camera", camera)
 server.get_mount_points().add_factory("/record", record)
 server.attach(None)

@@ -1,6 +1,6 @@
 //! What has no end: cameras, RTSP, HLS, screens, virtual cameras.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -20,21 +20,30 @@ impl Drop for Running {
     }
 }
 
-/// Plays until the first frames are there, asks to stop, and waits for the end, which is that of an interrupted program.
-fn interrupt(command: &mut Command) {
+/// Plays until `begun`, which gets what the program says, returns; asks to stop, and waits for the end, which is that of an
+/// interrupted program.
+fn interrupt(command: &mut Command, begun: impl FnOnce(&mut dyn BufRead)) {
     let mut run = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
-    let lines = BufReader::new(run.0.stderr.take().unwrap()).lines();
-    let mut said = Vec::new();
-    let mut asked = false;
-    for line in lines {
-        let line = line.unwrap();
-        if !asked && line.contains(" frames") {
-            asked = true;
-            succeed(Command::new("kill").args(["-INT", &run.0.id().to_string()]));
-        }
-        said.push(line);
+    let mut said = BufReader::new(run.0.stderr.take().unwrap());
+    begun(&mut said);
+    succeed(Command::new("kill").args(["-INT", &run.0.id().to_string()]));
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(run.0.wait().unwrap().code(), Some(130), "{rest}");
+}
+
+/// Waits for a line with these words, or fails at the end of all lines.
+fn wait_for(said: &mut dyn BufRead, words: &str) {
+    let mut line = String::new();
+    while !line.contains(words) {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "nothing says `{words}`");
     }
-    assert_eq!(run.0.wait().unwrap().code(), Some(130), "{said:?}");
+}
+
+/// Waits for the first line of progress.
+fn first_frames(said: &mut dyn BufRead) {
+    wait_for(said, " frames");
 }
 
 /// An RTSP server that writes what it is sent to `recorded`, its address, and what it says when that is whole.
@@ -71,10 +80,13 @@ fn assert_tinted(folder: &Path, file: &str) {
 fn a_stream_of_rtsp_becomes_a_playlist_of_hls() {
     let folder = TempDir::new().unwrap();
     let (_server, address, _) = server(&folder.path().join("recorded.ts"));
-    interrupt(&mut pipeline(
-        folder.path(),
-        &format!("overlay --in {address}/camera --out index.m3u8"),
-    ));
+    interrupt(
+        &mut pipeline(
+            folder.path(),
+            &format!("overlay --in {address}/camera --out index.m3u8"),
+        ),
+        first_frames,
+    );
     let playlist = std::fs::read_to_string(folder.path().join("index.m3u8")).unwrap();
     assert!(
         playlist.starts_with("#EXTM3U") && playlist.contains("#EXT-X-ENDLIST"),
@@ -99,13 +111,11 @@ fn a_stream_of_rtsp_becomes_a_playlist_of_hls() {
 fn a_stream_of_rtsp_goes_on_to_a_server() {
     let folder = TempDir::new().unwrap();
     let (_server, address, mut said) = server(&folder.path().join("recorded.ts"));
-    interrupt(&mut pipeline(
-        folder.path(),
-        &format!("overlay --in {address}/camera --out {address}/record"),
-    ));
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    assert_eq!(line, "recorded\n");
+    let arguments = format!("overlay --in {address}/camera --out {address}/record");
+    interrupt(&mut pipeline(folder.path(), &arguments), |_| {
+        wait_for(&mut said, "recording")
+    });
+    wait_for(&mut said, "recorded");
     assert_tinted(folder.path(), "recorded.ts");
 
     let text = fail(&mut pipeline(
@@ -128,10 +138,13 @@ fn a_camera_of_raw_frames_and_one_of_jpegs_are_written_to_files() {
     let folder = TempDir::new().unwrap();
     for camera in ["test", "test-mjpg"] {
         let out = format!("{camera}.mkv");
-        interrupt(&mut pipeline(
-            folder.path(),
-            &format!("overlay --in {camera} --size 161x120 --frame-rate 10 --out {out}"),
-        ));
+        interrupt(
+            &mut pipeline(
+                folder.path(),
+                &format!("overlay --in {camera} --size 161x120 --frame-rate 10 --out {out}"),
+            ),
+            first_frames,
+        );
         let frames = frames(folder.path(), &out);
         assert!(!frames.is_empty());
         // H.264 in 4:2:0 has even sizes.

@@ -30,7 +30,7 @@ fn live_frames_wait_for_none_that_follow_and_a_recording_is_kept_whole() {
     let playlist = Output::Hls("www/index.m3u8".into());
     let (live, recorded) = (playlist.description(true), playlist.description(false));
     for (text, expected) in [
-        (&live, "max-files=8"),
+        (&live, "max-files=12"),
         (&live, "tune=zerolatency"),
         (&recorded, "max-files=0"),
     ] {
