@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use factorseg_model::segmenter::Engine;
 use factorseg_model::{CheckpointSource, DeviceSpec, InputImage, Segmenter, SegmenterOptions};
-use factorseg_refine::flow::{Pyramid, flow};
+use factorseg_refine::flow::{Pyramid, Search};
 use factorseg_refine::{MotionModel, Plane};
 use factorseg_trainer::evaluate::segment::network_input;
 
@@ -45,6 +45,7 @@ fn dump(segmenter: &mut Segmenter, sequence: &Path, out: &Path) -> Result<()> {
     let (mut frames, mut network, mut flows) = (create("frames.u8")?, create("network.f32")?, create("flow.f32")?);
     let bytes = |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
     let foreground = segmenter.info().foreground_regions.clone();
+    let mut search = Search::default();
     let mut before: Option<Pyramid> = None;
     for file in &files {
         let picture = image::open(file)?.into_rgb8();
@@ -52,12 +53,11 @@ fn dump(segmenter: &mut Segmenter, sequence: &Path, out: &Path) -> Result<()> {
         let seen = network_input(&picture, MotionModel::frame_size(size));
         let map = segmenter.segment(&[MotionModel::network_input(&seen)])?.remove(0);
         let is_object: Vec<bool> = (0..map.regions).map(|region| foreground.contains(&region)).collect();
-        let object = (0..map.width * map.height).map(|cell| map.sums(cell, &is_object).1);
-        network.write_all(&bytes(&object.collect::<Vec<f32>>()))?;
+        network.write_all(&bytes(&map.sum(&is_object)))?;
         frames.write_all(&interleaved(&seen))?;
-        let pyramid = Pyramid::new(brightness(&seen));
+        let pyramid = Pyramid::new(&brightness(&seen));
         if let Some(before) = &before {
-            let flow = flow(&pyramid, before).halved();
+            let flow = search.flow(&pyramid, before).halved();
             flows.write_all(&bytes(&flow.x.values))?;
             flows.write_all(&bytes(&flow.y.values))?;
         }

@@ -4,7 +4,7 @@
 //! as much as it has agreed with motion before.
 
 use crate::color::ColorHistogram;
-use crate::plane::Plane;
+use crate::plane::{Plane, to_logarithms};
 
 /// How much of what it knows stays with each frame that it learns from.
 const KEPT: f32 = 0.9;
@@ -45,19 +45,30 @@ impl Appearance {
 
     /// Log-odds of the object by each pixel's colour (its cell of [`ColorHistogram`]) and by where the object was, as
     /// probabilities; nothing before it has learned.
-    pub fn log_odds(&self, cells: &[u16], object: &Plane) -> Option<Plane> {
+    pub fn log_odds(&self, cells: &[u16], object: impl FnOnce() -> Plane) -> Option<Plane> {
         if self.object.total <= 0.0 || self.surroundings.total <= 0.0 {
             return None;
         }
-        let of = |cell: &u16| (self.object.share(*cell) / self.surroundings.share(*cell)).ln();
-        let colors = Plane {
-            values: cells.iter().map(|cell| of(cell).clamp(-LIMIT, LIMIT)).collect(),
-            ..*object
+        let object = object();
+        let of = |cell: &u16| self.object.share(*cell) / self.surroundings.share(*cell);
+        let mut colors = Plane {
+            values: cells.iter().map(of).collect(),
+            ..object
         };
-        let near = object.blurred(REACH);
-        Some(colors.blurred(SMOOTHING).zip(&near, |colors, near| {
-            colors + PLACE * ((near + ELSEWHERE) / (1.0 - near + ELSEWHERE)).ln()
-        }))
+        to_logarithms(&mut colors.values);
+        colors
+            .values
+            .iter_mut()
+            .for_each(|odds| *odds = odds.clamp(-LIMIT, LIMIT));
+        let mut near = object
+            .blurred(REACH)
+            .map(|near| (near + ELSEWHERE) / (1.0 - near + ELSEWHERE));
+        to_logarithms(&mut near.values);
+        Some(
+            colors
+                .blurred(SMOOTHING)
+                .zip(&near, |colors, near| colors + PLACE * near),
+        )
     }
 
     /// Learns the colours of a frame whose log-odds motion has judged, and how well `guess`, what it said of the same frame before,
@@ -70,15 +81,13 @@ impl Appearance {
             let trust = ((agreement - AGREEMENT.0) / (AGREEMENT.1 - AGREEMENT.0)).clamp(0.0, 1.0);
             self.trust += HABIT * (trust - self.trust);
         }
-        for (running, sign) in [(&mut self.object, 1.0), (&mut self.surroundings, -1.0)] {
-            let weight = |odds: &f32| {
-                if odds.abs() > DECIDED {
-                    1.0 / (1.0 + (-sign * odds).exp())
-                } else {
-                    0.0
-                }
-            };
-            self.histogram.count(cells, judged.values.iter().map(weight));
+        let object = judged.probabilities();
+        for (running, is_object) in [(&mut self.object, true), (&mut self.surroundings, false)] {
+            let weights = judged.values.iter().zip(&object.values).map(|(odds, p)| {
+                let decided = f32::from(u8::from(odds.abs() > DECIDED));
+                decided * if is_object { *p } else { 1.0 - p }
+            });
+            self.histogram.count(cells, weights);
             running.add(&self.histogram);
         }
     }

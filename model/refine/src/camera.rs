@@ -22,14 +22,12 @@ pub struct Residual {
 /// Fits an affine field to a flow by iteratively reweighted least squares (Geman and McClure's weights with the median
 /// residual as scale, so that up to half of the picture may move otherwise), and returns what remains.
 pub fn residual(flow: &Flow) -> Residual {
-    let (width, height) = flow.size();
-    let (mut weights, mut field) = (vec![1.0f32; samples(width, height).count()], Affine::default());
+    let samples = samples(flow);
+    let (mut weights, mut field) = (vec![1.0f32; samples.len()], Affine::default());
     let mut scale = LEAST_SCALE;
     for _ in 0..ROUNDS {
-        field = Affine::fit(flow, &weights);
-        let lengths: Vec<f32> = samples(width, height)
-            .map(|(x, y)| field.residual(flow, x, y))
-            .collect();
+        field = Affine::fit(&samples, &weights);
+        let lengths: Vec<f32> = samples.iter().map(|sample| field.residual(sample)).collect();
         scale = quantile(&mut lengths.clone(), 0.5).max(LEAST_SCALE);
         for (weight, length) in weights.iter_mut().zip(&lengths) {
             *weight = (1.0 + (length / scale).powi(2)).powi(-2);
@@ -41,10 +39,22 @@ pub fn residual(flow: &Flow) -> Residual {
     }
 }
 
-fn samples(width: usize, height: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..height)
+/// A displacement that the fit looks at.
+struct Sample {
+    basis: [f64; 3],
+    moved: [f32; 2],
+}
+
+fn samples(flow: &Flow) -> Vec<Sample> {
+    let (width, height) = flow.size();
+    let places = (0..height)
         .step_by(STEP)
-        .flat_map(move |y| (0..width).step_by(STEP).map(move |x| (x, y)))
+        .flat_map(|y| (0..width).step_by(STEP).map(move |x| (x, y)));
+    let sample = |(x, y)| Sample {
+        basis: basis(width, height, x, y),
+        moved: flow.at(x, y),
+    };
+    places.map(sample).collect()
 }
 
 /// A field that is linear in the position: for each component the coefficients of 1, x and y.
@@ -55,28 +65,38 @@ struct Affine {
 }
 
 impl Affine {
-    /// Weighted least squares over [`samples`].
-    fn fit(flow: &Flow, weights: &[f32]) -> Self {
-        let (width, height) = flow.size();
-        let (mut matrix, mut right) = ([[0.0; 3]; 3], [[0.0; 3]; 2]);
-        for ((x, y), weight) in samples(width, height).zip(weights) {
-            let (basis, weight) = (basis(width, height, x, y), f64::from(*weight));
-            let [u, v] = flow.at(x, y).map(f64::from);
-            for row in 0..3 {
-                for column in 0..3 {
-                    matrix[row][column] += weight * basis[row] * basis[column];
-                }
-                right[0][row] += weight * basis[row] * u;
-                right[1][row] += weight * basis[row] * v;
+    /// Weighted least squares.
+    fn fit(samples: &[Sample], weights: &[f32]) -> Self {
+        // Products of the basis with itself, the upper triangle, and with the flow.
+        let mut sums = [0.0; 12];
+        for (sample, weight) in samples.iter().zip(weights) {
+            let ([_, across, down], weight) = (sample.basis, f64::from(*weight));
+            let [u, v] = sample.moved.map(f64::from);
+            let [a, b] = [weight * across, weight * down];
+            let terms = [
+                weight,
+                a,
+                b,
+                a * across,
+                a * down,
+                b * down,
+                weight * u,
+                a * u,
+                b * u,
+                weight * v,
+                a * v,
+                b * v,
+            ];
+            for (sum, term) in sums.iter_mut().zip(terms) {
+                *sum += term;
             }
         }
+        let [xx, xy, xz, yy, yz, zz] = [0, 1, 2, 3, 4, 5].map(|at| sums[at]);
         // A picture of one row or column leaves a coefficient open: it is zero.
-        for row in 0..3 {
-            matrix[row][row] += 1e-6;
-        }
+        let matrix = [[xx + 1e-6, xy, xz], [xy, yy + 1e-6, yz], [xz, yz, zz + 1e-6]];
         Self {
-            x: solve(matrix, right[0]),
-            y: solve(matrix, right[1]),
+            x: solve(matrix, [sums[6], sums[7], sums[8]]),
+            y: solve(matrix, [sums[9], sums[10], sums[11]]),
         }
     }
 
@@ -85,11 +105,10 @@ impl Affine {
         [&self.x, &self.y].map(|coefficients| (0..3).map(|i| coefficients[i] * basis[i]).sum())
     }
 
-    /// Length of the flow's difference to the field at a pixel.
-    fn residual(&self, flow: &Flow, x: usize, y: usize) -> f32 {
-        let (width, height) = flow.size();
-        let [u, v] = self.at(basis(width, height, x, y)).map(|value| value as f32);
-        let [own_u, own_v] = flow.at(x, y);
+    /// Length of a displacement's difference to the field's.
+    fn residual(&self, sample: &Sample) -> f32 {
+        let [u, v] = self.at(sample.basis).map(|value| value as f32);
+        let [own_u, own_v] = sample.moved;
         ((own_u - u).powi(2) + (own_v - v).powi(2)).sqrt()
     }
 

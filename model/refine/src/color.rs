@@ -9,6 +9,7 @@ use crate::guided::Guide;
 use crate::map::{InputImage, RegionMap};
 use crate::pieces::{Hole, misplaced};
 use crate::plane::{Plane, gaussian, mirrored};
+use crate::vectorised;
 
 /// Cells of the colour cube along each of R, G and B.
 pub const CELLS: usize = 32;
@@ -109,8 +110,15 @@ impl ColorHistogram {
     fn blur_along(&mut self, stride: usize, weights: &[f32]) {
         self.scratch.clear();
         self.scratch.resize(CUBE, 0.0);
-        let lines = self.cube.chunks_exact(stride * CELLS);
-        for (line, out) in lines.zip(self.scratch.chunks_exact_mut(stride * CELLS)) {
+        blur(&self.cube, stride, weights, &mut self.scratch);
+        std::mem::swap(&mut self.cube, &mut self.scratch);
+    }
+}
+
+vectorised! {
+    fn blur(cube: &[f32], stride: usize, weights: &[f32], out: &mut [f32]) {
+        let lines = cube.chunks_exact(stride * CELLS);
+        for (line, out) in lines.zip(out.chunks_exact_mut(stride * CELLS)) {
             for to in 0..CELLS {
                 let out = &mut out[to * stride..][..stride];
                 for from in to as isize - REACH as isize..=(to + REACH) as isize {
@@ -122,7 +130,6 @@ impl ColorHistogram {
                 }
             }
         }
-        std::mem::swap(&mut self.cube, &mut self.scratch);
     }
 }
 

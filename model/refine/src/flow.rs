@@ -7,7 +7,8 @@
 //! vote for the displacement of each pixel that they cover. Differences count without their mean, so that a change of light
 //! is no motion.
 
-use crate::plane::Plane;
+use crate::plane::{Between, Plane, Tap};
+use crate::simd::Lanes;
 use crate::vectorised;
 
 /// Side of a patch, in pixels.
@@ -48,13 +49,20 @@ impl Flow {
         [self.x.values[at], self.y.values[at]]
     }
 
-    /// Values of the previous picture, at the places that the current picture's pixels come from.
-    pub fn warp(&self, previous: &Plane) -> Plane {
+    /// Values of planes of the previous picture, all of one size, at the places that the current picture's pixels come from.
+    pub fn warp<const PLANES: usize>(&self, previous: [&Plane; PLANES]) -> [Plane; PLANES] {
         let (width, height) = self.size();
-        Plane::from_fn(width, height, |x, y| {
-            let [dx, dy] = self.at(x, y);
-            previous.at(x as f32 + dx, y as f32 + dy)
-        })
+        let mut out = previous.map(|_| Plane::filled(width, height, 0.0));
+        let size = previous[0].size();
+        for y in 0..height {
+            for (x, (dx, dy)) in self.x.row(y).iter().zip(self.y.row(y)).enumerate() {
+                let place = Between::new(size, x as i32 as f32 + dx, y as i32 as f32 + dy);
+                for (out, plane) in out.iter_mut().zip(previous) {
+                    out.values[y * width + x] = plane.value(&place);
+                }
+            }
+        }
+        out
     }
 
     /// The flow of pictures of half the size: means of two by two.
@@ -67,12 +75,20 @@ impl Flow {
         }
     }
 
-    /// The flow of pictures of another size.
-    fn resized(&self, width: usize, height: usize) -> Self {
+    /// The flow of pictures of another size, in the middle of the patches that start at these columns and rows.
+    fn sampled(&self, (width, height): (usize, usize), columns: &[usize], rows: &[usize]) -> Self {
+        let middles = |starts: &[usize], source: usize, target: usize| -> Vec<Tap> {
+            let middle = |start: &usize| Tap::new(start + PATCH / 2, source, target);
+            starts.iter().map(middle).collect()
+        };
+        let (columns, rows) = (
+            middles(columns, self.x.width, width),
+            middles(rows, self.x.height, height),
+        );
         let (across, down) = (width as f32 / self.x.width as f32, height as f32 / self.x.height as f32);
         Self {
-            x: self.x.resized(width, height).map(|value| value * across),
-            y: self.y.resized(width, height).map(|value| value * down),
+            x: self.x.sampled(&columns, &rows).map(|value| value * across),
+            y: self.y.sampled(&columns, &rows).map(|value| value * down),
         }
     }
 }
@@ -80,145 +96,157 @@ impl Flow {
 /// A picture at all sizes that flow is looked for, the full one first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pyramid {
-    levels: Vec<Plane>,
+    levels: Vec<Padded>,
 }
 
 impl Pyramid {
     /// The pyramid of a picture of brightness from 0 to 255.
-    pub fn new(picture: Plane) -> Self {
-        let mut levels = vec![picture];
-        while let Some(last) = levels.last()
-            && last.width.min(last.height) / 2 >= COARSEST
-        {
-            let half = last.halved();
-            levels.push(half);
+    pub fn new(picture: &Plane) -> Self {
+        let mut levels = vec![Padded::new(picture)];
+        let mut half = picture.halved();
+        while half.width.min(half.height) >= COARSEST {
+            levels.push(Padded::new(&half));
+            half = half.halved();
         }
         Self { levels }
     }
-
-    /// The picture at its full size.
-    pub fn picture(&self) -> &Plane {
-        &self.levels[0]
-    }
 }
 
-/// The flow from `current` to `previous`, pictures of one size; none between pictures smaller than a patch.
-pub fn flow(current: &Pyramid, previous: &Pyramid) -> Flow {
-    let mut flow: Option<Flow> = None;
-    for (level, (current, previous)) in current.levels.iter().zip(&previous.levels).enumerate().rev() {
-        let (width, height) = current.size();
-        let start = match flow {
-            Some(coarser) => coarser.resized(width, height),
-            None => Flow {
-                x: Plane::filled(width, height, 0.0),
-                y: Plane::filled(width, height, 0.0),
-            },
-        };
-        let stride = if level == 0 { FINEST_STRIDE } else { STRIDE };
-        flow = Some(if width.min(height) < PATCH {
-            start
-        } else {
-            Level::new(current, previous, &start, stride).search()
-        });
-    }
-    flow.unwrap_or_default()
+/// Finds flow; keeps its memory.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    patches: Vec<Patch>,
+    /// What each patch has found.
+    found: Vec<Tried>,
+    /// Of the displacements that were summed for each pixel.
+    weights: Vec<f32>,
+    flow: Flow,
 }
 
-/// The search at one level of the pyramids.
-struct Level<'a> {
-    current: &'a Plane,
-    /// Slopes of the current picture.
-    slopes: Flow,
-    previous: Padded,
-    /// Left columns of the patches.
-    columns: Vec<usize>,
-    /// Top rows of the patches.
-    rows: Vec<usize>,
-    /// The displacement of each patch, row by row.
-    found: Vec<[f32; 2]>,
-}
-
-impl<'a> Level<'a> {
-    fn new(current: &'a Plane, previous: &Plane, start: &Flow, stride: usize) -> Self {
-        let (columns, rows) = (starts(current.width, stride), starts(current.height, stride));
-        let middle = |patch: usize| patch + PATCH / 2;
-        let found = rows
-            .iter()
-            .flat_map(|y| columns.iter().map(|x| start.at(middle(*x), middle(*y))));
-        Self {
-            slopes: slopes(current),
-            previous: Padded::new(previous),
-            found: found.collect(),
-            columns,
-            rows,
-            current,
+impl Search {
+    /// The flow from `current` to `previous`, pictures of one size; none between pictures smaller than a patch.
+    pub fn flow(&mut self, current: &Pyramid, previous: &Pyramid) -> &Flow {
+        self.resize_flow(0, 0);
+        for (level, (current, previous)) in current.levels.iter().zip(&previous.levels).enumerate().rev() {
+            let (width, height) = current.picture_size();
+            if width.min(height) < PATCH {
+                self.resize_flow(width, height);
+                break;
+            }
+            let stride = if level == 0 { FINEST_STRIDE } else { STRIDE };
+            self.level(current, previous, stride);
         }
+        &self.flow
     }
 
-    fn search(mut self) -> Flow {
-        self.sweep(false);
-        self.sweep(true);
-        self.densify()
-    }
-
-    /// Moves each patch, from the first to the last or back: the neighbours before it are where it may start.
-    fn sweep(&mut self, back: bool) {
-        let (across, down) = (self.columns.len(), self.rows.len());
-        for turn in 0..across * down {
-            let index = if back { across * down - 1 - turn } else { turn };
-            let (column, row) = (index % across, index / across);
-            let beside = if back {
-                (column + 1 < across).then(|| index + 1)
-            } else {
-                column.checked_sub(1).map(|_| index - 1)
-            };
-            let above = if back {
-                (row + 1 < down).then(|| index + across)
-            } else {
-                row.checked_sub(1).map(|_| index - across)
-            };
-            let mut starts = [self.found[index]; 3];
-            for (start, neighbour) in starts[1..].iter_mut().zip([beside, above]) {
-                if let Some(neighbour) = neighbour {
-                    *start = self.found[neighbour];
+    /// Takes the flow from a coarser level to this one.
+    fn level(&mut self, current: &Padded, previous: &Padded, stride: usize) {
+        let (width, height) = current.picture_size();
+        let (columns, rows) = (starts(width, stride), starts(height, stride));
+        let coarser = !self.flow.x.values.is_empty();
+        let starts = coarser.then(|| self.flow.sampled((width, height), &columns, &rows));
+        let places = [columns.as_slice(), rows.as_slice()];
+        self.patches.resize(columns.len() * rows.len(), Patch::default());
+        self.found.clear();
+        begin(
+            current,
+            previous,
+            places,
+            starts.as_ref(),
+            &mut self.patches,
+            &mut self.found,
+        );
+        for back in [false, true] {
+            sweep(previous, &self.patches, columns.len(), back, &mut self.found);
+        }
+        self.resize_flow(width, height);
+        let Flow { x, y } = &mut self.flow;
+        if stride >= PATCH {
+            // No pixel has several patches to choose from.
+            for (patch, found) in self.patches.iter().zip(&self.found) {
+                for (plane, found) in [&mut *x, &mut *y].into_iter().zip(found.at) {
+                    patch.rows(width).for_each(|pixels| plane.values[pixels].fill(found));
                 }
             }
-            let place = [self.columns[column], self.rows[row]];
-            let [values, slopes_x, slopes_y] = [self.current, &self.slopes.x, &self.slopes.y].map(|p| cut(p, place));
-            let mut result = starts[0];
-            descend(
-                &self.previous,
-                &place,
-                &values,
-                &slopes_x,
-                &slopes_y,
-                &starts,
-                &mut result,
-            );
-            self.found[index] = result;
+            return;
         }
+        self.weights.clear();
+        self.weights.resize(width * height, 0.0);
+        let mut planes = [&mut x.values, &mut y.values].map(Vec::as_mut_slice);
+        planes.iter_mut().for_each(|plane| plane.fill(0.0));
+        vote(previous, &self.patches, &self.found, width, planes, &mut self.weights);
     }
 
-    /// The mean of the displacements of the patches over each pixel; those that fit there count more.
-    fn densify(&self) -> Flow {
-        let (width, height) = self.current.size();
-        let mut sums = [(); 3].map(|()| vec![0.0f32; width * height]);
-        for (index, found) in self.found.iter().enumerate() {
-            let place = [
-                self.columns[index % self.columns.len()],
-                self.rows[index / self.columns.len()],
-            ];
-            let values = cut(self.current, place);
-            vote(&self.previous, &place, &values, found, &width, &mut sums);
+    fn resize_flow(&mut self, width: usize, height: usize) {
+        for plane in [&mut self.flow.x, &mut self.flow.y] {
+            (plane.width, plane.height) = (width, height);
+            plane.values.resize(width * height, 0.0);
         }
-        let [x, y, weights] = sums;
-        let mean = |sums: Vec<f32>| Plane {
-            width,
-            height,
-            values: sums.iter().zip(&weights).map(|(sum, weight)| sum / weight).collect(),
-        };
-        Flow { x: mean(x), y: mean(y) }
     }
+}
+
+/// The pixels of a patch, row by row.
+type Pixels = [[f32; PATCH]; PATCH];
+
+/// A patch of the current picture.
+#[derive(Clone, Debug, Default)]
+struct Patch {
+    /// Left column and top row, in pixels of the picture.
+    place: [usize; 2],
+    values: Pixels,
+    /// To the right and down, without their means.
+    slopes: [Pixels; 2],
+    /// Sums of products of the slopes: of x with x, x with y, y with y.
+    matrix: [f32; 3],
+}
+
+impl Patch {
+    /// Becomes the one of a picture whose left column and top row are these.
+    #[inline(always)]
+    fn cut<L: Lanes>(&mut self, lanes: L, picture: &Padded, [x, y]: [usize; 2]) {
+        self.place = [x, y];
+        let lines: [&[f32; PATCH + 2]; PATCH + 2] = picture.lines(x + MARGIN - 1, y + MARGIN - 1);
+        let (half, zero) = (lanes.splat(0.5), lanes.splat(0.0));
+        let mut slopes = [[zero; PATCH]; 2];
+        let mut totals = [zero; 4];
+        for row in 0..PATCH {
+            let [above, line, below] = [lines[row], lines[row + 1], lines[row + 2]];
+            self.values[row] = lanes.load(part(line, 1)).array();
+            slopes[0][row] = lanes.load(part(line, 2)).minus(lanes.load(part(line, 0))).times(half);
+            slopes[1][row] = lanes.load(part(below, 1)).minus(lanes.load(part(above, 1))).times(half);
+            totals[0] = totals[0].plus(slopes[0][row]);
+            totals[1] = totals[1].plus(slopes[1][row]);
+        }
+        let means = L::sums(totals).map(|sum| lanes.splat(sum / AREA as f32));
+        let mut products = [zero; 4];
+        for row in 0..PATCH {
+            let [x, y] = [slopes[0][row].minus(means[0]), slopes[1][row].minus(means[1])];
+            products[0] = products[0].plus(x.times(x));
+            products[1] = products[1].plus(x.times(y));
+            products[2] = products[2].plus(y.times(y));
+            (self.slopes[0][row], self.slopes[1][row]) = (x.array(), y.array());
+        }
+        let [xx, xy, yy, _] = L::sums(products);
+        self.matrix = [xx, xy, yy];
+    }
+
+    /// Its pixels in a picture of this width, row by row.
+    fn rows(&self, width: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let [x, y] = self.place;
+        (y..y + PATCH).map(move |y| y * width + x..y * width + x + PATCH)
+    }
+}
+
+/// A displacement that a patch has tried.
+#[derive(Clone, Copy, Debug)]
+struct Tried {
+    at: [f32; 2],
+    /// The sum of squared differences without their mean; infinite where it is no number.
+    error: f32,
+    /// Sums of products of the differences with the slopes.
+    gradient: [f32; 2],
+    /// Whether it is known that the next step brings nothing.
+    settled: bool,
 }
 
 /// Where patches start along a side: every `stride` pixels and at the end, so that they cover it.
@@ -227,37 +255,8 @@ fn starts(length: usize, stride: usize) -> Vec<usize> {
     (0..last).step_by(stride).chain([last]).collect()
 }
 
-/// Central differences, the border's values going on outside.
-fn slopes(plane: &Plane) -> Flow {
-    let (width, height) = plane.size();
-    let mut slopes = [(); 2].map(|()| Vec::with_capacity(width * height));
-    for y in 0..height {
-        let row = plane.row(y);
-        slopes[0].push((row[1.min(width - 1)] - row[0]) / 2.0);
-        slopes[0].extend(row.windows(3).map(|pixels| (pixels[2] - pixels[0]) / 2.0));
-        if width > 1 {
-            slopes[0].push((row[width - 1] - row[width - 2]) / 2.0);
-        }
-        let (above, below) = (plane.row(y.saturating_sub(1)), plane.row((y + 1).min(height - 1)));
-        slopes[1].extend(above.iter().zip(below).map(|(above, below)| (below - above) / 2.0));
-    }
-    let [x, y] = slopes.map(|values| Plane { width, height, values });
-    Flow { x, y }
-}
-
-/// The pixels of the patch at (column, row).
-fn cut(plane: &Plane, [x, y]: [usize; 2]) -> [f32; AREA] {
-    let mut patch = [0.0; AREA];
-    for (row, out) in patch.as_chunks_mut::<PATCH>().0.iter_mut().enumerate() {
-        // A length that the compiler knows spares a call for each row.
-        if let Some(line) = plane.row(y + row)[x..].first_chunk() {
-            *out = *line;
-        }
-    }
-    patch
-}
-
-/// A picture with a margin.
+/// A picture with a margin, in which the border's values go on.
+#[derive(Clone, Debug, PartialEq)]
 struct Padded {
     width: usize,
     height: usize,
@@ -266,155 +265,207 @@ struct Padded {
 
 impl Padded {
     fn new(plane: &Plane) -> Self {
-        let inside = |at: usize, length: usize| at.saturating_sub(MARGIN).min(length - 1);
         let (width, height) = (plane.width + 2 * MARGIN, plane.height + 2 * MARGIN);
         let mut values = Vec::with_capacity(width * height);
         for y in 0..height {
-            let row = plane.row(inside(y, plane.height));
-            values.extend((0..width).map(|x| row[inside(x, plane.width)]));
+            let row = plane.row(y.saturating_sub(MARGIN).min(plane.height - 1));
+            values.extend([row[0]; MARGIN]);
+            values.extend_from_slice(row);
+            values.extend([row[plane.width - 1]; MARGIN]);
         }
         Self { width, height, values }
     }
 
-    /// What the picture has more than `values` where the patch is moved to, and the mean of that.
+    /// Width and height without the margin.
+    fn picture_size(&self) -> (usize, usize) {
+        (self.width - 2 * MARGIN, self.height - 2 * MARGIN)
+    }
+
+    /// The first pixels of rows from (x, y) on; zeros outside of the picture.
     #[inline(always)]
-    fn differences(&self, place: &[usize; 2], moved: [f32; 2], values: &[f32; AREA], out: &mut [f32; AREA]) -> f32 {
-        // One pixel more than the patch is read each way.
-        let position = |start: usize, by: f32, length: usize| {
-            let limit = (length - PATCH - 2) as f32;
-            ((start + MARGIN) as f32 + by).clamp(0.0, limit)
-        };
-        let (x, y) = (
-            position(place[0], moved[0], self.width),
-            position(place[1], moved[1], self.height),
-        );
-        let (left, top) = (x as usize, y as usize);
-        let (across, down) = (x - left as f32, y - top as f32);
+    fn lines<const LENGTH: usize, const ROWS: usize>(&self, x: usize, y: usize) -> [&[f32; LENGTH]; ROWS] {
+        let first = y * self.width + x;
+        if first + (ROWS - 1) * self.width + LENGTH > self.values.len() {
+            return [&[0.0; LENGTH]; ROWS];
+        }
+        // SAFETY: the last row ends inside of the values, and so do those before. A check for each would cost as much as the row.
+        std::array::from_fn(|row| unsafe { &*self.values.as_ptr().add(first + row * self.width).cast() })
+    }
+
+    /// What a patch that is moved has here more than there.
+    #[inline(always)]
+    fn differences<L: Lanes>(&self, lanes: L, patch: &Patch, moved: [f32; 2]) -> [L; PATCH] {
+        let (left, across) = position(patch.place[0], moved[0], self.width);
+        let (top, down) = position(patch.place[1], moved[1], self.height);
         let weights = [
-            (1.0 - across) * (1.0 - down),
-            across * (1.0 - down),
-            (1.0 - across) * down,
-            across * down,
+            lanes.splat((1.0 - across) * (1.0 - down)),
+            lanes.splat(across * (1.0 - down)),
+            lanes.splat((1.0 - across) * down),
+            lanes.splat(across * down),
         ];
-        let mut sums = [0.0f32; PATCH];
+        let lines: [&[f32; PATCH + 1]; PATCH + 1] = self.lines(left, top);
+        let mut above = [lanes.load(part(lines[0], 0)), lanes.load(part(lines[0], 1))];
+        let mut differences = [lanes.splat(0.0); PATCH];
         for row in 0..PATCH {
-            let start = (top + row) * self.width + left;
-            // The lengths are known to the compiler, which leaves out checks.
-            let line = |start: usize| self.values[start..].first_chunk::<{ PATCH + 1 }>();
-            let (Some(above), Some(below)) = (line(start), line(start + self.width)) else {
-                continue;
-            };
-            for x in 0..PATCH {
-                let value = weights[0] * above[x]
-                    + weights[1] * above[x + 1]
-                    + weights[2] * below[x]
-                    + weights[3] * below[x + 1];
-                out[row * PATCH + x] = value - values[row * PATCH + x];
-                sums[x] += value - values[row * PATCH + x];
-            }
+            let line = lines[row + 1];
+            let below = [lanes.load(part(line, 0)), lanes.load(part(line, 1))];
+            let upper = weights[0].times(above[0]).plus(weights[1].times(above[1]));
+            let mixed = upper.plus(weights[2].times(below[0])).plus(weights[3].times(below[1]));
+            differences[row] = mixed.minus(lanes.load(&patch.values[row]));
+            above = below;
         }
-        sums.iter().sum::<f32>() / AREA as f32
+        differences
     }
-}
 
-/// The sum of products of two patches.
-#[inline(always)]
-fn product(a: &[f32; AREA], b: &[f32; AREA]) -> f32 {
-    let mut sums = [0.0f32; PATCH];
-    for row in 0..PATCH {
-        for x in 0..PATCH {
-            sums[x] += a[row * PATCH + x] * b[row * PATCH + x];
+    /// Tries a displacement of a patch.
+    #[inline(always)]
+    fn attempt<L: Lanes>(&self, lanes: L, patch: &Patch, at: [f32; 2]) -> Tried {
+        let differences = self.differences(lanes, patch, at);
+        let zero = lanes.splat(0.0);
+        let (mut sum, mut squares, mut gradient_x, mut gradient_y) = (zero, zero, zero, zero);
+        let [slopes_x, slopes_y] = &patch.slopes;
+        for row in 0..PATCH {
+            let difference = differences[row];
+            sum = sum.plus(difference);
+            squares = squares.plus(difference.times(difference));
+            gradient_x = gradient_x.plus(lanes.load(&slopes_x[row]).times(difference));
+            gradient_y = gradient_y.plus(lanes.load(&slopes_y[row]).times(difference));
         }
-    }
-    sums.iter().sum()
-}
-
-/// Subtracts the mean.
-#[inline(always)]
-fn centred(patch: &[f32; AREA]) -> [f32; AREA] {
-    let mut sums = [0.0f32; PATCH];
-    for row in 0..PATCH {
-        for x in 0..PATCH {
-            sums[x] += patch[row * PATCH + x];
+        let [sum, squares, gradient_x, gradient_y] = L::sums([sum, squares, gradient_x, gradient_y]);
+        let mean = sum / AREA as f32;
+        let error = squares - mean * mean * AREA as f32;
+        let known = !error.is_nan();
+        Tried {
+            at,
+            error: if known { error } else { f32::INFINITY },
+            gradient: if known { [gradient_x, gradient_y] } else { [0.0; 2] },
+            settled: false,
         }
     }
-    let mean = sums.iter().sum::<f32>() / AREA as f32;
-    let mut out = *patch;
-    out.iter_mut().for_each(|value| *value -= mean);
-    out
-}
 
-vectorised! {
-    /// Moves a patch from the best of `starts` to where it differs least from the previous picture.
-    fn descend(
-        previous: &Padded,
-        place: &[usize; 2],
-        values: &[f32; AREA],
-        slopes_x: &[f32; AREA],
-        slopes_y: &[f32; AREA],
-        starts: &[[f32; 2]; 3],
-        result: &mut [f32; 2],
-    ) {
-        let (slopes_x, slopes_y) = (centred(slopes_x), centred(slopes_y));
-        let (mut differences, mut tried) = ([0.0; AREA], [0.0; AREA]);
-        let (mut at, mut least) = (starts[0], f32::INFINITY);
-        for (index, start) in starts.iter().enumerate() {
-            if starts[..index].contains(start) {
-                continue;
-            }
-            let mean = previous.differences(place, *start, values, &mut tried);
-            let error = product(&tried, &tried) - mean * mean * AREA as f32;
-            if error < least {
-                (at, least, differences) = (*start, error, tried);
+    /// Moves a patch from the best of what it has found and what its neighbours have to where it differs least.
+    #[inline(always)]
+    fn descend<L: Lanes>(&self, lanes: L, patch: &Patch, own: &Tried, neighbours: [[f32; 2]; 2]) -> Tried {
+        let mut best = *own;
+        for start in neighbours {
+            if start != own.at && start != best.at {
+                let tried = self.attempt(lanes, patch, start);
+                if tried.error < best.error {
+                    best = tried;
+                }
             }
         }
-        let begin = at;
-        let xx = product(&slopes_x, &slopes_x) + RIDGE;
-        let yy = product(&slopes_y, &slopes_y) + RIDGE;
-        let xy = product(&slopes_x, &slopes_y);
+        let begin = best;
+        let [xx, xy, yy] = patch.matrix;
+        let (xx, yy) = (xx + RIDGE, yy + RIDGE);
         let determinant = xx * yy - xy * xy;
         for _ in 0..STEPS {
-            let (bx, by) = (product(&slopes_x, &differences), product(&slopes_y, &differences));
-            let next = [
-                at[0] - (yy * bx - xy * by) / determinant,
-                at[1] - (xx * by - xy * bx) / determinant,
-            ];
-            let mean = previous.differences(place, next, values, &mut tried);
-            let error = product(&tried, &tried) - mean * mean * AREA as f32;
-            if error >= least || error.is_nan() {
+            if best.settled {
                 break;
             }
-            (at, least, differences) = (next, error, tried);
+            let [bx, by] = best.gradient;
+            let next = [
+                best.at[0] - (yy * bx - xy * by) / determinant,
+                best.at[1] - (xx * by - xy * bx) / determinant,
+            ];
+            let tried = self.attempt(lanes, patch, next);
+            if tried.error >= best.error {
+                best.settled = true;
+                break;
+            }
+            best = tried;
         }
         // What leaves its own neighbourhood has lost its track.
-        let far = (at[0] - begin[0]).abs().max((at[1] - begin[1]).abs()) > PATCH as f32;
-        *result = if far { begin } else { at };
+        let [x, y] = [0, 1].map(|axis| (best.at[axis] - begin.at[axis]).abs());
+        if x.max(y) > PATCH as f32 { begin } else { best }
+    }
+}
+
+/// Where a patch that is moved begins along a side of a [`Padded`] picture: the pixel, and how far behind it. One pixel more
+/// than the patch is read.
+#[inline(always)]
+fn position(start: usize, by: f32, length: usize) -> (usize, f32) {
+    let at = ((start + MARGIN) as i32 as f32 + by).clamp(0.0, (length - PATCH - 2) as i32 as f32);
+    let pixel = at as i32;
+    (pixel as usize, at - pixel as f32)
+}
+
+/// Neighbouring values of a line, from the one at `from` on.
+#[inline(always)]
+fn part<const LENGTH: usize>(line: &[f32; LENGTH], from: usize) -> &[f32; PATCH] {
+    line[from..].first_chunk().unwrap_or(&[0.0; PATCH])
+}
+
+vectorised! {
+    /// Cuts out the patches of these columns and rows, and tries where they start.
+    fn begin(
+        lanes;
+        current: &Padded,
+        previous: &Padded,
+        places: [&[usize]; 2],
+        starts: Option<&Flow>,
+        patches: &mut [Patch],
+        found: &mut Vec<Tried>,
+    ) {
+        for (index, patch) in patches.iter_mut().enumerate() {
+            let (column, row) = (index % places[0].len(), index / places[0].len());
+            patch.cut(lanes, current, [places[0][column], places[1][row]]);
+            let start = starts.map_or([0.0; 2], |starts| starts.at(column, row));
+            found.push(previous.attempt(lanes, patch, start));
+        }
     }
 }
 
 vectorised! {
-    /// Adds a patch's displacement to the sums of the pixels that it covers: x, y and weights.
-    fn vote(
-        previous: &Padded,
-        place: &[usize; 2],
-        values: &[f32; AREA],
-        found: &[f32; 2],
-        width: &usize,
-        sums: &mut [Vec<f32>; 3],
-    ) {
-        let mut differences = [0.0; AREA];
-        previous.differences(place, *found, values, &mut differences);
-        let [x, y, weights] = sums;
-        for (row, differences) in differences.chunks_exact(PATCH).enumerate() {
-            let start = (place[1] + row) * width + place[0];
-            let pixels = start..start + PATCH;
-            let (x, y, weights) = (&mut x[pixels.clone()], &mut y[pixels.clone()], &mut weights[pixels]);
-            for pixel in 0..PATCH {
-                let weight = 1.0 / differences[pixel].abs().max(1.0);
-                x[pixel] += weight * found[0];
-                y[pixel] += weight * found[1];
-                weights[pixel] += weight;
+    /// Moves each patch, from the first to the last or back: the neighbours before it are where it may start.
+    fn sweep(lanes; previous: &Padded, patches: &[Patch], across: usize, back: bool, found: &mut [Tried]) {
+        let count = patches.len();
+        for turn in 0..count {
+            let index = if back { count - 1 - turn } else { turn };
+            let column = index % across;
+            let (mut beside, mut above) = (index, index);
+            if back {
+                beside += usize::from(column + 1 < across);
+                above += if index + across < count { across } else { 0 };
+            } else {
+                beside -= usize::from(column > 0);
+                above = above.checked_sub(across).unwrap_or(index);
             }
+            let neighbours = [found[beside].at, found[above].at];
+            found[index] = previous.descend(lanes, &patches[index], &found[index], neighbours);
+        }
+    }
+}
+
+vectorised! {
+    /// For each pixel the mean of the displacements of the patches over it, x and y; those that fit there count more. All begin
+    /// with zeros.
+    fn vote(
+        lanes;
+        previous: &Padded,
+        patches: &[Patch],
+        found: &[Tried],
+        width: usize,
+        flow: [&mut [f32]; 2],
+        weights: &mut [f32],
+    ) {
+        let [x, y] = flow;
+        for (patch, Tried { at, .. }) in patches.iter().zip(found) {
+            let differences = previous.differences(lanes, patch, *at);
+            for (pixels, differences) in patch.rows(width).zip(differences) {
+                let differences = differences.array();
+                let (x, y, weights) = (&mut x[pixels.clone()], &mut y[pixels.clone()], &mut weights[pixels]);
+                for pixel in 0..PATCH {
+                    let weight = 1.0 / differences[pixel].abs().max(1.0);
+                    x[pixel] += weight * at[0];
+                    y[pixel] += weight * at[1];
+                    weights[pixel] += weight;
+                }
+            }
+        }
+        for ((x, y), weight) in x.iter_mut().zip(y).zip(weights) {
+            *x /= *weight;
+            *y /= *weight;
         }
     }
 }

@@ -145,7 +145,8 @@ fn inverse([xx, xy, xz, yy, yz, zz]: [f32; 6]) -> [f64; 6] {
         xx * yy - xy * xy,
     ];
     let determinant = xx * cofactors[0] + xy * cofactors[1] + xz * cofactors[2];
-    cofactors.map(|cofactor| cofactor / determinant)
+    let scale = 1.0 / determinant;
+    cofactors.map(|cofactor| cofactor * scale)
 }
 
 /// A variance and that of noise.

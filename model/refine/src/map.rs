@@ -1,6 +1,7 @@
 //! Pictures and their masks.
 
-use crate::plane::Plane;
+use crate::plane::{Plane, halve};
+use crate::vectorised;
 
 /// A picture as the network sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,12 +18,13 @@ impl InputImage {
     /// Half as wide and high: means of 2x2 pixels; an odd column or row at the end is left out.
     #[must_use]
     pub fn halved(&self) -> Self {
-        let planes = [0, 1, 2].map(|channel| plane(&self.data, channel, self.width, self.height).halved());
-        Self {
-            width: self.width / 2,
-            height: self.height / 2,
-            data: planes.into_iter().flat_map(|plane| plane.values).collect(),
+        let (width, height) = (self.width / 2, self.height / 2);
+        let mut data = Vec::with_capacity(3 * width * height);
+        for channel in 0..3 {
+            let plane = channel * self.width * self.height..(channel + 1) * self.width * self.height;
+            halve(&self.data[plane], (self.width, self.height), &mut data);
         }
+        Self { width, height, data }
     }
 
     /// Red, green and blue, each from 0 to 1.
@@ -56,14 +58,37 @@ impl RegionMap {
 
     /// Whether the values are from 0 to 1, with sum 1 over the regions to within a thousandth.
     pub fn sums_to_one(&self) -> bool {
-        let cells = self.width * self.height;
-        let place = |cell: usize| (0..self.regions).map(move |region| region * cells + cell);
+        let sums = self.sum(&vec![true; self.regions]);
         self.is_whole()
-            && self.probabilities.iter().all(|p| (0.0..=1.0).contains(p))
-            && (0..cells).all(|cell| {
-                let sum: f32 = place(cell).map(|at| self.probabilities[at]).sum();
-                (sum - 1.0).abs() < 1e-3
-            })
+            && self
+                .probabilities
+                .iter()
+                .fold(true, |all, p| all & (0.0..=1.0).contains(p))
+            && sums.iter().fold(true, |all, sum| all & ((sum - 1.0).abs() < 1e-3))
+    }
+
+    /// The probability in each cell of these regions together.
+    pub fn sum(&self, members: &[bool]) -> Vec<f32> {
+        let mut sums = vec![0.0; self.width * self.height];
+        for region in (0..members.len()).filter(|region| members[*region]) {
+            let plane = &self.probabilities[region * sums.len()..];
+            sums.iter_mut().zip(plane).for_each(|(sum, p)| *sum += p);
+        }
+        sums
+    }
+
+    /// Gives the foreground's regions `object` together in each cell, and the others the rest: each as much as it had of its
+    /// group, and all alike where the group had nothing.
+    pub fn share_out_all(&mut self, foreground: &[bool], object: &[f32]) {
+        for kind in [false, true] {
+            let members: Vec<bool> = foreground.iter().map(|is| *is == kind).collect();
+            let before = self.sum(&members);
+            let alike = 1.0 / members.iter().filter(|is| **is).count() as f32;
+            for region in (0..members.len()).filter(|region| members[*region]) {
+                let plane = &mut self.probabilities[region * before.len()..][..before.len()];
+                share(plane, &before, object, kind, alike);
+            }
+        }
     }
 
     /// Gives the foreground's regions of a cell `object` together, and the others `rest`: each as much as it had of its group, and
@@ -113,8 +138,19 @@ impl RegionMap {
             height,
             probabilities: planes
                 .iter()
-                .flat_map(|plane| plane.resized(width, height).values)
-                .collect(),
+                .map(|plane| plane.resized(width, height).values)
+                .collect::<Vec<_>>()
+                .concat(),
+        }
+    }
+}
+
+vectorised! {
+    /// Gives the cells of a region their shares of `object`, or of what it leaves.
+    fn share(plane: &mut [f32], before: &[f32], object: &[f32], is_object: bool, alike: f32) {
+        for ((value, before), object) in plane.iter_mut().zip(before).zip(object) {
+            let share = if *before > f32::MIN_POSITIVE { *value / before } else { alike };
+            *value = share * if is_object { *object } else { 1.0 - object };
         }
     }
 }

@@ -22,10 +22,12 @@
 use crate::appearance::Appearance;
 use crate::camera::{self, Residual};
 use crate::color::ColorHistogram;
-use crate::flow::{Flow, Pyramid, flow};
+use crate::flow::{Pyramid, Search};
 use crate::guided::Guide;
 use crate::map::{InputImage, RegionMap};
 use crate::plane::{Plane, quantile};
+use crate::simd::ln;
+use crate::vectorised;
 
 /// Sides of the picture that motion is looked for in, in multiples of the network's input. Masks are half as fine.
 const SCALE: usize = 4;
@@ -65,6 +67,7 @@ const CUT_SHARE: f32 = 0.5;
 #[derive(Clone, Debug, Default)]
 pub struct MotionModel {
     previous: Option<Previous>,
+    search: Search,
     unjudged: u64,
 }
 
@@ -135,16 +138,15 @@ impl MotionModel {
             self.reset();
             return map.clone();
         }
-        let object = Plane {
+        let mut network = Plane {
             width: map.width,
             height: map.height,
-            values: (0..cells).map(|cell| map.sums(cell, foreground).1).collect(),
+            values: map.sum(foreground),
         };
-        let object = self.judge(frame, &object.map(log_odds)).map(probability);
+        to_log_odds(&mut network.values);
+        let object = self.judge(frame, &network).probabilities();
         let mut judged = map.resized(width, height);
-        for (cell, object) in object.values.iter().enumerate() {
-            judged.share_out(cell, foreground, (1.0 - object, *object));
-        }
+        judged.share_out_all(foreground, &object.values);
         if !judged.sums_to_one() {
             self.unjudged += 1;
             self.reset();
@@ -158,7 +160,7 @@ impl MotionModel {
         let small = frame.halved();
         let (width, height) = (small.width, small.height);
         let network = network.resized(width, height);
-        let picture = Pyramid::new(brightness(frame));
+        let picture = Pyramid::new(&brightness(frame));
         let brightness = brightness(&small);
         let known = self
             .previous
@@ -168,15 +170,15 @@ impl MotionModel {
         let (mut appearance, mut guess) = (Appearance::default(), None);
         let cells = ColorHistogram::cells(&small.halved().data);
         if let Some(previous) = known {
-            let flow = flow(&picture, &previous.picture).halved();
-            if !is_cut(&brightness, &previous.brightness, &flow) {
+            let flow = self.search.flow(&picture, &previous.picture).halved();
+            let [seen, before] = flow.warp([&previous.brightness, &previous.log_odds]);
+            if !is_cut(&brightness, &seen) {
                 let evidence = Evidence::of(camera::residual(&flow));
                 let risen = previous.sure + SURE.0 * (evidence.weight - previous.sure);
                 sure = risen.max(SURE.1 * previous.sure);
                 told = evidence.weight;
                 appearance = previous.appearance;
-                let before = flow.warp(&previous.log_odds);
-                guess = appearance.log_odds(&cells, &before.map(probability).halved());
+                guess = appearance.log_odds(&cells, || before.probabilities().halved());
                 if let Some(guess) = &guess {
                     let weight = appearance.trust() * (1.0 - told);
                     let guess = guess.resized(width, height);
@@ -203,13 +205,13 @@ impl MotionModel {
     }
 }
 
-fn log_odds(probability: f32) -> f32 {
-    let p = probability.clamp(LEAST, 1.0 - LEAST);
-    (p / (1.0 - p)).ln()
-}
-
-fn probability(log_odds: f32) -> f32 {
-    1.0 / (1.0 + (-log_odds).exp())
+vectorised! {
+    fn to_log_odds(probabilities: &mut [f32]) {
+        for value in probabilities {
+            let p = value.clamp(LEAST, 1.0 - LEAST);
+            *value = ln(p / (1.0 - p));
+        }
+    }
 }
 
 /// Luma of BT.601, 0 to 255.
@@ -226,10 +228,10 @@ fn brightness(image: &InputImage) -> Plane {
     }
 }
 
-/// Whether two pictures show different scenes.
-fn is_cut(current: &Plane, previous: &Plane, flow: &Flow) -> bool {
-    let difference = flow.warp(previous).zip(current, |a, b| (a - b).abs()).mean();
-    difference > CUT.max(CUT_SHARE * current.deviation())
+/// Whether a picture shows another scene than the one before, brought along by the flow.
+fn is_cut(current: &Plane, previous: &Plane) -> bool {
+    let difference = previous.zip(current, |a, b| (a - b).abs()).mean();
+    difference > CUT && difference > CUT_SHARE * current.deviation()
 }
 
 /// What motion says of a frame.
@@ -260,11 +262,37 @@ impl Evidence {
         let still = MEMORY.1 + sure * (MEMORY.2 - MEMORY.1);
         let memory = still + self.weight * (MEMORY.0 - still);
         let threshold = self.threshold.max(f32::MIN_POSITIVE);
-        let judged = network.zip(&self.length, |network, length| {
-            let motion = ((length + 1e-3) / threshold).ln().clamp(-LIMIT, LIMIT);
-            own * network + MOTION * self.weight * motion
-        });
-        judged.zip(previous, |judged, previous| judged + memory * (previous - judged))
+        let mut judged = network.clone();
+        weigh(
+            &mut judged.values,
+            &self.length.values,
+            &previous.values,
+            own,
+            MOTION * self.weight,
+            1.0 / threshold,
+            memory,
+        );
+        judged
+    }
+}
+
+vectorised! {
+    /// Weighs the network's log-odds by `own`, adds `motion` times the logarithm of how far residuals are above their threshold, and
+    /// blends that with the frame before.
+    fn weigh(
+        log_odds: &mut [f32],
+        lengths: &[f32],
+        previous: &[f32],
+        own: f32,
+        motion: f32,
+        per_threshold: f32,
+        memory: f32,
+    ) {
+        for ((value, length), previous) in log_odds.iter_mut().zip(lengths).zip(previous) {
+            let moves = ln(((length + 1e-3) * per_threshold).max(f32::MIN_POSITIVE)).clamp(-LIMIT, LIMIT);
+            let judged = own * *value + motion * moves;
+            *value = judged + memory * (previous - judged);
+        }
     }
 }
 

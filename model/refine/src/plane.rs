@@ -1,5 +1,8 @@
 //! Pictures of one channel, and what is done to them: halving, blurring, windows, resampling.
 
+use crate::simd::{exp, ln};
+use crate::vectorised;
+
 /// Values in rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plane {
@@ -23,7 +26,10 @@ impl Plane {
 
     /// A plane of what `value` says for each column and row.
     pub fn from_fn(width: usize, height: usize, mut value: impl FnMut(usize, usize) -> f32) -> Self {
-        let values = (0..width * height).map(|at| value(at % width, at / width)).collect();
+        let mut values = Vec::with_capacity(width * height);
+        for y in 0..height {
+            values.extend((0..width).map(|x| value(x, y)));
+        }
         Self { width, height, values }
     }
 
@@ -57,16 +63,20 @@ impl Plane {
         }
     }
 
+    /// The probabilities whose log-odds the values are.
+    #[must_use]
+    pub fn probabilities(&self) -> Self {
+        let mut plane = self.clone();
+        to_probabilities(&mut plane.values);
+        plane
+    }
+
     /// Half as wide and high: means of 2x2 pixels; an odd column or row at the end is left out.
     #[must_use]
     pub fn halved(&self) -> Self {
         let (width, height) = (self.width / 2, self.height / 2);
-        let mut values = Vec::with_capacity(width * height);
-        for y in 0..height {
-            let (top, bottom) = (self.row(2 * y), self.row(2 * y + 1));
-            let pairs = top.chunks_exact(2).zip(bottom.chunks_exact(2));
-            values.extend(pairs.map(|(top, bottom)| (top[0] + top[1] + bottom[0] + bottom[1]) / 4.0));
-        }
+        let mut values = Vec::new();
+        halve(&self.values, self.size(), &mut values);
         Self { width, height, values }
     }
 
@@ -76,31 +86,42 @@ impl Plane {
         if self.size() == (width, height) {
             return self.clone();
         }
-        let (columns, rows) = (taps(self.width, width), taps(self.height, height));
+        let taps = |source, target| -> Vec<Tap> { (0..target).map(|at| Tap::new(at, source, target)).collect() };
+        self.sampled(&taps(self.width, width), &taps(self.height, height))
+    }
+
+    /// Interpolated linearly at some columns and rows of another size.
+    pub(crate) fn sampled(&self, columns: &[Tap], rows: &[Tap]) -> Self {
         let mut line = vec![0.0; self.width];
-        let mut values = Vec::with_capacity(width * height);
-        for (above, below, down) in rows {
-            for ((out, above), below) in line.iter_mut().zip(self.row(above)).zip(self.row(below)) {
-                *out = above + (below - above) * down;
-            }
-            values.extend(columns.iter().map(|(left, right, across)| {
-                let (left, right) = (line[*left], line[*right]);
-                left + (right - left) * across
+        let mut values = Vec::with_capacity(columns.len() * rows.len());
+        for row in rows {
+            mix(self.row(row.first), self.row(row.second), row.fraction, &mut line);
+            values.extend(columns.iter().map(|tap| {
+                let (left, right) = (line[tap.first], line[tap.second]);
+                left + (right - left) * tap.fraction
             }));
         }
-        Self { width, height, values }
+        Self {
+            width: columns.len(),
+            height: rows.len(),
+            values,
+        }
     }
 
     /// The value at a position between pixels, clamped to the plane; pixel centres at whole coordinates.
     pub fn at(&self, x: f32, y: f32) -> f32 {
-        let (x, y) = (clamped(x, self.width), clamped(y, self.height));
-        let (left, top) = (x as usize, y as usize);
-        let (right, bottom) = ((left + 1).min(self.width - 1), (top + 1).min(self.height - 1));
-        let (across, down) = (x - left as f32, y - top as f32);
-        let (above, below) = (self.row(top), self.row(bottom));
-        let upper = above[left] + (above[right] - above[left]) * across;
-        let lower = below[left] + (below[right] - below[left]) * across;
-        upper + (lower - upper) * down
+        self.value(&Between::new(self.size(), x, y))
+    }
+
+    /// The value there, of a plane of the size that it was made for.
+    #[inline(always)]
+    pub(crate) fn value(&self, place: &Between) -> f32 {
+        let corner = |row: usize, column: usize| self.values[row * self.width + column];
+        let [[left, right], [top, bottom]] = place.pixels;
+        let (above, below) = (corner(top, left), corner(bottom, left));
+        let upper = above + (corner(top, right) - above) * place.across;
+        let lower = below + (corner(bottom, right) - below) * place.across;
+        upper + (lower - upper) * place.down
     }
 
     /// Convolved with a Gaussian that reaches three deviations, mirrored at the border.
@@ -137,24 +158,30 @@ impl Plane {
     pub fn window_means(&self, radius: usize) -> Self {
         let (width, height) = self.size();
         let window = |at: usize, length: usize| (at.saturating_sub(radius), (at + radius + 1).min(length));
-        // Sums from the start of a row, in double precision: differences of them lose nothing that matters.
-        let mut across = Vec::with_capacity(self.values.len());
-        let mut sums = vec![0.0f64; width + 1];
+        // Sums from the start of a row, in double precision: differences of them lose nothing that matters. Of some rows at once,
+        // as each sum waits for the one before.
+        const ROWS: usize = 4;
+        let mut across = vec![0.0f64; self.values.len()];
+        let mut sums = vec![[0.0f64; ROWS]; width + 1];
         let windows: Vec<(usize, usize, f64)> = (0..width)
             .map(|x| window(x, width))
             .map(|(from, to)| (from, to, 1.0 / (to - from) as f64))
             .collect();
-        for row in self.values.chunks_exact(width) {
-            let mut sum = 0.0;
-            for (out, value) in sums[1..].iter_mut().zip(row) {
-                sum += f64::from(*value);
-                *out = sum;
+        for (rows, out) in self.values.chunks(ROWS * width).zip(across.chunks_mut(ROWS * width)) {
+            let count = rows.len() / width;
+            let rows: [&[f32]; ROWS] = std::array::from_fn(|row| &rows[row.min(count - 1) * width..][..width]);
+            let mut sum = [0.0; ROWS];
+            for x in 0..width {
+                for row in 0..ROWS {
+                    sum[row] += f64::from(rows[row][x]);
+                }
+                sums[x + 1] = sum;
             }
-            across.extend(
-                windows
-                    .iter()
-                    .map(|(from, to, share)| (sums[*to] - sums[*from]) * share),
-            );
+            for (row, out) in out.chunks_exact_mut(width).enumerate() {
+                for (out, (from, to, share)) in out.iter_mut().zip(&windows) {
+                    *out = (sums[*to][row] - sums[*from][row]) * share;
+                }
+            }
         }
         let mut column = vec![0.0f64; width];
         let mut values = Vec::with_capacity(self.values.len());
@@ -177,15 +204,22 @@ impl Plane {
 
     /// The mean of all pixels; 0 of none.
     pub fn mean(&self) -> f32 {
-        let sum: f64 = self.values.iter().map(|value| f64::from(*value)).sum();
-        (sum / self.values.len().max(1) as f64) as f32
+        self.mean_of(f64::from) as f32
     }
 
     /// The standard deviation of all pixels; 0 of none.
     pub fn deviation(&self) -> f32 {
         let mean = f64::from(self.mean());
-        let squares: f64 = self.values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum();
-        (squares / self.values.len().max(1) as f64).sqrt() as f32
+        self.mean_of(|value| (f64::from(value) - mean).powi(2)).sqrt() as f32
+    }
+
+    fn mean_of(&self, value: impl Fn(f32) -> f64) -> f64 {
+        // Several sums, as each waits for the one before.
+        let mut sums = [0.0; 8];
+        for values in self.values.chunks(sums.len()) {
+            sums.iter_mut().zip(values).for_each(|(sum, v)| *sum += value(*v));
+        }
+        sums.iter().sum::<f64>() / self.values.len().max(1) as f64
     }
 }
 
@@ -202,27 +236,113 @@ fn clamped(at: f32, length: usize) -> f32 {
     at.clamp(0.0, (length - 1) as f32)
 }
 
-fn add_scaled(out: &mut [f32], values: &[f32], scale: f32) {
-    for (out, value) in out.iter_mut().zip(values) {
-        *out += scale * value;
+vectorised! {
+    fn to_probabilities(log_odds: &mut [f32]) {
+        for value in log_odds {
+            *value = 1.0 / (1.0 + exp(-*value));
+        }
     }
 }
 
-fn add_wide(out: &mut [f64], values: &[f64], scale: f64) {
-    for (out, value) in out.iter_mut().zip(values) {
-        *out += scale * value;
+vectorised! {
+    /// Natural logarithms of numbers that are at least `f32::MIN_POSITIVE`.
+    pub(crate) fn to_logarithms(values: &mut [f32]) {
+        for value in values {
+            *value = ln(*value);
+        }
     }
 }
 
-/// For each target position: two source positions and the second one's weight.
-fn taps(source: usize, target: usize) -> Vec<(usize, usize, f32)> {
-    (0..target)
-        .map(|at| {
-            let position = clamped((at as f32 + 0.5) * source as f32 / target as f32 - 0.5, source);
-            let first = position as usize;
-            (first, (first + 1).min(source - 1), position - first as f32)
-        })
-        .collect()
+vectorised! {
+    fn add_scaled(out: &mut [f32], values: &[f32], scale: f32) {
+        for (out, value) in out.iter_mut().zip(values) {
+            *out += scale * value;
+        }
+    }
+}
+
+vectorised! {
+    fn add_wide(out: &mut [f64], values: &[f64], scale: f64) {
+        for (out, value) in out.iter_mut().zip(values) {
+            *out += scale * value;
+        }
+    }
+}
+
+/// A position between pixels.
+pub(crate) struct Between {
+    /// The columns and the rows on both sides.
+    pixels: [[usize; 2]; 2],
+    across: f32,
+    down: f32,
+}
+
+impl Between {
+    #[inline(always)]
+    pub(crate) fn new((width, height): (usize, usize), x: f32, y: f32) -> Self {
+        let (x, y) = (clamped(x, width), clamped(y, height));
+        // As 32 bits, a machine's own conversion.
+        let (left, top) = (x as i32, y as i32);
+        let (across, down) = (x - left as f32, y - top as f32);
+        let both = |first: i32, length: usize| [first as usize, (first as usize + 1).min(length - 1)];
+        Self {
+            pixels: [both(left, width), both(top, height)],
+            across,
+            down,
+        }
+    }
+}
+
+/// Adds the means of 2x2 pixels of a picture to `out`; an odd column or row at the end is left out.
+pub(crate) fn halve(values: &[f32], (width, height): (usize, usize), out: &mut Vec<f32>) {
+    let start = out.len();
+    out.resize(start + (width / 2) * (height / 2), 0.0);
+    if width > 1 {
+        let pairs = values.chunks_exact(2 * width);
+        let rows = out[start..].chunks_exact_mut(width / 2);
+        rows.zip(pairs).for_each(|(out, pair)| halve_rows(pair, width, out));
+    }
+}
+
+vectorised! {
+    /// The means of 2x2 pixels of two rows.
+    fn halve_rows(pair: &[f32], width: usize, out: &mut [f32]) {
+        let (top, bottom) = pair.split_at(width);
+        let pairs = top.chunks_exact(2).zip(bottom.chunks_exact(2));
+        for (out, (top, bottom)) in out.iter_mut().zip(pairs) {
+            *out = (top[0] + top[1] + bottom[0] + bottom[1]) / 4.0;
+        }
+    }
+}
+
+/// Where a position between two of a line's values lies.
+pub(crate) struct Tap {
+    first: usize,
+    second: usize,
+    /// The second one's weight.
+    fraction: f32,
+}
+
+impl Tap {
+    /// The place among `source` values of one of `target` that cover the same line.
+    pub(crate) fn new(at: usize, source: usize, target: usize) -> Self {
+        let position = clamped((at as f32 + 0.5) * source as f32 / target as f32 - 0.5, source);
+        let first = position as usize;
+        Self {
+            first,
+            second: (first + 1).min(source - 1),
+            fraction: position - first as f32,
+        }
+    }
+}
+
+vectorised! {
+    /// What lies between two rows.
+    fn mix(above: &[f32], below: &[f32], fraction: f32, out: &mut [f32]) {
+        for ((out, above), below) in out.iter_mut().zip(above).zip(below) {
+            *out = above + (below - above) * fraction;
+        }
+    }
 }
 
 /// Weights at distances from 0 to three deviations of a Gaussian that sums to 1 over both sides.

@@ -32,18 +32,16 @@ fn is_fresh(page: &str, text: &str) {
 fn values(spec: &glib::ParamSpec) -> (String, String) {
     let default = spec.default_value();
     let range = |least: &dyn std::fmt::Display, most: &dyn std::fmt::Display| format!("{least} to {most}");
+    if !spec.flags().contains(glib::ParamFlags::WRITABLE) {
+        return ("read only".to_owned(), String::new());
+    }
     let plain = default.serialize().map(|text| text.to_string()).unwrap_or_default();
     if let Some(spec) = spec.downcast_ref::<glib::ParamSpecEnum>() {
-        let values = spec.enum_class();
-        let nicks: Vec<String> = values
-            .values()
-            .iter()
-            .map(|value| format!("`{}`", value.nick()))
-            .collect();
-        let default = values
+        let default = spec.enum_class();
+        let default = default
             .value(spec.default_value_as_i32())
             .map(|value| value.nick().to_owned());
-        return (nicks.join(", "), default.unwrap_or_default());
+        return ("one of".to_owned(), default.unwrap_or_default());
     }
     if let Some(spec) = spec.downcast_ref::<glib::ParamSpecUInt>() {
         return (range(&spec.minimum(), &spec.maximum()), plain);
@@ -63,7 +61,7 @@ fn values(spec: &glib::ParamSpec) -> (String, String) {
             "text".to_owned(),
             default.get::<Option<String>>().unwrap().unwrap_or_default(),
         ),
-        _ => ("read only".to_owned(), String::new()),
+        _ => ("text".to_owned(), plain),
     }
 }
 
@@ -82,7 +80,8 @@ fn table(type_: glib::Type, specs: &[glib::ParamSpec]) -> String {
         writeln!(text, "| `{}` | {values} | {default} | {blurb} |", spec.name()).unwrap();
         if let Some(spec) = spec.downcast_ref::<glib::ParamSpecEnum>() {
             for value in spec.enum_class().values() {
-                writeln!(text, "| | `{}` | | {} |", value.nick(), value.name()).unwrap();
+                let says = value.name().split_once(": ").map_or(value.name(), |(_, says)| says);
+                writeln!(text, "| | `{}` | | {says} |", value.nick()).unwrap();
             }
         }
     }

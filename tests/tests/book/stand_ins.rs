@@ -15,22 +15,27 @@ use crate::markdown::root;
 pub const PROGRAMS: [&str; 2] = ["factorseg", "factorseg-pipeline"];
 
 /// What a reader has who parses alone: programs of others, which do nothing here.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 16] = [
     "apt",
     "apt-get",
     "curl",
     "docker",
     "git",
+    "gst-inspect-1.0",
     "kill",
     "lintian",
     "make",
     "mdbook",
     "pip",
+    "pkg-config",
     "rustup",
     "v4l2-ctl",
     "x-www-browser",
     "xdg-open",
 ];
+
+/// Where one registry for all places lies: GStreamer takes a second to fill one.
+const REGISTRY: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// A folder in which blocks run one after the other.
 pub struct Place {
@@ -48,7 +53,7 @@ impl Place {
             symlink(built(program), place.bin(program)).unwrap();
         }
         fs::remove_file(place.bin("factorseg")).unwrap();
-        let short = "--steps 4 --batch-size 4 --save-every 2 --sample-every 2 --held-out 2";
+        let short = "--steps 4 --batch-size 2 --save-every 2 --sample-every 2 --held-out 2";
         place.script(
             "factorseg",
             &format!(
@@ -98,13 +103,19 @@ impl Place {
         }
         place.script(
             "cc",
-            "while [[ $1 != -o ]]; do shift; done; cp \"$(command -v kill)\" \"$2\"",
+            "while [[ $1 != -o ]]; do [[ $1 != *.c || -e $1 ]]; shift; done; cp \"$(command -v git)\" \"$2\"",
         );
         place.script(
             "python3",
-            "if [[ \"$*\" == \"-m venv\"* ]]; then mkdir -p \"$3/bin\"; cp \"$(command -v kill)\" \"$3/bin/pip\"; fi",
+            "case $* in -m\\ venv*) mkdir -p \"$3/bin\"; cp \"$(command -v git)\" \"$3/bin/pip\";; *.py*) [[ -e $1 ]];; esac",
         );
-        for folder in ["scripts", "docs/bench", "tests/cuda", "pipelines"] {
+        for folder in [
+            "scripts",
+            "docs/bench",
+            "tests/cuda",
+            "tests/static",
+            "pipelines/examples",
+        ] {
             fs::create_dir_all(place.path().join(folder)).unwrap();
             for entry in fs::read_dir(root().join(folder)).unwrap().map(Result::unwrap) {
                 let name = entry.file_name().into_string().unwrap();
@@ -155,16 +166,16 @@ impl Place {
         let film = root().join("pipelines/media/bigbuckbunny.mp4");
         fs::copy(film, path.join("footage/walk.mp4")).unwrap();
         succeed(
-            gstreamer_tool("gst-launch-1.0", path).current_dir(path).args(
+            gstreamer_tool("gst-launch-1.0", REGISTRY.as_ref()).current_dir(path).args(
                 "-q videotestsrc num-buffers=12 pattern=ball ! video/x-raw,width=160,height=120 ! x264enc ! queue ! mux. \
                  audiotestsrc num-buffers=18 ! avenc_aac ! queue ! mp4mux name=mux ! filesink location=holiday.mp4"
                     .split_whitespace(),
             ),
         );
         fs::create_dir(path.join("photos")).unwrap();
-        for index in 0..8u8 {
+        for index in 0..24u8 {
             let picture = RgbImage::from_fn(96, 72, |x, y| {
-                let inside = (x as f32 - 30.0 - 4.0 * f32::from(index)).hypot(y as f32 - 36.0) < 20.0;
+                let inside = (x as f32 - 30.0 - 1.5 * f32::from(index)).hypot(y as f32 - 36.0) < 20.0;
                 if inside {
                     Rgb([220, 190, 40])
                 } else {
@@ -172,6 +183,12 @@ impl Place {
                 }
             });
             picture.save(path.join(format!("photos/{index:05}.jpg"))).unwrap();
+        }
+        let sequence = path.join("DAVIS/JPEGImages/480p/dog");
+        fs::create_dir_all(&sequence).unwrap();
+        for index in 0..3 {
+            let name = format!("{index:05}.jpg");
+            fs::copy(path.join("photos").join(&name), sequence.join(&name)).unwrap();
         }
         for name in ["dog.jpg", "beach.jpg"] {
             fs::copy(path.join("photos/00000.jpg"), path.join(name)).unwrap();
@@ -190,7 +207,7 @@ impl Place {
             true => self.bin("").display().to_string() + ":/usr/bin:/bin",
             false => self.bin("").display().to_string() + ":" + &std::env::var("PATH").unwrap(),
         };
-        gstreamer_tool("bash", self.path())
+        gstreamer_tool("bash", REGISTRY.as_ref())
             .args(["-euo", "pipefail", "-c", &format!("{prelude}{commands}")])
             .current_dir(self.path())
             .env("PATH", path)
@@ -214,6 +231,6 @@ impl Place {
 }
 
 fn executable(path: &Path, text: &str) {
-    fs::write(path, format!("#!/bin/bash\n{text}\n")).unwrap();
+    fs::write(path, format!("#!/bin/bash -e\n{text}\n")).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }

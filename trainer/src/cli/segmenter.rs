@@ -48,15 +48,13 @@ pub struct SegmenterArguments {
 }
 
 impl SegmenterArguments {
-    /// Threads that work, which the pool is told.
-    pub fn threads(&self) -> Result<usize> {
+    /// Threads that work.
+    pub fn threads(&self) -> usize {
         let (cores, asked) = (threads(0), threads(self.threads));
         if asked > cores {
             eprintln!("--threads {asked}: {cores} are used, one per core; more take memory and gain nothing");
         }
-        let threads = asked.min(cores);
-        set_threads(threads)?;
-        Ok(threads)
+        asked.min(cores)
     }
 
     /// The checkpoint.
@@ -79,9 +77,11 @@ impl SegmenterArguments {
     /// Loads the network and tells it the class.
     pub fn load(&self) -> Result<Segmenter> {
         let mut options = self.options();
+        let threads = self.threads();
+        set_threads(threads)?;
         let how = LoadOptions {
             device: self.device,
-            threads: self.threads()?,
+            threads,
             precision: self.precision,
         };
         let mut segmenter = Segmenter::load(&self.source(), how, &options)?;

@@ -63,9 +63,7 @@ fn watch<'a>(frames: impl Iterator<Item = &'a (InputImage, RegionMap)>, is_objec
         Judged {
             width: map.width,
             height: map.height,
-            object: (0..map.width * map.height)
-                .map(|cell| map.sums(cell, is_object).1)
-                .collect(),
+            object: map.sum(is_object),
             evidence: model.evidence(),
         }
     };

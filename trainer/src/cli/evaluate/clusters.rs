@@ -36,7 +36,7 @@ impl ClusterArguments {
         };
         let fitted = (0..items.all.len()).filter(|index| items.all[*index].fit);
         let pictures = fitted.map(|index| Ok(items.read(index)?.0));
-        let threads = Threads::new(segmenter.threads()?)?;
+        let threads = Threads::new(segmenter.threads())?;
         Clusters::fit(&segmenter.source(), options, regions, &self.blocks, threads, pictures).map(Some)
     }
 }
@@ -48,6 +48,6 @@ pub fn of_generated(
     regions: usize,
     pictures: impl Iterator<Item = Result<RgbImage>>,
 ) -> Result<Clusters> {
-    let threads = Threads::new(segmenter.threads()?)?;
+    let threads = Threads::new(segmenter.threads())?;
     Clusters::fit(ddpm, &segmenter.options(), regions, &[], threads, pictures.step_by(5))
 }
