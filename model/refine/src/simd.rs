@@ -132,45 +132,41 @@ impl Avx2 {
     }
 }
 
-// In all methods a value shows that the processor has AVX2; what is read and written are eight numbers.
 #[cfg(target_arch = "x86_64")]
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "all are sound for one reason: a value shows that the processor has AVX2"
+)]
 impl Lanes for Avx2 {
     #[inline(always)]
     fn splat(self, value: f32) -> Self {
-        // SAFETY: see the impl.
         Self(unsafe { _mm256_set1_ps(value) })
     }
     #[inline(always)]
     fn load(self, values: &[f32; 8]) -> Self {
-        // SAFETY: see the impl.
         Self(unsafe { _mm256_loadu_ps(values.as_ptr()) })
     }
     #[inline(always)]
     fn array(self) -> [f32; 8] {
         let mut values = [0.0; 8];
-        // SAFETY: see the impl.
         unsafe { _mm256_storeu_ps(values.as_mut_ptr(), self.0) };
         values
     }
     #[inline(always)]
     fn plus(self, other: Self) -> Self {
-        // SAFETY: see the impl.
         Self(unsafe { _mm256_add_ps(self.0, other.0) })
     }
     #[inline(always)]
     fn minus(self, other: Self) -> Self {
-        // SAFETY: see the impl.
         Self(unsafe { _mm256_sub_ps(self.0, other.0) })
     }
     #[inline(always)]
     fn times(self, other: Self) -> Self {
-        // SAFETY: see the impl.
         Self(unsafe { _mm256_mul_ps(self.0, other.0) })
     }
     #[inline(always)]
     fn sums([a, b, c, d]: [Self; 4]) -> [f32; 4] {
         let mut sums = [0.0; 4];
-        // SAFETY: see the impl.
         unsafe {
             // In each half: lanes 0 and 1 of two, and 2 and 3; then lane by lane those of all four.
             let (ab, cd) = (_mm256_unpacklo_ps(a.0, b.0), _mm256_unpacklo_ps(c.0, d.0));
