@@ -63,8 +63,8 @@ impl Background {
         };
         let job = Job::new(&description, &self.element.properties, stop)?;
         output.prepare(&job)?;
-        if let Some(behind) = behind {
-            put_behind(&job, &behind)?;
+        if let Some(behind) = &behind {
+            put_behind(&job, behind)?;
         }
         input.add_to(&job, "in", output.sound())?;
         Ok(output.done(job.run().await?))

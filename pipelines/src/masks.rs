@@ -30,7 +30,7 @@ PNG files and videos are of the frames' size and grey: 255 where the object is, 
 probability, labels the number of each pixel's region from 1, regions the probabilities of all.
 
 A line of JSON is a frame: its number, time in seconds, size, and for each region of the object `bbox` (x, y, width, height in
-pixels), `area` (pixels), `score` (share of the picture) and `segmentation`.
+pixels), `area` (pixels) and `segmentation`.
 
 Examples:
   factorseg-pipeline masks --in holiday.mp4 --out masks/

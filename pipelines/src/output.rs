@@ -172,3 +172,6 @@ pub fn check_file(path: &Path, inputs: &[&Input]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
