@@ -3,7 +3,7 @@
 # into docs/paper.md. What is done is not done again: start it again after Ctrl-C or a crash, and it goes on.
 #
 #   scripts/paper.sh DATA                      hours on two cores: 32 pixels, 16 channels
-#   scripts/paper.sh DATA --scale smoke        a minute of processor time, to see that all of it runs: 16 pixels, 8 channels, 330 steps
+#   scripts/paper.sh DATA --scale smoke        a minute of processor time, to see that all of it runs: 16 pixels, 8 channels, 66 steps
 #   scripts/paper.sh DATA --scale paper        the paper's own: 64 pixels, 128 channels, 8 or 32 GPUs under MPI, its data sets
 #   scripts/paper.sh DATA --scale paper --print    says what would run
 #
@@ -44,7 +44,7 @@ network=(--preset tiny)
 case $scale in
     small) steps=6600 ;;
     smoke)
-        steps=330 many=20 segment+=(--limit 100)
+        steps=66 many=10 segment+=(--limit 50)
         network+=(--image-size 16 --base-channels 8 --channel-multipliers 1,2)
         ;;
     paper)

@@ -1,4 +1,4 @@
-# Sourced by segment.sh and training.sh: a PyTorch program and one of ours in turn, and a table row of their times.
+# Sourced by segment.sh and training.sh: a Python program and one of ours in turn, and a table row of their times.
 #
 # Environment: PYTHON (a Python with torch), THREADS, ROUNDS (of both in turn), SECONDS_EACH, BENCH (the built example;
 # default: built with cargo). The least of all rounds counts: other loads of the machine can only add to a time.
@@ -21,7 +21,8 @@ prepare() {
     ours=$(mktemp)
     theirs=$(mktemp)
     trap 'rm -f "$ours" "$theirs"' EXIT
-    echo "Milliseconds of a pass: least and median wall clock, mean processor time; then PyTorch's divided by ours."
+    sed -n 's/^model name.*: /Processor: /p' /proc/cpuinfo | head -1
+    echo "Milliseconds of a pass: least and median wall clock, mean processor time; then theirs divided by ours."
 }
 
 # The least of each of the last three words of the lines `milliseconds ...` of the file $1.
@@ -31,8 +32,8 @@ least() {
     } END { print l, m, c }' "$1"
 }
 
-# A table row: the cells $1, then the times of the program $2 with the options that follow, of BENCH with the same and
-# OURS, and the ratios.
+# A table row: the cells $1, then the times of the program $2 with the options that follow and THEIR_OPTIONS, of BENCH with the
+# same and OURS, and the ratios.
 in_turn() {
     cells=$1
     program=$2
@@ -40,7 +41,8 @@ in_turn() {
     : >"$ours"
     : >"$theirs"
     for _ in $(seq "$ROUNDS"); do
-        "$PYTHON" "$program" "$@" --threads "$THREADS" --seconds "$SECONDS_EACH" 2>/dev/null >>"$theirs"
+        # shellcheck disable=SC2086 # the options are words
+        "$PYTHON" "$program" "$@" --threads "$THREADS" --seconds "$SECONDS_EACH" ${THEIR_OPTIONS:-} 2>/dev/null >>"$theirs"
         # shellcheck disable=SC2086 # the options are words
         "$BENCH" "$@" --threads "$THREADS" --seconds "$SECONDS_EACH" ${OURS:-} >>"$ours"
     done

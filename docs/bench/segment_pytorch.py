@@ -1,6 +1,8 @@
-"""Times the segmentation pass (encoder, middle, mask generator, softmax) in PyTorch eager, channels_last, no_grad.
+"""Times the segmentation pass (encoder, middle, mask generator, softmax) in PyTorch eager, channels_last, no_grad, or of its
+export, with the timestep folded in, in another engine.
 
     python segment_pytorch.py --preset small --batch 1 --threads 1 --seconds 5
+    python segment_pytorch.py --preset small --engine openvino --models /tmp/models
 
 Random weights; the network is tests/reference/factorized.py, whose tensor names and sizes equal a checkpoint's. The
 last line printed is `milliseconds <preset> <batch> <threads> <minimum> <median> <processor>`: milliseconds of
@@ -41,6 +43,41 @@ PRESETS = {
 }
 
 
+def exported(model: Factorized, image: torch.Tensor, timestep: torch.Tensor, arguments: argparse.Namespace):
+    """A pass of the exported network in the engine that `arguments` name, in single precision unless they say bf16."""
+
+    class Masks(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return self.model.masks(image, timestep)
+
+    path = Path(arguments.models) / f"{arguments.preset}-{arguments.batch}.onnx"
+    image = image.contiguous()
+    if not path.exists():
+        with torch.no_grad():
+            torch.onnx.export(Masks(), image, str(path), opset_version=16, input_names=["image"])
+    values = image.numpy()
+    if arguments.engine == "onnxruntime":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = arguments.threads
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return lambda: session.run(None, {"image": values})
+    import openvino
+
+    how = {
+        "INFERENCE_NUM_THREADS": arguments.threads,
+        "INFERENCE_PRECISION_HINT": "bf16" if arguments.bf16 else "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = openvino.Core().compile_model(str(path), "CPU", how)
+    return lambda: compiled([values])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=PRESETS, default="small")
@@ -50,6 +87,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
+    parser.add_argument("--engine", choices=["torch", "openvino", "onnxruntime"], default="torch")
+    parser.add_argument("--models", default=".", help="the folder that keeps what is exported for other engines")
     parser.add_argument("--profile", action="store_true", help="print the time by operation")
     arguments = parser.parse_args()
 
@@ -65,6 +104,10 @@ def main() -> None:
     image = torch.randn(arguments.batch, 3, side, side).to(arguments.device, memory_format=torch.channels_last)
     timestep = torch.full((arguments.batch,), 30, device=arguments.device)
     masks = torch.compile(model.masks) if arguments.compile else model.masks
+
+    if arguments.engine != "torch":
+        run = exported(model, image, timestep, arguments)
+        masks = lambda *_: run()  # noqa: E731
 
     def synchronize() -> None:
         if arguments.device != "cpu":

@@ -21,10 +21,11 @@ fn in_use() -> u64 {
     (counts.uordblks + counts.hblkhd) as u64
 }
 
-/// Two elements with one model, three mask pads, and a size that can be changed.
+/// Two elements with one model, three mask pads, and a size that can be changed: the filter lets frames of the size before
+/// through that are under way, which it calls "not negotiated" by default.
 fn pipeline() -> gst::Pipeline {
     gst::parse::launch(
-        "videotestsrc name=source is-live=false pattern=ball ! capsfilter name=caps \
+        "videotestsrc name=source is-live=false pattern=ball ! capsfilter name=caps caps-change-mode=delayed \
          caps=video/x-raw,format=I420,width=320,height=180 ! tee name=t \
          t. ! queue ! factorseg name=a device=cpu threads=1 mask_0::format=regions mask_1::format=foreground \
          a.src ! queue ! fakesink name=sink sync=false a.mask_0 ! queue ! fakesink sync=false \

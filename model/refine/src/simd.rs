@@ -132,8 +132,11 @@ impl Avx2 {
     }
 }
 
-// SAFETY of all methods: a value shows that the processor has AVX2.
 #[cfg(target_arch = "x86_64")]
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "all are sound for one reason: a value shows that the processor has AVX2"
+)]
 impl Lanes for Avx2 {
     #[inline(always)]
     fn splat(self, value: f32) -> Self {

@@ -147,16 +147,8 @@ pub fn chosen(is_foreground: &[bool]) -> impl Iterator<Item = usize> {
 
 /// Probability that a cell belongs to the foreground, cell by cell.
 pub fn foreground(map: &RegionMap, is_foreground: &[bool]) -> Vec<f32> {
-    let cells = map.width * map.height;
-    let mut sum = vec![0.0f32; cells];
-    for region in chosen(is_foreground) {
-        for (sum, p) in sum.iter_mut().zip(&map.probabilities[region * cells..]) {
-            *sum += p;
-        }
-    }
-    for sum in &mut sum {
-        *sum = sum.clamp(0.0, 1.0);
-    }
+    let mut sum = map.sum(is_foreground);
+    sum.iter_mut().for_each(|p| *p = p.clamp(0.0, 1.0));
     sum
 }
 

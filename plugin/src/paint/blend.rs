@@ -3,7 +3,7 @@
 
 use factorseg_refine::vectorised;
 
-use super::grid::{Grids, Place, RowPair, nearest, rows};
+use super::grid::{Grids, Place, RowPair, interpolate, nearest, rows};
 use crate::pixels::layout::{Channel, Component, Layout, PlaneMut};
 
 /// A weight of one, as [`super::layers`] has it.
@@ -125,21 +125,31 @@ impl Blender {
 
     /// Sets the weights of some samples of a row.
     fn weigh(&mut self, component: &Component, row: &[u8], table: &Table, samples: std::ops::Range<usize>) {
-        let out = self.weights[component.offset..].iter_mut().step_by(component.step);
-        let out = out.skip(samples.start).take(samples.len());
-        if component.width == row.len() {
-            for (out, p) in out.zip(&row[samples]) {
-                *out = table[usize::from(*p)];
+        let weight = |p: &u8| table[usize::from(*p)];
+        let out = &mut self.weights[component.offset..];
+        let pairs = row.as_chunks::<2>().0;
+        match (component.across, component.step) {
+            (1, 1) => {
+                let pixels = out[samples.clone()].iter_mut().zip(&row[samples]);
+                pixels.for_each(|(out, p)| *out = weight(p));
             }
-        } else {
-            for (out, covered) in out.zip(row.chunks(component.across).skip(samples.start)) {
-                *out = table[mean(covered)];
+            (2, 1) if samples.end <= pairs.len() => {
+                let pixels = out[samples.clone()].iter_mut().zip(&pairs[samples]);
+                pixels.for_each(|(out, pair)| *out = table[mean(pair)]);
+            }
+            (across, step) => {
+                let covered = row.chunks(across).skip(samples.start);
+                let out = out.iter_mut().step_by(step).skip(samples.start).take(samples.len());
+                out.zip(covered).for_each(|(out, covered)| *out = table[mean(covered)]);
             }
         }
     }
 }
 
 fn mean(covered: &[u8]) -> usize {
+    if let [a, b] = *covered {
+        return (usize::from(a) + usize::from(b)) / 2;
+    }
     let sum: usize = covered.iter().map(|p| usize::from(*p)).sum();
     sum / covered.len()
 }
@@ -171,17 +181,21 @@ fn blend_wide(
 /// Spreads a row of the targets' grids over the bytes of a row of a plane.
 fn spread(row: usize, grid_width: usize, channels: &[(&Component, &Vec<f32>, Vec<Place>)], out: &mut [i16]) {
     for (component, grid, columns) in channels {
-        let grid = &grid[row * grid_width..(row + 1) * grid_width];
+        let mut wide = vec![0.0; columns.len()];
+        interpolate(&grid[row * grid_width..(row + 1) * grid_width], columns, &mut wide);
         let out = out[component.offset..].iter_mut().step_by(component.step);
-        for (out, place) in out.zip(columns) {
-            *out = (place.of(grid).clamp(0.0, 255.0) * TARGET + 0.5) as i16;
+        for (out, value) in out.zip(wide) {
+            *out = (value.clamp(0.0, 255.0) * TARGET + 0.5) as i16;
         }
     }
 }
 
 /// The first and the last pixel of a row that moves.
 fn drawn(row: &[u8], table: &Table) -> Option<(usize, usize)> {
-    let moves = |p: &u8| table[usize::from(*p)] != 0;
+    // Weights only rise with the foreground, or only fall.
+    let least = table.iter().position(|weight| *weight != 0)? as u8;
+    let most = table.iter().rposition(|weight| *weight != 0)? as u8;
+    let moves = |p: &u8| (least..=most).contains(p);
     Some((row.iter().position(moves)?, row.iter().rposition(moves)?))
 }
 

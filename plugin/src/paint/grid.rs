@@ -82,6 +82,17 @@ impl Place {
     }
 }
 
+/// Interpolates a row of a grid at places.
+pub(super) fn interpolate(row: &[f32], places: &[Place], out: &mut [f32]) {
+    // What each cell has, and how that changes to the next one.
+    let next = row[1..].iter().chain(row.last());
+    let cells: Vec<[f32; 2]> = row.iter().zip(next).map(|(cell, next)| [*cell, next - cell]).collect();
+    for (out, place) in out.iter_mut().zip(places) {
+        let [cell, change] = cells[place.first];
+        *out = cell + change * place.fraction;
+    }
+}
+
 /// The places of `length` samples (covering `extent`) in a grid of `cells`, both centred on their areas.
 pub(super) fn places(length: usize, extent: f64, cells: usize) -> Vec<Place> {
     let scale = cells as f64 / extent;

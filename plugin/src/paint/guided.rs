@@ -10,7 +10,7 @@
 use factorseg_refine::guided::{Fit, Guide};
 use factorseg_refine::{Plane, vectorised};
 
-use super::grid::{RowPair, nearest, places};
+use super::grid::{RowPair, interpolate, nearest, places};
 use crate::pixels::layout::{self, Channel, Component, Layout};
 
 /// Half the side of the window that is fitted, in cells.
@@ -38,7 +38,6 @@ pub struct Refiner {
     /// Slopes and offset of the fit, as wide as the frame.
     spread: RowPair<Vec<Vec<f32>>>,
     components: Vec<Vec<f32>>,
-    sums: Vec<f32>,
 }
 
 impl Refiner {
@@ -46,7 +45,6 @@ impl Refiner {
     pub fn refine(&mut self, layout: &Layout, frame: &[layout::Plane<'_>], fit: &Fit, foreground: &mut Vec<u8>) {
         let (width, height) = (layout.width, layout.height);
         let (grid_width, grid_height) = fit.offset.size();
-        foreground.clear();
         foreground.resize(width * height, 0);
         let columns = places(width, width as f64, grid_width);
         let is_color = |component: &&Component| component.channel != Channel::Alpha;
@@ -57,16 +55,12 @@ impl Refiner {
             rows.iter_mut().for_each(|row| row.resize(width, 0.0));
         });
         self.components.resize(colors.len(), Vec::new());
-        self.sums.resize(width, 0.0);
         // The row of each component that is converted now.
         let mut converted = vec![usize::MAX; colors.len()];
         for (y, place) in places(height, height as f64, grid_height).iter().enumerate() {
             let [top, bottom] = self.spread.around(place, |grid_row, rows| {
                 for (out, grid) in rows.iter_mut().zip(&grids) {
-                    let row = grid.row(grid_row);
-                    out.iter_mut()
-                        .zip(&columns)
-                        .for_each(|(out, place)| *out = place.of(row));
+                    interpolate(grid.row(grid_row), &columns, out);
                 }
             });
             for (index, component) in colors.iter().enumerate() {
@@ -77,12 +71,22 @@ impl Refiner {
                     widen(component, plane, row, width, &mut self.components[index]);
                 }
             }
-            let last = colors.len();
-            mix(&top[last], &bottom[last], place.fraction, &mut self.sums);
-            for (index, component) in self.components.iter().enumerate() {
-                accumulate(&top[index], &bottom[index], place.fraction, component, &mut self.sums);
+            let row = &mut foreground[y * width..(y + 1) * width];
+            // One component, or three.
+            let [first, second, third] = [0, 1, 2].map(|index| index.min(colors.len() - 1));
+            let of = |index: usize| {
+                (
+                    top[index].as_slice(),
+                    bottom[index].as_slice(),
+                    self.components[index].as_slice(),
+                )
+            };
+            let offset = (top[colors.len()].as_slice(), bottom[colors.len()].as_slice());
+            if third == first {
+                apply_one(of(first), offset, place.fraction, row);
+            } else {
+                apply_three([of(first), of(second), of(third)], offset, place.fraction, row);
             }
-            round(&self.sums, &mut foreground[y * width..(y + 1) * width]);
         }
     }
 }
@@ -100,48 +104,66 @@ fn widen(component: &Component, plane: &layout::Plane<'_>, row: usize, width: us
     let start = row * plane.stride + component.offset;
     let end = start + (component.width - 1) * component.step + 1;
     let samples = &plane.data[start..end];
-    if component.step == 1 && component.width == width {
-        for (out, sample) in out.iter_mut().zip(samples) {
-            *out = f32::from(*sample);
+    match (component.across, component.step) {
+        (1, 1) => spread_bytes::<1, 1>(samples, out),
+        (2, 1) => spread_bytes::<2, 1>(samples, out),
+        (2, 2) => spread_bytes::<2, 2>(samples, out),
+        (across, step) => {
+            for (out, sample) in out.chunks_mut(across).zip(samples.iter().step_by(step)) {
+                out.fill(f32::from(*sample));
+            }
         }
-    } else if component.width == width {
-        for (out, sample) in out.iter_mut().zip(samples.iter().step_by(component.step)) {
-            *out = f32::from(*sample);
-        }
-    } else {
-        for (out, sample) in out
-            .chunks_mut(component.across)
-            .zip(samples.iter().step_by(component.step))
-        {
-            out.fill(f32::from(*sample));
+    }
+}
+
+/// Each of the bytes that lie `STEP` apart, `ACROSS` times.
+fn spread_bytes<const ACROSS: usize, const STEP: usize>(samples: &[u8], out: &mut [f32]) {
+    let (whole, rest) = out.as_chunks_mut::<ACROSS>();
+    for (out, sample) in whole.iter_mut().zip(samples.chunks(STEP)) {
+        *out = [f32::from(sample[0]); ACROSS];
+    }
+    rest.fill(f32::from(samples[(samples.len() - 1) / STEP * STEP]));
+}
+
+/// A component's slopes above and below a row, and its samples.
+type Sloped<'a> = (&'a [f32], &'a [f32], &'a [f32]);
+
+vectorised! {
+    /// A row of foreground, from the offsets above and below it and one component.
+    fn apply_one(color: Sloped<'_>, offset: (&[f32], &[f32]), fraction: f32, out: &mut [u8]) {
+        let width = out.len();
+        let (offset_top, offset_bottom) = (&offset.0[..width], &offset.1[..width]);
+        let (top, bottom, samples) = (&color.0[..width], &color.1[..width], &color.2[..width]);
+        for x in 0..width {
+            let sum = offset_top[x] + (offset_bottom[x] - offset_top[x]) * fraction;
+            let sum = sum + (top[x] + (bottom[x] - top[x]) * fraction) * samples[x];
+            out[x] = rounded(sum);
         }
     }
 }
 
 vectorised! {
-    fn mix(top: &[f32], bottom: &[f32], fraction: f32, out: &mut [f32]) {
-        for ((out, top), bottom) in out.iter_mut().zip(top).zip(bottom) {
-            *out = top + (bottom - top) * fraction;
+    /// A row of foreground, from the offsets above and below it and three components.
+    fn apply_three(colors: [Sloped<'_>; 3], offset: (&[f32], &[f32]), fraction: f32, out: &mut [u8]) {
+        let width = out.len();
+        let (offset_top, offset_bottom) = (&offset.0[..width], &offset.1[..width]);
+        let [(a_top, a_bottom, a), (b_top, b_bottom, b), (c_top, c_bottom, c)] =
+            colors.map(|(top, bottom, samples)| (&top[..width], &bottom[..width], &samples[..width]));
+        for x in 0..width {
+            let sum = offset_top[x] + (offset_bottom[x] - offset_top[x]) * fraction;
+            let sum = sum + (a_top[x] + (a_bottom[x] - a_top[x]) * fraction) * a[x];
+            let sum = sum + (b_top[x] + (b_bottom[x] - b_top[x]) * fraction) * b[x];
+            let sum = sum + (c_top[x] + (c_bottom[x] - c_top[x]) * fraction) * c[x];
+            out[x] = rounded(sum);
         }
     }
 }
 
-vectorised! {
-    fn accumulate(top: &[f32], bottom: &[f32], fraction: f32, component: &[f32], out: &mut [f32]) {
-        for (((out, top), bottom), value) in out.iter_mut().zip(top).zip(bottom).zip(component) {
-            *out += (top + (bottom - top) * fraction) * value;
-        }
-    }
-}
-
-vectorised! {
-    /// Rounds to bytes.
-    fn round(values: &[f32], out: &mut [u8]) {
-        for (out, value) in out.iter_mut().zip(values) {
-            // At 2^23 the last bit of a float is worth one: adding it rounds, and the low byte is the number.
-            *out = (value.clamp(0.0, 255.0) + 8_388_608.0).to_bits() as u8;
-        }
-    }
+/// The nearest byte.
+#[inline(always)]
+fn rounded(value: f32) -> u8 {
+    // At 2^23 the last bit of a float is worth one: adding it rounds, and the low byte is the number.
+    (value.clamp(0.0, 255.0) + 8_388_608.0).to_bits() as u8
 }
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ const KEEP: f32 = 16383.0;
 /// Scale of `add`: 255 of them stay below 2^14.
 const ADD: f32 = 64.0;
 
+/// At 1.5 * 2^23 the last bit of a float is worth one: adding it rounds, and the low bits are the number.
+const ROUND: f32 = 12_582_912.0;
+
 /// What is done to one channel, on a grid of its [`Layer`]'s size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelLayer {
@@ -32,6 +35,7 @@ pub type Layer = Grids<ChannelLayer>;
 struct SpreadRow {
     keep: Vec<i16>,
     add: Vec<i16>,
+    cells: Vec<[f32; 4]>,
     /// The bytes that something is drawn on.
     begin: usize,
     end: usize,
@@ -100,10 +104,28 @@ impl SpreadRow {
             let last = (0..grid_width).rfind(|&i| changed(i)).unwrap_or(first);
             let begin = columns.partition_point(|place| place.second < first);
             let end = columns.partition_point(|place| place.first <= last);
-            for (i, place) in columns[begin..end].iter().enumerate() {
-                let at = component.offset + (begin + i) * component.step;
-                self.keep[at] = (place.of(keep) * KEEP + 0.5) as i16;
-                self.add[at] = (place.of(add) * ADD + 0.5) as i16;
+            // Of each cell: what it has, and how that changes to the next one.
+            self.cells.clear();
+            self.cells.extend((0..grid_width).map(|i| {
+                let next = (i + 1).min(grid_width - 1);
+                let scaled = |row: &[f32], scale: f32| [row[i] * scale, (row[next] - row[i]) * scale];
+                let ([keep, more], [add, further]) = (scaled(keep, KEEP), scaled(add, ADD));
+                [keep, add, more, further]
+            }));
+            let start = component.offset + begin * component.step;
+            let (keeps, adds) = (&mut self.keep[start..], &mut self.add[start..]);
+            let places = &columns[begin..end];
+            if component.step == 1 {
+                let rows = keeps.iter_mut().zip(adds);
+                rows.zip(places)
+                    .for_each(|(row, place)| place_on(&self.cells, place, row));
+            } else {
+                let rows = keeps
+                    .iter_mut()
+                    .step_by(component.step)
+                    .zip(adds.iter_mut().step_by(component.step));
+                rows.zip(places)
+                    .for_each(|(row, place)| place_on(&self.cells, place, row));
             }
             if begin < end {
                 self.begin = self.begin.min(component.offset + begin * component.step);
@@ -111,6 +133,14 @@ impl SpreadRow {
             }
         }
     }
+}
+
+/// What a place between two cells keeps and what it adds.
+#[inline(always)]
+fn place_on(cells: &[[f32; 4]], place: &Place, (keep, add): (&mut i16, &mut i16)) {
+    let [kept, added, more, further] = cells[place.first];
+    *keep = (kept + more * place.fraction + ROUND).to_bits() as i16;
+    *add = (added + further * place.fraction + ROUND).to_bits() as i16;
 }
 
 /// Draws one channel on samples that are wider than a byte.

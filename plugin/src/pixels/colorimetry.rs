@@ -1,5 +1,6 @@
 //! From samples to RGB and back, by the colorimetry of the caps (matrix, range, and transfer of HDR).
 
+use factorseg_refine::vectorised;
 use gstreamer_video as gst_video;
 
 /// An RGB colour, each component in `0..=1`.
@@ -14,6 +15,8 @@ pub fn rgb(code: u32) -> Rgb {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Colorimetry {
     family: Family,
+    /// From samples to RGB in `0..=1`: weights of the samples, and what is added.
+    to_rgb: [[f32; 4]; 3],
     /// What is taken from a sample before it is divided by `scale`.
     offset: [f32; 3],
     scale: [f32; 3],
@@ -123,12 +126,16 @@ impl Colorimetry {
         // The largest sample is 255 here, whatever the depth.
         let unit = 255.0 / ((1u32 << info.format_info().depth()[0]) - 1) as f32;
         let (kr, kb) = colorimetry.matrix().kr_kb().unwrap_or((0.299, 0.114));
+        let (kr, kb) = (kr as f32, kb as f32);
+        let offset = [0, 1, 2].map(|i| offset[i] as f32 * unit);
+        let scale = [0, 1, 2].map(|i| (scale[i] as f32).max(1.0) * unit);
         Self {
             family,
-            offset: [0, 1, 2].map(|i| offset[i] as f32 * unit),
-            scale: [0, 1, 2].map(|i| (scale[i] as f32).max(1.0) * unit),
-            kr: kr as f32,
-            kb: kb as f32,
+            to_rgb: to_rgb(family, offset, scale, (kr, kb)),
+            offset,
+            scale,
+            kr,
+            kb,
             transfer: Transfer::new(colorimetry.transfer()),
         }
     }
@@ -138,27 +145,15 @@ impl Colorimetry {
         if self.family == Family::Gray { 1 } else { 3 }
     }
 
-    /// Turns samples (`0..=255`; of grey only the first counts) into RGB in `0..=1`, clipped.
-    #[inline]
-    pub fn to_rgb(&self, samples: [f32; 3]) -> Rgb {
-        let value = |i: usize| (samples[i] - self.offset[i]) / self.scale[i];
-        let rgb = match self.family {
-            Family::Rgb => [value(0), value(1), value(2)],
-            Family::Gray => [value(0); 3],
-            Family::Yuv => {
-                let (y, u, v) = (value(0), value(1), value(2));
-                let (kr, kb) = (self.kr, self.kb);
-                let kg = 1.0 - kr - kb;
-                let from_v = 2.0 * (1.0 - kr);
-                let from_u = 2.0 * (1.0 - kb);
-                [
-                    y + from_v * v,
-                    y - (kr * from_v * v + kb * from_u * u) / kg,
-                    y + from_u * u,
-                ]
-            }
-        };
-        rgb.map(|value| self.transfer.shown(value.clamp(0.0, 1.0)))
+    /// Turns planes of samples (`0..=255`; of grey the first counts, of the others there must be three) into one of red (0),
+    /// green (1) or blue (2) in `-1..=1`, clipped.
+    pub fn to_rgb(&self, color: usize, samples: &[&[f32]], out: &mut [f32]) {
+        let plane = |index: usize| samples.get(index).unwrap_or(&samples[0]);
+        mix([0, 1, 2].map(|index| *plane(index)), self.to_rgb[color], out);
+        if self.transfer != Transfer::Sdr {
+            let shown = |value: f32| 2.0 * self.transfer.shown((value + 1.0) / 2.0) - 1.0;
+            out.iter_mut().for_each(|value| *value = shown(*value));
+        }
     }
 
     /// Turns RGB in `0..=1` into samples in `0..=255` (grey: luma in the first).
@@ -175,6 +170,36 @@ impl Colorimetry {
             ],
         };
         [0, 1, 2].map(|i| (self.offset[i] + self.scale[i] * values[i]).clamp(0.0, 255.0))
+    }
+}
+
+/// Weights and constants of [`Colorimetry::to_rgb`], in `0..=1`.
+fn to_rgb(family: Family, offset: [f32; 3], scale: [f32; 3], (kr, kb): (f32, f32)) -> [[f32; 4]; 3] {
+    let kg = 1.0 - kr - kb;
+    let (from_v, from_u) = (2.0 * (1.0 - kr), 2.0 * (1.0 - kb));
+    let weights = match family {
+        Family::Rgb => [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+        Family::Gray => [[1.0, 0.0, 0.0]; 3],
+        Family::Yuv => [
+            [1.0, 0.0, from_v],
+            [1.0, -kb * from_u / kg, -kr * from_v / kg],
+            [1.0, from_u, 0.0],
+        ],
+    };
+    weights.map(|weights| {
+        let weights: [f32; 3] = std::array::from_fn(|i| weights[i] / scale[i]);
+        let constant = (0..3).map(|i| -weights[i] * offset[i]).sum();
+        [weights[0], weights[1], weights[2], constant]
+    })
+}
+
+vectorised! {
+    fn mix(samples: [&[f32]; 3], weights: [f32; 4], out: &mut [f32]) {
+        let samples = samples[0].iter().zip(samples[1]).zip(samples[2]);
+        for (out, ((a, b), c)) in out.iter_mut().zip(samples) {
+            let value = weights[0] * a + weights[1] * b + weights[2] * c + weights[3];
+            *out = 2.0 * value.clamp(0.0, 1.0) - 1.0;
+        }
     }
 }
 

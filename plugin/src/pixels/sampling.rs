@@ -11,6 +11,9 @@ use factorseg_refine::vectorised;
 
 use super::layout::{Channel, Component, Layout, Plane};
 
+/// As many taps of columns have loops of their own.
+const TAPS: [usize; 5] = [2, 3, 4, 6, 10];
+
 /// How one target sample is made from the source samples `first..=last`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Tap {
@@ -89,8 +92,7 @@ pub struct Sampler {
     height: usize,
     /// For each plane: bytes in a row, the taps of its rows.
     planes: Vec<(usize, Vec<Tap>)>,
-    /// For each colour component: the taps of its columns.
-    columns: Vec<(Component, Vec<Tap>)>,
+    columns: Vec<(Component, Columns)>,
     sums: Vec<u16>,
     row: Vec<f32>,
     /// One row of samples that are wider than a byte.
@@ -112,9 +114,14 @@ impl Sampler {
             .components
             .iter()
             .filter(|component| matches!(component.channel, Channel::Color(_)))
-            .map(|component| (*component, taps(component.width, component.extent_width, width)))
+            .map(|component| {
+                let taps = taps(component.width, component.extent_width, width);
+                (*component, Columns::new(&taps))
+            })
             .collect::<Vec<_>>();
+        let widest = columns.iter().map(|(component, columns)| columns.taps * component.step);
         let longest = planes.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0);
+        let row = vec![0.0; longest + widest.max().unwrap_or(0)];
         Self {
             width,
             height,
@@ -122,7 +129,7 @@ impl Sampler {
             planes,
             columns,
             sums: vec![0; longest],
-            row: vec![0.0; longest],
+            row,
             wide: Vec::new(),
         }
     }
@@ -146,7 +153,7 @@ impl Sampler {
         for (index, plane) in frame.iter().enumerate().take(self.planes.len()) {
             for y in 0..self.height {
                 let (bytes, rows) = &self.planes[index];
-                let row = &mut self.row[..*bytes];
+                let row = &mut self.row;
                 let mut averaged = false;
                 for (c, (component, columns)) in self.columns.iter().enumerate() {
                     if component.plane != index {
@@ -156,15 +163,14 @@ impl Sampler {
                     let out = &mut self.small[at..at + self.width];
                     if !component.is_bytes() {
                         self.wide.resize(component.width, 0.0);
-                        let row = &mut row[..component.width];
-                        average_wide_rows(plane, component, &rows[y], &mut self.wide, row);
-                        average_columns(row, 1, columns, out);
+                        average_wide_rows(plane, component, &rows[y], &mut self.wide, &mut row[..component.width]);
+                        columns.average(row, 1, out);
                         continue;
                     }
                     if !std::mem::replace(&mut averaged, true) {
-                        average_rows(plane, &rows[y], &mut self.sums[..*bytes], row);
+                        average_rows(plane, &rows[y], &mut self.sums[..*bytes], &mut row[..*bytes]);
                     }
-                    average_columns(&row[component.offset..], component.step, columns, out);
+                    columns.average(&row[component.offset..], component.step, out);
                 }
             }
         }
@@ -174,15 +180,10 @@ impl Sampler {
     /// The frame averaged last, as planar RGB in `-1..=1`.
     fn image(&self, layout: &Layout) -> InputImage {
         let pixels = self.width * self.height;
+        let planes: Vec<&[f32]> = self.small.chunks_exact(pixels).collect();
         let mut data = vec![0.0; 3 * pixels];
-        for i in 0..pixels {
-            let mut samples = [0.0; 3];
-            for (c, sample) in samples.iter_mut().enumerate().take(self.columns.len()) {
-                *sample = self.small[c * pixels + i];
-            }
-            for (c, value) in layout.colorimetry.to_rgb(samples).into_iter().enumerate() {
-                data[c * pixels + i] = 2.0 * value - 1.0;
-            }
+        for (color, out) in data.chunks_exact_mut(pixels).enumerate() {
+            layout.colorimetry.to_rgb(color, &planes, out);
         }
         InputImage {
             width: self.width,
@@ -250,16 +251,61 @@ vectorised! {
     }
 }
 
-/// Averages the columns of one component, whose samples lie `step` apart, into `out`.
-fn average_columns(row: &[f32], step: usize, columns: &[Tap], out: &mut [f32]) {
-    for (out, tap) in out.iter_mut().zip(columns) {
-        let mut value = tap.head * row[tap.first * step] + tap.tail * row[tap.last * step];
-        if tap.interior > 0.0 && tap.last > tap.first + 1 {
-            let interior = &row[(tap.first + 1) * step..];
-            let sum: f32 = interior.iter().step_by(step).take(tap.last - tap.first - 1).sum();
-            value += tap.interior * sum;
+/// The taps of columns, as weights of samples side by side; as many for each, so that no loop has to ask.
+#[derive(Debug)]
+struct Columns {
+    /// Samples of a tap: those that have none of it have no weight.
+    taps: usize,
+    starts: Vec<usize>,
+    /// `[columns, taps]`
+    weights: Vec<f32>,
+}
+
+impl Columns {
+    fn new(columns: &[Tap]) -> Self {
+        let widest = columns.iter().map(|tap| tap.last - tap.first + 1).max().unwrap_or(1);
+        let taps = TAPS.into_iter().find(|taps| *taps >= widest).unwrap_or(widest);
+        let mut weights = vec![0.0; columns.len() * taps];
+        for (weights, tap) in weights.chunks_exact_mut(taps).zip(columns) {
+            let last = tap.last - tap.first;
+            weights[..last].fill(tap.interior);
+            weights[last] = tap.tail;
+            weights[0] = tap.head;
         }
-        *out = value;
+        let starts = columns.iter().map(|tap| tap.first).collect();
+        Self { taps, starts, weights }
+    }
+
+    /// Averages the columns of one component, whose samples lie `step` apart, into `out`. A row ends with `taps * step` numbers
+    /// that count nothing.
+    fn average(&self, row: &[f32], step: usize, out: &mut [f32]) {
+        match self.taps {
+            2 => self.average_taps::<2>(row, step, out),
+            3 => self.average_taps::<3>(row, step, out),
+            4 => self.average_taps::<4>(row, step, out),
+            6 => self.average_taps::<6>(row, step, out),
+            10 => self.average_taps::<10>(row, step, out),
+            taps => {
+                let columns = self.starts.iter().zip(self.weights.chunks_exact(taps));
+                for (out, (start, weights)) in out.iter_mut().zip(columns) {
+                    let samples = row[start * step..].iter().step_by(step);
+                    *out = samples.zip(weights).map(|(sample, weight)| sample * weight).sum();
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn average_taps<const TAPS: usize>(&self, row: &[f32], step: usize, out: &mut [f32]) {
+        let columns = self.starts.iter().zip(self.weights.as_chunks::<TAPS>().0);
+        for (out, (start, weights)) in out.iter_mut().zip(columns) {
+            let samples = &row[start * step..][..TAPS * step];
+            let mut sum = weights[0] * samples[0];
+            for tap in 1..TAPS {
+                sum += weights[tap] * samples[tap * step];
+            }
+            *out = sum;
+        }
     }
 }
 

@@ -17,11 +17,14 @@ use crate::data::batch::MicroBatch;
 use crate::data::teacher::Teacher;
 use crate::recipe::Recipe;
 
-/// A new run's teacher and the bytes of its checkpoint, which labels have not; `None` for a run without self-training.
+/// A teacher, and the bytes of its checkpoint, which labels have not.
+pub type NewTeacher = (Arc<Teacher>, Option<Vec<u8>>);
+
+/// A new run's teacher; `None` for a run without self-training.
 ///
 /// # Errors
 /// If the teacher cannot be used or does not fit the model.
-pub fn checked(config: &RunConfig) -> Result<Option<(Arc<Teacher>, Option<Vec<u8>>)>> {
+pub fn checked(config: &RunConfig) -> Result<Option<NewTeacher>> {
     if config.recipe.self_training.is_none() {
         return Ok(None);
     }

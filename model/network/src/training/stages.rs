@@ -115,33 +115,29 @@ impl<B: AutodiffBackend> Pass<B> {
             return Vec::new();
         };
         let [images, _, side, _] = leaves.skips[0].dims();
-        let (masks, branches, predicted) = match masks {
+        // K equal branches, each on 1/K of the features, weighted by 1/K: one of them is the sum.
+        let alone = matches!(masks, Masks::Uniform) && self.network.has_equal_branches();
+        let (learned, masks) = match masks {
             Masks::Given(masks) => {
                 let masks = image_tensor::<B>(masks, [images, regions, side, side], &self.device);
                 let masks = masks.set_require_grad(self.learned.before_masks());
-                let rounded = masks.clone().cast(self.dtype);
-                let branches = self.network.branches(&leaves, &rounded);
-                let predicted = self.network.sum(branches.clone(), rounded);
-                (Some(masks), branches, predicted.cast(FloatDType::F32))
-            }
-            // K equal branches, each on 1/K of the features, weighted by 1/K: one of them is the sum. Branches that
-            // differ, or that see all masks, need all.
-            Masks::Uniform if self.network.has_equal_branches() => {
-                let uniform = Tensor::<B, 4>::full([images, 1, side, side], 1.0 / regions as f64, &self.device);
-                let branches = self.network.branches(&leaves, &uniform.cast(self.dtype));
-                (None, branches.clone(), branches.cast(FloatDType::F32))
+                (Some(masks.clone()), masks)
             }
             Masks::Uniform => {
-                let shape = [images, regions, side, side];
-                let uniform = Tensor::<B, 4>::full(shape, 1.0 / regions as f64, &self.device).cast(self.dtype);
-                let branches = self.network.branches(&leaves, &uniform);
-                let predicted = self.network.sum(branches.clone(), uniform);
-                (None, branches, predicted.cast(FloatDType::F32))
+                let shape = [images, if alone { 1 } else { regions }, side, side];
+                (None, Tensor::full(shape, 1.0 / regions as f64, &self.device))
             }
         };
+        let masks = masks.cast(self.dtype);
+        let branches = self.network.branches(&leaves, &masks);
+        let predicted = match alone {
+            true => branches.clone(),
+            false => self.network.sum(branches.clone(), masks),
+        };
+        let predicted = predicted.cast(FloatDType::F32);
         self.decoded = Some(Decoded {
             leaves,
-            masks,
+            masks: learned,
             branches,
             predicted: predicted.clone(),
         });

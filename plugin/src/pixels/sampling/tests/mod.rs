@@ -20,10 +20,9 @@ fn weight(length: usize, extent: f64, target: usize, index: usize, i: usize) -> 
 
 /// The definition, one sample at a time in f64.
 fn naive(layout: &Layout, frame: &[Plane<'_>], width: usize, height: usize) -> Vec<f32> {
-    let mut data = vec![0.0; 3 * width * height];
+    let mut planes = vec![vec![0.0; width * height]; 3];
     for y in 0..height {
         for x in 0..width {
-            let mut samples = [0.0f32; 3];
             for component in &layout.components {
                 let Channel::Color(channel) = component.channel else {
                     continue;
@@ -40,12 +39,14 @@ fn naive(layout: &Layout, frame: &[Plane<'_>], width: usize, height: usize) -> V
                         }
                     }
                 }
-                samples[channel] = sum as f32;
-            }
-            for (c, value) in layout.colorimetry.to_rgb(samples).into_iter().enumerate() {
-                data[(c * height + y) * width + x] = 2.0 * value - 1.0;
+                planes[channel][y * width + x] = sum as f32;
             }
         }
+    }
+    let mut data = vec![0.0; 3 * width * height];
+    let planes: Vec<&[f32]> = planes.iter().map(Vec::as_slice).collect();
+    for (color, out) in data.chunks_exact_mut(width * height).enumerate() {
+        layout.colorimetry.to_rgb(color, &planes, out);
     }
     data
 }
