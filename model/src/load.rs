@@ -31,7 +31,8 @@ impl From<DeviceSpec> for LoadOptions {
 /// What the network computes in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
-    /// 32-bit floating point, on every device.
+    /// [`Self::Bf16`] on a CPU that is faster in it, where 99.5 % of the pixels of a picture keep their region, and [`Self::F32`]
+    /// elsewhere.
     #[default]
     Auto,
     /// 32-bit floating point.

@@ -70,7 +70,10 @@ impl Masks {
                 let files = self.out.join("%05d.png");
                 format!("pngenc ! multifilesink location={}", quoted(&files.to_string_lossy()))
             }
-            Some("mkv") => format!("avenc_ffv1 ! matroskamux ! filesink location={}", quoted(&out)),
+            Some("mkv") => format!(
+                "avenc_ffv1 ! matroskamux ! filesink name=output location={}",
+                quoted(&out)
+            ),
             Some("jsonl") => String::new(),
             Some(_) => bail!("`{out}` is none of a folder, a video (.mkv) and lines of JSON (.jsonl)"),
         };

@@ -138,11 +138,11 @@ pub fn url(address: SocketAddr, token: Option<&str>) -> String {
 
 async fn state(State(page): State<Arc<Page>>) -> Json<Value> {
     let heard = page.heard();
-    let newest = heard.segments.newest();
+    let begin = heard.segments.begin();
     Json(json!({
         "webrtc": page.webrtc.is_some(),
-        "segment": newest.map(|(number, _)| number),
-        "segment_start": newest.map(|(_, start)| start.seconds_f64()),
+        "segment": begin.map(|(number, _)| number),
+        "segment_start": begin.map(|(_, start)| start.seconds_f64()),
         "now": page.regions.newest().map(gst::ClockTime::seconds_f64),
         "ended": heard.ended,
         "warnings": heard.warnings,

@@ -134,7 +134,7 @@ async fn the_state_tells_what_the_pipeline_said() {
         gst::LibraryError::Settings,
         "no such class",
     ));
-    for name in ["splitmuxsink-fragment-opened", "splitmuxsink-fragment-closed"] {
+    for name in ["splitmuxsink-fragment-opened", "splitmuxsink-fragment-closed"].repeat(3) {
         let structure = gst::Structure::builder(name)
             .field("running-time", gst::ClockTime::from_mseconds(500))
             .build();
