@@ -1,5 +1,6 @@
 use axum::body::{Body, to_bytes};
 use axum::http::Method;
+use gst::prelude::*;
 use tower::ServiceExt;
 
 use super::*;
@@ -12,7 +13,6 @@ fn page() -> Arc<Page> {
         folder: TempDir::new().unwrap(),
         regions: Arc::default(),
         heard: Mutex::default(),
-        webrtc: None,
     })
 }
 
