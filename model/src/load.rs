@@ -31,8 +31,7 @@ impl From<DeviceSpec> for LoadOptions {
 /// What the network computes in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
-    /// [`Self::Bf16`] on a CPU that is faster in it, where 99.5 % of the pixels of a picture keep their region, and [`Self::F32`]
-    /// elsewhere.
+    /// 32-bit floating point, on every device.
     #[default]
     Auto,
     /// 32-bit floating point.

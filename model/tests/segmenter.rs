@@ -5,8 +5,7 @@ use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::noise::standard_normal;
 use factorseg_model::softmax::softmax;
 use factorseg_model::{
-    CheckpointSource, DeviceSpec, Engine, InputImage, LoadOptions, NoiseSchedule, Precision, SegmentError, Segmenter,
-    SegmenterOptions,
+    CheckpointSource, DeviceSpec, Engine, InputImage, NoiseSchedule, SegmentError, Segmenter, SegmenterOptions,
 };
 
 fn fixture() -> CheckpointSource {
@@ -18,11 +17,7 @@ fn fixture() -> CheckpointSource {
 }
 
 fn segmenter(source: &CheckpointSource, options: &SegmenterOptions) -> Segmenter {
-    let exact = LoadOptions {
-        precision: Precision::F32,
-        ..LoadOptions::from(DeviceSpec::Cpu)
-    };
-    Segmenter::load(source, exact, options).unwrap()
+    Segmenter::load(source, DeviceSpec::Cpu, options).unwrap()
 }
 
 fn image(width: usize, height: usize, seed: usize) -> InputImage {

@@ -6,7 +6,7 @@ mod options;
 
 use std::sync::Arc;
 
-use factorseg_kernels::{InstructionSet, KernelError, Noising, SegmentationPass};
+use factorseg_kernels::{KernelError, Noising, SegmentationPass};
 use factorseg_refine::ColorModel;
 pub use factorseg_refine::{InputImage, RegionMap};
 
@@ -14,7 +14,7 @@ pub use engine::{Engine, EngineInfo, Sizing};
 pub use error::SegmentError;
 pub use options::{DEFAULT_TIMESTEP, SegmenterOptions};
 
-use crate::checkpoint::{Checkpoint, CheckpointSource, Weights};
+use crate::checkpoint::{Checkpoint, CheckpointSource};
 use crate::config::ModelConfig;
 use crate::device::{Device, DeviceSpec};
 use crate::load::{LoadOptions, Precision};
@@ -68,62 +68,9 @@ impl Segmenter {
             });
         }
         let weights = checkpoint.load_segmentation()?;
-        let load = |precision| Self::compile(checkpoint, &weights, device, LoadOptions { precision, ..how }, options);
-        if how.precision != Precision::Auto {
-            return load(how.precision);
-        }
-        let mut exact = load(Precision::F32)?;
-        if device == Device::Cpu && InstructionSet::detect().gains_from_bf16() {
-            let mut rounded = load(Precision::Bf16)?;
-            if rounded.agrees_with(&mut exact)? {
-                return Ok(rounded);
-            }
-        }
-        Ok(exact)
-    }
-
-    /// Whether [`Precision::Auto`] may take this segmenter for the other: a disc on a slope of grey has the same regions.
-    fn agrees_with(&mut self, other: &mut Self) -> Result<bool, SegmentError> {
-        /// The share of the pixels.
-        const ALIKE: f32 = 0.995;
-        let side = self.config.image_size;
-        let pixel = |at: usize| {
-            let [x, y] = [at % side, at / side % side].map(|at| (at as f32 + 0.5) / side as f32 - 0.5);
-            let inside = x.hypot(y) < 0.3;
-            if inside {
-                0.8 - 0.6 * (at / side / side) as f32
-            } else {
-                x
-            }
-        };
-        let picture: Vec<f32> = (0..3 * side * side).map(pixel).collect();
-        let [own, others] = [self, other].map(|segmenter| {
-            let noising = segmenter.noising((side, side));
-            let masks = segmenter.pass.masks(&picture, &noising);
-            masks.map_err(|reason| failed(segmenter.info.device.clone(), reason))
-        });
-        let (own, others) = (own?, others?);
-        let pixels = side * side;
-        let region = |masks: &[f32], pixel: usize| {
-            let value = |region: &usize| masks[region * pixels + pixel];
-            (0..masks.len() / pixels).max_by(|a, b| value(a).total_cmp(&value(b)))
-        };
-        let alike = (0..pixels)
-            .filter(|pixel| region(&own, *pixel) == region(&others, *pixel))
-            .count();
-        Ok(alike as f32 >= ALIKE * pixels as f32)
-    }
-
-    fn compile(
-        checkpoint: &Checkpoint,
-        weights: &Weights,
-        device: Device,
-        how: LoadOptions,
-        options: &SegmenterOptions,
-    ) -> Result<Self, SegmentError> {
         let config = checkpoint.config().clone();
         let pass = device
-            .segmentation(&config, weights, how)
+            .segmentation(&config, &weights, how)
             .map_err(|reason| failed(device.to_string(), reason))?;
         let mut segmenter = Self {
             pass,
@@ -136,7 +83,10 @@ impl Segmenter {
                 classes: checkpoint.info().classes.clone(),
                 foreground_regions: checkpoint.info().foreground_regions.clone(),
                 device: device.to_string(),
-                precision: how.precision,
+                precision: match how.precision {
+                    Precision::Auto => Precision::F32,
+                    chosen => chosen,
+                },
                 refused: None,
             },
             config,

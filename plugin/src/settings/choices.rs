@@ -9,10 +9,7 @@ use gstreamer::glib;
 pub enum Precision {
     /// 32 bits on every device.
     #[default]
-    #[enum_value(
-        name = "Auto: bf16 where the CPU is faster in it and regions stay as they are, else f32",
-        nick = "auto"
-    )]
+    #[enum_value(name = "Auto: f32", nick = "auto")]
     Auto,
     /// 32-bit floating point.
     #[enum_value(name = "32-bit floating point", nick = "f32")]

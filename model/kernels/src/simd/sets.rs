@@ -63,17 +63,6 @@ impl InstructionSet {
         self.bf16
     }
 
-    /// Whether a pass in [`Arithmetic::Bf16`](crate::Arithmetic::Bf16) takes less time than in single precision. On AMD's processors
-    /// it does; on Intel's with AVX512-BF16 it was measured to take as long, or longer.
-    pub fn gains_from_bf16(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        if self.level == Level::Avx512 && self.bf16 {
-            let vendor = std::arch::x86_64::__cpuid(0);
-            return [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD";
-        }
-        false
-    }
-
     pub(crate) fn level(self) -> Level {
         self.level
     }

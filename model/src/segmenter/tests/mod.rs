@@ -68,31 +68,3 @@ fn a_preferred_device_that_fails_gives_way_to_the_cpu_and_says_why() {
     };
     assert!(or_else_on_the_cpu(Err(wrong), || panic!("of no use")).is_err());
 }
-
-#[test]
-fn auto_is_bfloat16_where_it_is_faster_and_keeps_the_regions() {
-    let load = |precision| {
-        let how = LoadOptions {
-            device: DeviceSpec::Cpu,
-            precision,
-            threads: 1,
-        };
-        Segmenter::load(&CheckpointSource::Embedded, how, &SegmenterOptions::default()).unwrap()
-    };
-    let chosen = load(Precision::Auto).info().precision;
-    if !InstructionSet::detect().gains_from_bf16() {
-        assert_eq!(chosen, Precision::F32);
-        return;
-    }
-    assert_eq!(chosen, Precision::Bf16);
-    // Other noise gives other regions: what differs is not taken.
-    let (mut one, mut other) = (load(Precision::F32), load(Precision::F32));
-    assert!(one.agrees_with(&mut other).unwrap());
-    let options = SegmenterOptions {
-        seed: 1,
-        timestep: 900,
-        ..SegmenterOptions::default()
-    };
-    other.set_options(&options).unwrap();
-    assert!(!one.agrees_with(&mut other).unwrap());
-}
