@@ -23,7 +23,13 @@ const SOUND: &str = "audioconvert ! audioresample ! avenc_aac ! aacparse \
 pub fn add(pipeline: &gst::Pipeline, pad: &gst::Pad, mux: &gst::Element, ended: Ended) -> Result<()> {
     let sound = bin(SOUND)?;
     pipeline.add(&sound)?;
-    sound.link(mux)?;
+    // By its name: hlssink2 would give another pad for video first.
+    let templates = mux.pad_template_list();
+    let audio = templates
+        .iter()
+        .map(|template| template.name_template())
+        .find(|name| name.starts_with("audio"));
+    sound.link_pads(Some("src"), mux, Some(audio.context("it takes no sound")?))?;
     end_before(
         &sound.static_pad("src").context("sound has no end")?,
         move |pad, buffer| ended(pad, buffer),

@@ -15,10 +15,10 @@ struct Server {
 }
 
 impl Server {
-    /// With a small test picture, on a free port of `address`.
-    fn start(address: &str) -> Self {
+    /// On a free port of `address`.
+    fn start(source: &str, address: &str) -> Self {
         let mut program = Command::new(built("factorseg-pipeline"))
-            .args(["live", "--in", "test", "--size", "160x90", "--frame-rate", "12"])
+            .args(["live", "--in", source, "--size", "160x90", "--frame-rate", "12"])
             .args(["--listen", &format!("{address}:0")])
             .stdout(Stdio::piped())
             .spawn()
@@ -63,7 +63,13 @@ impl Drop for Server {
 
 #[test]
 fn the_video_comes_in_segments_and_an_interruption_ends_it() {
-    let mut server = Server::start("127.0.0.1");
+    // A small test picture, and a film with sound.
+    for source in ["test", "clip"] {
+        plays(&mut Server::start(source, "127.0.0.1"));
+    }
+}
+
+fn plays(server: &mut Server) {
     assert_eq!(server.token, "");
     let end = Instant::now() + Duration::from_secs(60);
     let segment = loop {
@@ -96,7 +102,7 @@ fn the_video_comes_in_segments_and_an_interruption_ends_it() {
 
 #[test]
 fn beyond_this_machine_a_token_is_needed() {
-    let server = Server::start("0.0.0.0");
+    let server = Server::start("test", "0.0.0.0");
     let token = server.token.trim_end_matches('/');
     assert_eq!(token.len(), 32, "{token}");
     assert_eq!(server.get("").0, "HTTP/1.1 403 Forbidden");

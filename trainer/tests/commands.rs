@@ -261,6 +261,7 @@ fn the_manual_has_a_page_for_each_command_and_shells_complete_values() {
     for command in ["train", "evaluate", "manual"] {
         assert!(page.contains(&format!("factorseg\\-{command}(1)")), "{command}: {page}");
     }
+    assert!(!prefix.join("share/man/man1/factorseg-help.1").exists());
     assert!(read("man/man1/factorseg-train.1").contains("recipe"));
     for script in [
         "bash-completion/completions/factorseg",

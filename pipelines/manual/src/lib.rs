@@ -29,7 +29,7 @@ impl Manual {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn write(self, mut program: clap::Command) -> io::Result<()> {
+    pub fn write(self, program: clap::Command) -> io::Result<()> {
         let name = program.get_name().to_owned();
         for (shell, folder) in SHELLS {
             let folder = self.prefix.join(folder);
@@ -40,12 +40,12 @@ impl Manual {
                 _ => folder.join(shell.file_name(&name)),
             };
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut program, &name, &mut script);
+            // A copy: `help`, which has no page, is added to it.
+            clap_complete::generate(shell, &mut program.clone(), &name, &mut script);
             std::fs::write(file, script)?;
         }
         let pages = self.prefix.join("share/man/man1");
         std::fs::create_dir_all(&pages)?;
-        // `help` has nothing of its own to say.
-        clap_mangen::generate_to(program.disable_help_subcommand(true), pages)
+        clap_mangen::generate_to(program, pages)
     }
 }
