@@ -7,12 +7,17 @@
 //! interpolation, and 0.898 against 0.882 if they are blurred first; the filter's own offset, which smooths the mask
 //! over its window, has 0.925 and 0.891. Components are used as they are (YUV or RGB).
 
+use std::ops::Range;
+
 use factorseg_refine::guided::{Fit, Guide};
 use factorseg_refine::{Plane, vectorised};
 
 use super::grid::{RowPair, interpolate, nearest, places};
 use crate::pixels::layout::{self, Channel, Component, Layout};
 
+/// Columns of a frame that are computed from the top to the bottom before the next ones: what they need stays in the first-level
+/// cache. A multiple of all subsamplings.
+const STRIP: usize = 512;
 /// Half the side of the window that is fitted, in cells.
 const RADIUS: usize = 1;
 
@@ -35,7 +40,7 @@ pub fn fit(foreground: &[f32], averages: &[f32], width: usize, height: usize) ->
 /// Applies fits to frames of one layout; keeps its scratch rows.
 #[derive(Debug, Default)]
 pub struct Refiner {
-    /// Slopes and offset of the fit, as wide as the frame.
+    /// Slopes and offset of the fit, as wide as a strip.
     spread: RowPair<Vec<Vec<f32>>>,
     components: Vec<Vec<f32>>,
 }
@@ -50,64 +55,62 @@ impl Refiner {
         let is_color = |component: &&Component| component.channel != Channel::Alpha;
         let colors: Vec<&Component> = layout.components.iter().filter(is_color).collect();
         let grids: Vec<&Plane> = fit.slopes.iter().chain([&fit.offset]).collect();
-        self.spread.reset(|rows| {
-            rows.resize(grids.len(), Vec::new());
-            rows.iter_mut().for_each(|row| row.resize(width, 0.0));
-        });
+        let rows = places(height, height as f64, grid_height);
         self.components.resize(colors.len(), Vec::new());
-        // The row of each component that is converted now.
-        let mut converted = vec![usize::MAX; colors.len()];
-        for (y, place) in places(height, height as f64, grid_height).iter().enumerate() {
-            let [top, bottom] = self.spread.around(place, |grid_row, rows| {
-                for (out, grid) in rows.iter_mut().zip(&grids) {
-                    interpolate(grid.row(grid_row), &columns, out);
-                }
+        for left in (0..width).step_by(STRIP) {
+            let strip = left..(left + STRIP).min(width);
+            self.spread.reset(|rows| {
+                rows.resize(grids.len(), Vec::new());
+                rows.iter_mut().for_each(|row| row.resize(strip.len(), 0.0));
             });
-            for (index, component) in colors.iter().enumerate() {
-                let row = nearest(y, component.down, component.height);
-                if converted[index] != row {
-                    converted[index] = row;
-                    let plane = &frame[component.plane];
-                    widen(component, plane, row, width, &mut self.components[index]);
+            // The row of each component that is converted now.
+            let mut converted = vec![usize::MAX; colors.len()];
+            for (y, place) in rows.iter().enumerate() {
+                let [top, bottom] = self.spread.around(place, |grid_row, rows| {
+                    for (out, grid) in rows.iter_mut().zip(&grids) {
+                        interpolate(grid.row(grid_row), &columns[strip.clone()], out);
+                    }
+                });
+                for (index, component) in colors.iter().enumerate() {
+                    let row = nearest(y, component.down, component.height);
+                    if converted[index] != row {
+                        converted[index] = row;
+                        let plane = &frame[component.plane];
+                        widen(component, plane, row, &strip, &mut self.components[index]);
+                    }
                 }
-            }
-            let row = &mut foreground[y * width..(y + 1) * width];
-            // One component, or three.
-            let [first, second, third] = [0, 1, 2].map(|index| index.min(colors.len() - 1));
-            let of = |index: usize| {
-                (
-                    top[index].as_slice(),
-                    bottom[index].as_slice(),
-                    self.components[index].as_slice(),
-                )
-            };
-            let offset = (top[colors.len()].as_slice(), bottom[colors.len()].as_slice());
-            if third == first {
-                apply_one(of(first), offset, place.fraction, row);
-            } else {
-                apply_three([of(first), of(second), of(third)], offset, place.fraction, row);
+                let row = &mut foreground[y * width..][strip.clone()];
+                // One component, or three.
+                let [first, second, third] = [0, 1, 2].map(|index| index.min(colors.len() - 1));
+                let of = |index: usize| (&top[index][..], &bottom[index][..], &self.components[index][..]);
+                let offset = (&top[colors.len()][..], &bottom[colors.len()][..]);
+                if third == first {
+                    apply_one(of(first), offset, place.fraction, row);
+                } else {
+                    apply_three([of(first), of(second), of(third)], offset, place.fraction, row);
+                }
             }
         }
     }
 }
 
-/// A row of a component as wide as the frame.
-fn widen(component: &Component, plane: &layout::Plane<'_>, row: usize, width: usize, out: &mut Vec<f32>) {
-    out.resize(width, 0.0);
+/// A strip of a row of a component, as wide as in the frame.
+fn widen(component: &Component, plane: &layout::Plane<'_>, row: usize, strip: &Range<usize>, out: &mut Vec<f32>) {
+    out.resize(strip.len(), 0.0);
+    let first = strip.start / component.across;
+    let last = nearest(strip.end - 1, component.across, component.width);
+    let row = &plane.data[row * plane.stride..];
     if !component.is_bytes() {
-        let row = &plane.data[row * plane.stride..];
         for (i, out) in out.chunks_mut(component.across).enumerate() {
-            out.fill(component.get(row, i) as f32 * component.unit());
+            out.fill(component.get(row, (first + i).min(last)) as f32 * component.unit());
         }
         return;
     }
-    let start = row * plane.stride + component.offset;
-    let end = start + (component.width - 1) * component.step + 1;
-    let samples = &plane.data[start..end];
+    let at = |sample: usize| component.offset + sample * component.step;
+    let samples = &row[at(first)..=at(last)];
     match (component.across, component.step) {
-        (1, 1) => spread_bytes::<1, 1>(samples, out),
-        (2, 1) => spread_bytes::<2, 1>(samples, out),
-        (2, 2) => spread_bytes::<2, 2>(samples, out),
+        (1, 1) => spread_bytes(samples, out),
+        (2, 1) => spread_pairs(samples, out),
         (across, step) => {
             for (out, sample) in out.chunks_mut(across).zip(samples.iter().step_by(step)) {
                 out.fill(f32::from(*sample));
@@ -116,13 +119,23 @@ fn widen(component: &Component, plane: &layout::Plane<'_>, row: usize, width: us
     }
 }
 
-/// Each of the bytes that lie `STEP` apart, `ACROSS` times.
-fn spread_bytes<const ACROSS: usize, const STEP: usize>(samples: &[u8], out: &mut [f32]) {
-    let (whole, rest) = out.as_chunks_mut::<ACROSS>();
-    for (out, sample) in whole.iter_mut().zip(samples.chunks(STEP)) {
-        *out = [f32::from(sample[0]); ACROSS];
+vectorised! {
+    fn spread_bytes(samples: &[u8], out: &mut [f32]) {
+        for (out, sample) in out.iter_mut().zip(samples) {
+            *out = f32::from(*sample);
+        }
     }
-    rest.fill(f32::from(samples[(samples.len() - 1) / STEP * STEP]));
+}
+
+vectorised! {
+    /// Each twice.
+    fn spread_pairs(samples: &[u8], out: &mut [f32]) {
+        let (pairs, rest) = out.as_chunks_mut::<2>();
+        for (out, sample) in pairs.iter_mut().zip(samples) {
+            *out = [f32::from(*sample); 2];
+        }
+        rest.fill(f32::from(samples[samples.len() - 1]));
+    }
 }
 
 /// A component's slopes above and below a row, and its samples.

@@ -136,10 +136,12 @@ fn every_command_runs_or_is_parsed() {
             let script = first.ends_with(".sh") && first.contains('/');
             // Three dots stand for what is not said; a part of a pipeline is no command.
             let whole = !code.contains("...") && (first == "gst-launch-1.0" || !code.contains(" ! "));
-            if whole && (known || script) && code.contains(' ') {
-                if let Err(error) = check(&parsing, &code) {
-                    failures.push(format!("{}: {code}\n{error}", page.name));
-                }
+            if whole
+                && (known || script)
+                && code.contains(' ')
+                && let Err(error) = check(&parsing, &code)
+            {
+                failures.push(format!("{}: {code}\n{error}", page.name));
             }
         }
     }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::pixels::layout::{OwnedFrame, tests::layout};
+use crate::pixels::layout::OwnedFrame;
+use crate::pixels::layout::tests::{layout, noise};
 use crate::pixels::sampling::Sampler;
 use gstreamer_video::VideoFormat;
 
@@ -73,4 +74,48 @@ fn where_the_picture_is_flat_the_mask_stays_as_it_is() {
     Refiner::default().refine(&layout, &planes, &fit, &mut foreground);
     assert_eq!(foreground.len(), 33 * 17);
     assert!(foreground.iter().all(|p| *p == 64), "{foreground:?}");
+}
+
+#[test]
+fn every_pixel_is_its_cells_function_of_its_colours() {
+    // Wider than a strip, and no multiple of anything.
+    let (width, height) = (1101, 9);
+    let grid = |scale: f32, phase: f32| Plane {
+        width: 7,
+        height: 3,
+        values: (0..21).map(|at| scale * (at as f32 + phase).sin()).collect(),
+    };
+    let at = |plane: &Plane, x: usize, y: usize| {
+        let place = |at: usize, length: usize, cells: usize| (at as f32 + 0.5) * cells as f32 / length as f32 - 0.5;
+        plane.at(place(x, width, plane.width), place(y, height, plane.height))
+    };
+    for format in [
+        VideoFormat::I420,
+        VideoFormat::Nv12,
+        VideoFormat::Y41b,
+        VideoFormat::Rgb,
+        VideoFormat::Gray8,
+    ] {
+        let layout = layout(format, width as u32, height as u32);
+        let frame = OwnedFrame::new(&layout, 5, noise(7));
+        let planes = frame.read();
+        let fit = Fit {
+            slopes: (0..layout.components.len()).map(|c| grid(0.4, c as f32)).collect(),
+            offset: grid(200.0, 0.3),
+        };
+        let mut foreground = Vec::new();
+        Refiner::default().refine(&layout, &planes, &fit, &mut foreground);
+        for (pixel, found) in foreground.iter().enumerate() {
+            let (x, y) = (pixel % width, pixel / width);
+            let mut expected = at(&fit.offset, x, y);
+            for (component, slope) in layout.components.iter().zip(&fit.slopes) {
+                let row = (y / component.down).min(component.height - 1);
+                let column = (x / component.across).min(component.width - 1);
+                let plane = &planes[component.plane];
+                expected += at(slope, x, y) * component.get(&plane.data[row * plane.stride..], column) as f32;
+            }
+            let off = (f32::from(*found) - expected.clamp(0.0, 255.0)).abs();
+            assert!(off < 0.51, "{format:?} ({x}, {y}): {found} is not {expected}");
+        }
+    }
 }

@@ -153,7 +153,10 @@ fn a_teachers_masks_are_those_of_the_clean_crop() {
     let made = |teacher: Option<Arc<Teacher>>, jitter: f64| {
         let mut recipe = recipe();
         (recipe.batch_size, recipe.augmentation.flip) = (1, 1.0);
-        recipe.self_training = Some(crate::recipe::SelfTraining { jitter, motion: 0.0 });
+        recipe.self_training = Some(crate::recipe::SelfTraining {
+            jitter,
+            ..Default::default()
+        });
         let maker = BatchMaker {
             side: 64,
             teacher,
@@ -202,6 +205,7 @@ fn a_known_object_stays_on_its_picture() {
     recipe.self_training = Some(crate::recipe::SelfTraining {
         jitter: 0.0,
         motion: 1.0,
+        labels: None,
     });
     recipe.phases[0].timesteps = (1, 1);
     let teacher = Arc::new(Teacher::load(factorseg_model::CheckpointSource::Embedded).unwrap());
