@@ -110,7 +110,7 @@ do_it() {
 train() {
     local run=$runs/$1 pictures=$2
     shift 2
-    [[ ! -e $run/done ]] || return 0
+    [[ -n $print || ! -e $run/done ]] || return 0
     if [[ -z $print && -e $run/config.json ]]; then
         do_it "${launch[@]}" "$FACTORSEG" resume "$run"
     else
@@ -123,7 +123,7 @@ train() {
 result() {
     local file=$runs/results/$1.json
     shift
-    [[ ! -s $file ]] || return 0
+    [[ -n $print || ! -s $file ]] || return 0
     if [[ -n $print ]]; then
         do_it "$@" --json
     else
@@ -181,7 +181,7 @@ parts_supervised=("${supervised[@]/#supervised/$runs/parts.toml}")
 evaluate=("$FACTORSEG" evaluate)
 generate() {
     local name=$1 out=$runs/drawn/$1
-    [[ ! -e $out/done ]] || return 0
+    [[ -n $print || ! -e $out/done ]] || return 0
     do_it "$FACTORSEG" generate --model "$(model "$name")" "${draw[@]}" --count "$many" "${device[@]}" --images "$out" \
         --out "$runs/drawn/$name.png"
     [[ -n $print ]] || touch "$out/done"
