@@ -26,7 +26,7 @@ uninstall() {
         esac
     done
 }
-case $# ${1:-} in
+case "$# ${1:-}" in
 "0 ") ;;
 "1 --uninstall")
     [[ -e $list ]] || { echo "install: nothing is installed below $DESTDIR$PREFIX; name the PREFIX it was installed with" >&2; exit 1; }

@@ -33,8 +33,6 @@ fi
 root=$(realpath "$(dirname "$0")/..")
 page=$root/docs/paper.md images=$root/docs/images/paper
 runs=$(realpath -m "${RUNS:-$root/runs/paper-$scale}")
-[[ -n $print ]] || mkdir -p "$runs/results" "$images"
-
 device=(--device cpu --threads "${THREADS:-1}")
 launch=()
 segment=("${device[@]}" --paper)
@@ -44,7 +42,7 @@ network=(--preset tiny)
 case $scale in
     small) steps=6600 ;;
     smoke)
-        steps=66 many=10 segment+=(--limit 50)
+        steps=66 many=10 segment+=(--limit 50) images=$runs/figures
         network+=(--image-size 16 --base-channels 8 --channel-multipliers 1,2)
         ;;
     paper)
@@ -57,6 +55,8 @@ case $scale in
         ;;
     *) echo "$usage" >&2 && exit 1 ;;
 esac
+
+[[ -n $print ]] || mkdir -p "$runs/results" "$images"
 
 # Which set stands in each table, what is trained on, and how it is scored.
 if [[ $scale == paper ]]; then

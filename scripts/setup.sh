@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the project needs on Debian 12 or newer, if it is missing. Called by the other scripts. MPI=1: with what the cargo
-# feature `mpi` needs.
+# feature `mpi` needs. TESTS=1: with what the tests of pipelines need.
 set -euo pipefail
 
 minimum_rust=1.92
@@ -12,6 +12,7 @@ packages=(
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
 )
 [[ -n ${MPI:-} ]] && packages+=(libopenmpi-dev openmpi-bin libclang-dev)
+[[ -n ${TESTS:-} ]] && packages+=(python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-rtsp-server-1.0 gstreamer1.0-rtsp xvfb)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

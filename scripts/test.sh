@@ -3,13 +3,13 @@
 # network in burn, computed on the CPU. The code for CUDA is linted, which type-checks it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-MPI=1 scripts/setup.sh
+MPI=1 TESTS=1 scripts/setup.sh
 # shellcheck source=features.sh
 CUDA=0 . scripts/features.sh
 cpu=(--release --locked --workspace --exclude factorseg-network "${FEATURES[@]}" "${PLUGIN[@]}" --features factorseg-trainer/video,factorseg-trainer/mpi)
 cargo fmt --all --check
 # Programs and plugin first: the end-to-end tests start them.
-cargo build "${cpu[@]}"
+cargo build "${cpu[@]}" --bins --lib --example objects
 cargo clippy "${cpu[@]}" --all-targets -- -D warnings
 cargo test "${cpu[@]}" --no-fail-fast
 # The trainer with nothing that can be left out.

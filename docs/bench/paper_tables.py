@@ -33,6 +33,16 @@ NAMES = {
 }
 
 
+FIGURES = {
+    7: "horses: each with its regions and its soft masks",
+    8: "pets, likewise",
+    11: "of a class: goldfish, monarch, orange, school bus",
+    9: "faces (`--branches`): each region's mask, and what its branch alone predicts",
+    10: "faces (`--trajectory`): the way from noise, and the regions on it",
+    12: "`factorseg interpolate` between two generated faces, at t = 250",
+}
+
+
 def percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}"
 
@@ -104,14 +114,27 @@ def ablations(read) -> str:
     return table(["", "IoU", "of its mean mask", "positional", "FID", "paper: IoU", "FID"], rows)
 
 
+def pictures(folder: Path) -> str:
+    rows = []
+    for number, what in FIGURES.items():
+        picture = f"images/paper/figure{number}.png"
+        (folder / picture).stat()
+        rows.append([f"Figure {number}, {what}", f"![{what}]({picture})"])
+    return table(["", ""], rows)
+
+
 def main() -> None:
     page, results, scale, steps = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
 
     def read(name: str) -> dict:
         return json.loads((results / f"{name}.json").read_text())
 
+    small = {
+        "smoke": " **That is only whether all of it runs: 16 pixels, 8 channels, 50 pictures of each set. Nothing is learned in so few steps.**",
+    }
     makers = {
-        "scale": lambda: f"Filled by `scripts/paper.sh DATA --scale {scale}`: {steps} steps a model.",
+        "scale": lambda: f"Filled by `scripts/paper.sh DATA --scale {scale}`: {steps} steps a model.{small.get(scale, '')}",
+        "pictures": lambda: pictures(page.parent),
         "table1": lambda: foreground(1, read),
         "table2": lambda: foreground(2, read),
         "table3": lambda: compared(3, read),

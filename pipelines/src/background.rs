@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use gst::prelude::*;
 use gstreamer as gst;
+use gstreamer_video as gst_video;
 
 use crate::arguments::{Element, From, To};
 use crate::input::{HEAD, Input};
@@ -62,8 +63,8 @@ impl Background {
         };
         let job = Job::new(&description, &self.element.properties, stop)?;
         output.prepare(&job)?;
-        if let Some(behind) = behind {
-            put_behind(&job, &behind)?;
+        if let Some(behind) = &behind {
+            put_behind(&job, behind)?;
         }
         input.add_to(&job, "in", output.sound())?;
         Ok(output.done(job.run().await?))
@@ -103,7 +104,7 @@ fn put_behind(job: &Job, behind: &Input) -> Result<()> {
     behind.add_to(job, "behind", None)
 }
 
-/// Plays what comes into `pad` as a segment that begins anew where it ends. What cannot be sought, a picture, just ends.
+/// Plays the clip that comes into `pad` as a segment that begins anew where it ends. A picture, which has no frame rate, just ends.
 fn again_and_again(pad: &gst::Pad) {
     let begin = |pad: &gst::Pad, flags: gst::SeekFlags| {
         let seek = gst::event::Seek::new(
@@ -122,10 +123,18 @@ fn again_and_again(pad: &gst::Pad) {
             });
         }
     };
+    let is_clip = |pad: &gst::Pad| {
+        let video = pad
+            .current_caps()
+            .and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
+        video.is_some_and(|video| video.fps().numer() > 0)
+    };
     let begun = AtomicBool::new(false);
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
         match info.event().map(|event| event.type_()) {
-            Some(gst::EventType::Segment) if !begun.swap(true, Ordering::Relaxed) => begin(pad, gst::SeekFlags::FLUSH),
+            Some(gst::EventType::Segment) if is_clip(pad) && !begun.swap(true, Ordering::Relaxed) => {
+                begin(pad, gst::SeekFlags::FLUSH);
+            }
             Some(gst::EventType::SegmentDone) => {
                 begin(pad, gst::SeekFlags::empty());
                 return gst::PadProbeReturn::Handled;

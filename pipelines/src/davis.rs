@@ -111,17 +111,17 @@ fn write(path: &Path, mask: &Mask) -> Result<()> {
     );
     encoder.set_color(png::ColorType::Indexed);
     encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_palette((0..=255).flat_map(colour).collect::<Vec<u8>>());
+    encoder.set_palette((0..256).flat_map(colour).collect::<Vec<u8>>());
     let mut writer = encoder.write_header()?;
     writer.write_image_data(&indices)?;
     Ok(writer.finish()?)
 }
 
 /// An index's colour in the palette of PASCAL VOC and DAVIS: its bits from the lowest go to red, green and blue from the highest.
-fn colour(index: u8) -> [u8; 3] {
+fn colour(index: u32) -> [u8; 3] {
     std::array::from_fn(|channel| {
         (0..3).fold(0, |value, bit| {
-            value | ((index >> (3 * bit + channel)) & 1) << (7 - bit)
+            value | (((index >> (3 * bit + channel)) & 1) as u8) << (7 - bit)
         })
     })
 }

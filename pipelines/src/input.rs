@@ -28,7 +28,7 @@ pub fn head(name: &str) -> String {
     HEAD.replace("name=in", &format!("name={name}"))
 }
 
-/// What the names of decoders begin with; the place follows.
+/// What the names of decoders begin with; the name of the element that they lead to and the place follow.
 pub const DECODER: &str = "input ";
 
 /// What a pipeline reads.
@@ -126,7 +126,7 @@ impl Input {
             Source::Pictures(..) | Source::Camera(_) => ("decodebin", None),
         };
         let decoder = gst::ElementFactory::make(factory)
-            .name(format!("{DECODER}{}", self.place))
+            .name(format!("{DECODER}{video} {}", self.place))
             .property_if_some("uri", uri)
             .build()?;
         job.pipeline.add(&decoder)?;

@@ -23,10 +23,6 @@ use crate::runner::{Ending, Job, Stop, say};
 use regions::Regions;
 use server::{Heard, PLAYLIST, Page};
 
-/// Sends video to browsers by WebRTC, encodes it as each of them can take it, and is asked by WHEP. Of gst-plugins-rs, from 0.15
-/// on; not in Debian.
-const WEBRTC: &str = "whepserversink";
-
 /// Show the overlay in a web page, with controls: click on what the object is.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -54,31 +50,15 @@ impl Live {
         let input = self.from.input()?;
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
         let output = Output::Hls(folder.path().join(PLAYLIST));
-        let (end, sound) = match gst::ElementFactory::find(WEBRTC).is_some() {
-            true => (
-                format!("videoconvert ! {WEBRTC} name={WEBRTC} signaller::host-addr=\"\""),
-                None,
-            ),
-            false => (output.description(true), output.sound()),
-        };
-        let job = Job::new(&description(input.is_live(), &end), &self.element.properties, stop)?;
+        let job = Job::new(&description(input.is_live(), &output), &self.element.properties, stop)?;
         output.prepare(&job)?;
-        input.add_to(&job, "in", sound)?;
+        input.add_to(&job, "in", output.sound())?;
         let masks = named(&job.pipeline, "masks")?.downcast::<gst_app::AppSink>();
-        let webrtc = job.pipeline.by_name(WEBRTC);
-        if let Some(sink) = &webrtc {
-            // Nobody elsewhere is asked which addresses this machine has.
-            let none = None::<String>;
-            sink.set_property("stun-server", &none);
-            sink.property::<gst::glib::Object>("signaller")
-                .set_property("stun-server", &none);
-        }
         let page = Arc::new(Page {
             segment: job.shown[0].segment.clone(),
             folder,
             regions: Regions::watch(&masks.map_err(|_| anyhow!("`masks` is no appsink"))?),
             heard: Mutex::new(Heard::default()),
-            webrtc,
         });
 
         let token = (!self.listen.ip().is_loopback()).then(|| format!("{:032x}", rand::random::<u128>()));
@@ -103,11 +83,12 @@ impl Live {
     }
 }
 
-/// The picture never waits for a mask; a file is played at its own speed.
-fn description(live: bool, end: &str) -> String {
+/// The picture never waits, for a mask or the encoder; a file is played at its own speed.
+fn description(live: bool, output: &Output) -> String {
     let pace = if live { "" } else { "! clocksync" };
     format!(
-        "{HEAD} {pace} ! factorseg name=segment mode=latest ! queue ! {end} \
-         segment.mask_0 ! queue leaky=downstream max-size-buffers=1 ! appsink name=masks sync=false"
+        "{HEAD} {pace} ! factorseg name=segment mode=latest ! queue leaky=downstream max-size-buffers=4 ! {} \
+         segment.mask_0 ! queue leaky=downstream max-size-buffers=1 ! appsink name=masks sync=false",
+        output.description(true)
     )
 }

@@ -30,7 +30,7 @@ PNG files and videos are of the frames' size and grey: 255 where the object is, 
 probability, labels the number of each pixel's region from 1, regions the probabilities of all.
 
 A line of JSON is a frame: its number, time in seconds, size, and for each region of the object `bbox` (x, y, width, height in
-pixels), `area` (pixels), `score` (share of the picture) and `segmentation`.
+pixels), `area` (pixels) and `segmentation`.
 
 Examples:
   factorseg-pipeline masks --in holiday.mp4 --out masks/
@@ -70,7 +70,10 @@ impl Masks {
                 let files = self.out.join("%05d.png");
                 format!("pngenc ! multifilesink location={}", quoted(&files.to_string_lossy()))
             }
-            Some("mkv") => format!("avenc_ffv1 ! matroskamux ! filesink location={}", quoted(&out)),
+            Some("mkv") => format!(
+                "avenc_ffv1 ! matroskamux ! filesink name=output location={}",
+                quoted(&out)
+            ),
             Some("jsonl") => String::new(),
             Some(_) => bail!("`{out}` is none of a folder, a video (.mkv) and lines of JSON (.jsonl)"),
         };

@@ -72,7 +72,7 @@ impl Output {
         match self {
             Self::File(path, mux) => {
                 format!(
-                    "{encode} ! {mux} name={MUX} ! filesink location={}",
+                    "{encode} ! {mux} name={MUX} ! filesink name=output location={}",
                     quoted(&path.to_string_lossy())
                 )
             }
@@ -87,10 +87,10 @@ impl Output {
                 quoted(&playlist.to_string_lossy()),
                 quoted(&format!("{}-%05d.ts", playlist.with_extension("").to_string_lossy()))
             ),
-            Self::Rtsp(url) => format!("{encode} ! rtspclientsink name={MUX} location={}", quoted(url)),
+            Self::Rtsp(url) => format!("{encode} ! rtspclientsink name=output location={}", quoted(url)),
             Self::Camera(device) => {
                 format!(
-                    "videoconvert ! video/x-raw,format=YUY2 ! v4l2sink device={}",
+                    "videoconvert ! video/x-raw,format=YUY2 ! v4l2sink name=output device={}",
                     quoted(device)
                 )
             }
@@ -172,3 +172,6 @@ pub fn check_file(path: &Path, inputs: &[&Input]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -179,3 +179,6 @@ pub fn on_caps(element: &gst::Element, set: impl Fn(&gst_video::VideoInfo) + Sen
     });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -236,14 +236,16 @@ fn missing_plugin(message: &gst::message::Element) -> Option<String> {
 fn failure(error: &gst::message::Error, missing: Option<&str>) -> anyhow::Error {
     let around = std::iter::successors(error.src().cloned(), |object| object.parent());
     let names: Vec<String> = around.map(|object| object.name().to_string()).collect();
-    let input = names.iter().find_map(|name| name.strip_prefix(DECODER));
+    let input = names
+        .iter()
+        .find_map(|name| Some(name.strip_prefix(DECODER)?.split_once(' ')?.1));
     match (input, missing) {
         (Some(input), Some(missing)) => anyhow!(
             "cannot decode {input}: no {missing} is installed; install gstreamer1.0-libav and the plugins good, bad and ugly"
         ),
         (Some(input), None) => anyhow!(
-            "cannot read {input}: {} Give a video that GStreamer decodes, a stream, or a folder of pictures (.jpg, .png)",
-            error.error()
+            "cannot read {input}: {}; give a video that GStreamer decodes, a stream, or a folder of pictures (.jpg, .png)",
+            error.error().message().trim_end_matches('.')
         ),
         (None, _) => anyhow!("{}: {}", names.first().map_or("", String::as_str), error.error()),
     }

@@ -44,7 +44,10 @@ fn measure(what: &str, seconds: f64, mut run: impl FnMut(usize) -> Duration) {
         count += 1;
         total += run(count);
     }
-    println!("{what}: {:.2} ms, the mean of {count}", total.as_secs_f64() * 1e3 / count as f64);
+    println!(
+        "{what}: {:.2} ms, the mean of {count}",
+        total.as_secs_f64() * 1e3 / count as f64
+    );
 }
 
 fn main() {

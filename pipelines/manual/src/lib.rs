@@ -45,6 +45,7 @@ impl Manual {
         }
         let pages = self.prefix.join("share/man/man1");
         std::fs::create_dir_all(&pages)?;
-        clap_mangen::generate_to(program, pages)
+        // `help` has nothing of its own to say.
+        clap_mangen::generate_to(program.disable_help_subcommand(true), pages)
     }
 }

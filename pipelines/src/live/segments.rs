@@ -23,9 +23,9 @@ impl Segments {
         }
     }
 
-    /// Number and start of the last segment that is whole.
-    pub fn newest(&self) -> Option<(usize, gst::ClockTime)> {
-        let number = self.finished.checked_sub(1)?;
+    /// Number and start of the segment that a player begins with: it wants three (RFC 8216, 6.3.3).
+    pub fn begin(&self) -> Option<(usize, gst::ClockTime)> {
+        let number = self.finished.checked_sub(3)?;
         Some((number, *self.starts.get(number)?))
     }
 }

@@ -3,15 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::body::Bytes;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header, uri::Authority};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use gst::glib;
-use gst::prelude::*;
 use gstreamer as gst;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -48,8 +45,6 @@ pub struct Page {
     pub regions: Arc<Regions>,
     /// What the pipeline said.
     pub heard: Mutex<Heard>,
-    /// The sink that sends the video by WebRTC, where that is installed; else it comes by HLS.
-    pub webrtc: Option<gst::Element>,
 }
 
 /// What a pipeline said.
@@ -93,7 +88,6 @@ pub fn router(page: Arc<Page>, token: Option<&str>) -> Router {
         .route("/set", post(set))
         .route("/click", post(click))
         .route("/hls/{name}", get(video))
-        .route("/whep", post(whep))
         .with_state(page);
     let routes = match token {
         None => routes.layer(middleware::from_fn(this_machine)),
@@ -138,11 +132,10 @@ pub fn url(address: SocketAddr, token: Option<&str>) -> String {
 
 async fn state(State(page): State<Arc<Page>>) -> Json<Value> {
     let heard = page.heard();
-    let newest = heard.segments.newest();
+    let begin = heard.segments.begin();
     Json(json!({
-        "webrtc": page.webrtc.is_some(),
-        "segment": newest.map(|(number, _)| number),
-        "segment_start": newest.map(|(_, start)| start.seconds_f64()),
+        "segment": begin.map(|(number, _)| number),
+        "segment_start": begin.map(|(_, start)| start.seconds_f64()),
         "now": page.regions.newest().map(gst::ClockTime::seconds_f64),
         "ended": heard.ended,
         "warnings": heard.warnings,
@@ -220,30 +213,6 @@ async fn video(
         bytes = playlist_from(&String::from_utf8_lossy(&bytes), from.from).into_bytes();
     }
     Ok(([(header::CONTENT_TYPE, content_type)], bytes).into_response())
-}
-
-/// Answers a browser's offer of WebRTC, as WHEP has it.
-async fn whep(State(page): State<Arc<Page>>, offer: Bytes) -> Result<Response, Refusal> {
-    let sink = page.webrtc.as_ref().ok_or((
-        StatusCode::NOT_FOUND,
-        "there is no WebRTC here: GStreamer has no whepserversink".to_owned(),
-    ))?;
-    let (promise, answer) = gst::Promise::new_future();
-    sink.property::<glib::Object>("signaller")
-        .emit_by_name::<()>("post", &[&None::<String>, &glib::Bytes::from_owned(offer), &promise]);
-    let failed = || (StatusCode::BAD_GATEWAY, "WebRTC gave no answer".to_owned());
-    let answer = answer.await.ok().flatten().ok_or_else(failed)?;
-    let status = answer
-        .get::<u32>("status")
-        .ok()
-        .and_then(|status| StatusCode::from_u16(status as u16).ok());
-    let body = answer.get::<glib::Bytes>("body").map_err(|_| failed())?;
-    Ok((
-        status.ok_or_else(failed)?,
-        [(header::CONTENT_TYPE, "application/sdp")],
-        body.to_vec(),
-    )
-        .into_response())
 }
 
 #[cfg(test)]

@@ -18,13 +18,13 @@ use crate::data::teacher::Teacher;
 use crate::recipe::Recipe;
 
 /// A teacher, and the bytes of its checkpoint, which labels have not.
-pub type NewTeacher = (Arc<Teacher>, Option<Vec<u8>>);
+type Checked = (Arc<Teacher>, Option<Vec<u8>>);
 
 /// A new run's teacher; `None` for a run without self-training.
 ///
 /// # Errors
 /// If the teacher cannot be used or does not fit the model.
-pub fn checked(config: &RunConfig) -> Result<Option<NewTeacher>> {
+pub fn checked(config: &RunConfig) -> Result<Option<Checked>> {
     if config.recipe.self_training.is_none() {
         return Ok(None);
     }

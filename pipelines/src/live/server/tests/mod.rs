@@ -1,5 +1,6 @@
 use axum::body::{Body, to_bytes};
 use axum::http::Method;
+use gst::prelude::*;
 use tower::ServiceExt;
 
 use super::*;
@@ -12,7 +13,6 @@ fn page() -> Arc<Page> {
         folder: TempDir::new().unwrap(),
         regions: Arc::default(),
         heard: Mutex::default(),
-        webrtc: None,
     })
 }
 
@@ -134,7 +134,7 @@ async fn the_state_tells_what_the_pipeline_said() {
         gst::LibraryError::Settings,
         "no such class",
     ));
-    for name in ["splitmuxsink-fragment-opened", "splitmuxsink-fragment-closed"] {
+    for name in ["splitmuxsink-fragment-opened", "splitmuxsink-fragment-closed"].repeat(3) {
         let structure = gst::Structure::builder(name)
             .field("running-time", gst::ClockTime::from_mseconds(500))
             .build();

@@ -1,38 +1,31 @@
-//! `factorseg-pipeline` as users start it; `scripts/demo.sh` does so, too.
+//! `factorseg-pipeline overlay`, which `scripts/demo.sh` runs, too.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use factorseg_tests::{built, fail, succeed};
+use factorseg_tests::{fail, succeed};
 use tempfile::TempDir;
+
+use crate::support::{agreement, folder, frames, launch, part, pipeline};
 
 /// `factorseg-pipeline overlay --in INPUT --out OUTPUT`; the built-in clip without an input.
 fn overlay(input: Option<&Path>, output: &Path) -> Command {
-    let mut command = Command::new(built("factorseg-pipeline"));
+    let mut command = pipeline(Path::new("."), "overlay --in");
+    command.arg(input.unwrap_or(Path::new("clip"))).arg("--out").arg(output);
     command
-        .args(["overlay", "--in"])
-        .arg(input.unwrap_or(Path::new("clip")));
-    command.arg("--out").arg(output);
-    command
-}
-
-/// Plays a pipeline of GStreamer's own elements; `factorseg-pipeline` has the plugin inside.
-fn launch(pipeline: &str) -> String {
-    succeed(
-        Command::new("gst-launch-1.0")
-            .arg("-v")
-            .args(pipeline.split_whitespace()),
-    )
 }
 
 /// What is in an MP4 file: frames that decode, and whether it has sound.
 fn play(file: &Path) -> (usize, bool) {
     let decode = |stream: &str| {
-        let text = launch(&format!(
-            "filesrc location={} ! qtdemux name=d d.{stream}_0 ! decodebin ! fakesink name=out silent=false",
-            file.display()
-        ));
+        let text = launch(
+            Path::new("."),
+            &format!(
+                "filesrc location={} ! qtdemux name=d d.{stream}_0 ! decodebin ! fakesink name=out silent=false",
+                file.display()
+            ),
+        );
         text.matches("out: last-message = chain").count()
     };
     let has_sound = std::fs::read(file)
@@ -94,7 +87,10 @@ fn other_containers_odd_sizes_and_folders_are_read_and_keep_their_sound() {
         ),
     ] {
         let input = directory.path().join(name);
-        launch(&format!("{pipeline} ! filesink location={}", input.display()));
+        launch(
+            Path::new("."),
+            &format!("{pipeline} ! filesink location={}", input.display()),
+        );
         let output = input.with_extension("mp4");
         let poster = input.with_extension("png");
         succeed(overlay(Some(&input), &output).arg("--poster").arg(&poster));
@@ -141,15 +137,18 @@ fn inputs_that_are_no_video_are_errors_that_name_them() {
     let file = |name: &str| directory.path().join(name);
     std::fs::write(file("noise.mp4"), [0x5a; 4096]).unwrap();
     let sound = file("sound.ogg");
-    launch(&format!(
-        "audiotestsrc num-buffers=20 ! vorbisenc ! oggmux ! filesink location={}",
-        sound.display()
-    ));
+    launch(
+        Path::new("."),
+        &format!(
+            "audiotestsrc num-buffers=20 ! vorbisenc ! oggmux ! filesink location={}",
+            sound.display()
+        ),
+    );
     std::fs::create_dir(file("folder")).unwrap();
     for (input, output, expected) in [
         ("missing.mp4", "out.mp4", ["missing.mp4", "No such file"]),
         ("folder", "out.mp4", ["folder", "holds no pictures"]),
-        ("noise.mp4", "out.mp4", ["noise.mp4", "Give a video"]),
+        ("noise.mp4", "out.mp4", ["noise.mp4", "give a video"]),
         ("sound.ogg", "out.mp4", ["sound.ogg", "it holds no video"]),
         ("noise.mp4", "noise.mp4", ["noise.mp4", "give another"]),
         ("noise.mp4", "nowhere/out.mp4", ["nowhere", "make it first"]),
@@ -157,5 +156,47 @@ fn inputs_that_are_no_video_are_errors_that_name_them() {
         let text = fail(&mut overlay(Some(&file(input)), &file(output)));
         assert!(expected.iter().all(|part| text.contains(part)), "{input}: {text}");
         assert!(!text.contains("panicked"), "{text}");
+    }
+}
+
+#[test]
+fn a_telephone_s_video_comes_out_upright() {
+    let folder = folder();
+    // The matrix of the track says how it is turned: a quarter to the right, in fixed point.
+    let mut file = std::fs::read(folder.path().join("in.mp4")).unwrap();
+    let track = file.windows(4).position(|word| word == b"tkhd").unwrap();
+    for (entry, value) in [(0, 0i32), (1, 1 << 16), (3, -(1 << 16)), (4, 0)] {
+        file[track + 44 + 4 * entry..][..4].copy_from_slice(&value.to_be_bytes());
+    }
+    std::fs::write(folder.path().join("phone.mp4"), file).unwrap();
+    succeed(&mut pipeline(
+        folder.path(),
+        "overlay --in phone.mp4 --out out.mp4 overlay=none",
+    ));
+    let (before, after) = (frames(folder.path(), "in.mp4"), frames(folder.path(), "out.mp4"));
+    assert_eq!(after.len(), before.len());
+    for (before, after) in before.iter().zip(&after) {
+        assert!(agreement(&image::imageops::rotate90(before), after) > 0.99);
+    }
+}
+
+#[test]
+fn the_original_is_on_the_left() {
+    let folder = folder();
+    succeed(&mut pipeline(
+        folder.path(),
+        "overlay --in in.mp4 --out out.mp4 --side-by-side alpha=1",
+    ));
+    let (before, after) = (frames(folder.path(), "in.mp4"), frames(folder.path(), "out.mp4"));
+    assert_eq!(after.len(), before.len());
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(after.dimensions(), (320, 120));
+        let (left, right) = (part(after, (0, 0), (160, 120)), part(after, (160, 0), (160, 120)));
+        assert!(agreement(before, &left) > 0.99);
+        assert!(
+            (0.5..0.99).contains(&agreement(before, &right)),
+            "{}",
+            agreement(before, &right)
+        );
     }
 }
