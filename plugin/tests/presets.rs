@@ -29,12 +29,7 @@ fn presets_are_shipped_saved_and_loaded() {
         ]
     );
     element.load_preset("virtual background").unwrap();
-    // Text stands as it is in a file of presets, without the quotes that serialising gives it.
-    let written = |preset: &gst::Preset, name: &str| {
-        let value = preset.property_value(name);
-        let text = value.get::<String>();
-        text.unwrap_or_else(|_| value.serialize().unwrap().to_string())
-    };
+    let written = |preset: &gst::Preset, name: &str| preset.property_value(name).serialize().unwrap().to_string();
     for (name, value) in [
         ("overlay", "foreground"),
         ("mode", "latest"),
@@ -53,7 +48,9 @@ fn presets_are_shipped_saved_and_loaded() {
             .filter(|line| !line.is_empty() && !line.starts_with("_meta"))
         {
             let (name, value) = line.split_once('=').unwrap();
-            assert_eq!(written(&element, name), value, "{preset}");
+            // One value has several spellings: 0.55 is written with 17 digits, text in quotes.
+            let read = gst::glib::Value::deserialize(value, element.property_type(name).unwrap()).unwrap();
+            assert_eq!(written(&element, name), read.serialize().unwrap(), "{preset}");
         }
     }
     element.set_property("target-class", "tabby");
@@ -66,7 +63,9 @@ fn presets_are_shipped_saved_and_loaded() {
         let both = gst::glib::ParamFlags::READWRITE;
         if property.owner_type() == element.type_() && property.flags().contains(both) {
             let name = property.name();
-            assert_eq!(written(&element, name), written(&other, name), "{name}");
+            // GStreamer brings back a list with a backslash before each comma, which is read as the list.
+            let [saved, loaded] = [&element, &other].map(|preset| written(preset, name).replace('\\', ""));
+            assert_eq!(saved, loaded, "{name}");
         }
     }
 }

@@ -137,13 +137,17 @@ fn default_threads(cores: usize) -> usize {
     if cores < 4 { 0 } else { cores - 1 }
 }
 
+/// The words of a list. A preset that GStreamer has saved comes back with a backslash before each comma.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(|word| word.trim_end_matches('\\').trim())
+}
+
 fn parse_colors(text: &str) -> Result<Vec<Rgb>, SettingsError> {
     if text.trim().is_empty() {
         return Ok(PALETTE.map(rgb).to_vec());
     }
-    text.split(',')
+    words(text)
         .map(|word| {
-            let word = word.trim();
             let digits = word.trim_start_matches('#').trim_start_matches("0x");
             u32::from_str_radix(digits, 16)
                 .ok()
@@ -161,7 +165,7 @@ fn parse_regions(text: &str, engine: &EngineInfo) -> Result<Vec<bool>, SettingsE
         "auto" | "" => Ok(own_regions(engine)),
         text => {
             let mut chosen = vec![false; regions];
-            for word in text.split(',').map(str::trim) {
+            for word in words(text) {
                 let region = word
                     .parse::<usize>()
                     .ok()

@@ -34,7 +34,8 @@ fn the_application_has_a_core_where_there_are_many() {
 fn values_mean_what_they_say() {
     let settings = Settings {
         target_class: "Tabby".into(),
-        colors: "#ff0000, 00ff00,0x0000ff".into(),
+        // The second comma as GStreamer brings it back from a preset.
+        colors: "#ff0000, 00ff00\\,0x0000ff".into(),
         foreground_regions: "1,3".into(),
         ..Settings::default()
     };
