@@ -275,3 +275,42 @@ fn generation_is_refused_with_what_the_checkpoint_lacks() {
     refused("run/checkpoints/step-000000003", "not trained under its masks");
     assert!(!scratch.path("x.png").exists());
 }
+
+/// The shipped checkpoint that draws: a class by its name, and on the picture that it drew `segment` finds an object as well.
+#[test]
+fn the_shipped_checkpoint_draws_a_class_and_segments() {
+    let scratch = Scratch::new();
+    let checkpoint = concat!(env!("CARGO_MANIFEST_DIR"), "/../model/checkpoints/drawing.safetensors");
+    let mut generate = program();
+    generate.args([
+        "generate",
+        "--device",
+        "cpu",
+        "--model",
+        checkpoint,
+        "--class",
+        "sports car",
+    ]);
+    generate.args(["--count", "1", "--sampler", "ddim", "--steps", "10", "--images"]);
+    generate
+        .arg(scratch.path("drawn"))
+        .arg("--out")
+        .arg(scratch.path("drawn.png"));
+    expect(&mut generate, 0);
+    let drawn = pixels(&scratch, "drawn/00000.png");
+    assert_eq!(drawn.dimensions(), (32, 32));
+    let levels = drawn.as_raw().iter().map(|level| f64::from(*level));
+    let mean = levels.clone().sum::<f64>() / 3072.0;
+    assert!(
+        levels.map(|level| (level - mean).abs()).sum::<f64>() / 3072.0 > 10.0,
+        "nothing is drawn"
+    );
+    let mut segment = program();
+    segment.args(["segment", "--device", "cpu", "--json", "--model", checkpoint, "--out"]);
+    segment
+        .arg(scratch.path("segmented"))
+        .arg(scratch.path("drawn/00000.png"));
+    let said: serde_json::Value = serde_json::from_slice(&segment.output().unwrap().stdout).unwrap();
+    let object = said["shares"][1].as_f64().unwrap();
+    assert!((0.02..0.9).contains(&object), "{said}");
+}
