@@ -49,6 +49,7 @@ pub struct Factorized<B: Backend> {
 
 /// `theta_dec`.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a network has one")]
 pub enum Decoder<B: Backend> {
     /// All regions share it.
     Shared(UpStack<B>),
