@@ -13,7 +13,7 @@ pub enum Part {
     Forward,
     /// Gradients.
     Backward,
-    /// Summing gradients up with those of other ranks.
+    /// Waiting until gradients are summed up with those of other ranks: what the backward pass has not hidden.
     Reduction,
     /// Clipping, Adam, the moving average.
     Optimizer,
