@@ -154,8 +154,12 @@ fn frames_that_wait_go_together_if_their_options_are_the_same() {
     assert_eq!(calls, [(1, 8), (2, 7)]);
 }
 
-/// Notes each image's first value; knows its sizes. Stops as long as a test holds the list.
-struct Noting(EngineInfo, Arc<Mutex<Vec<usize>>>);
+/// Notes each image's first value, then waits for leave; knows its sizes.
+struct Noting {
+    info: EngineInfo,
+    noted: Arc<Mutex<Vec<usize>>>,
+    leave: Arc<Mutex<mpsc::Receiver<()>>>,
+}
 
 impl Engine for Noting {
     fn input_size(&self, _: usize, _: usize) -> (usize, usize) {
@@ -167,8 +171,8 @@ impl Engine for Noting {
     }
 
     fn segment(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError> {
-        lock(&self.1).push(images[0].data[0] as usize);
-        std::thread::yield_now();
+        lock(&self.noted).push(images[0].data[0] as usize);
+        lock(&self.leave).recv().unwrap();
         let map = RegionMap {
             regions: 1,
             width: 1,
@@ -183,77 +187,89 @@ impl Engine for Noting {
     }
 
     fn info(&self) -> &EngineInfo {
-        &self.0
+        &self.info
     }
 }
 
-/// Streams, one thread each, that segment one image after the other until there are `wanted` of them.
-fn streams(
-    name: &str,
-    count: usize,
-    wanted: usize,
-    noted: &Arc<Mutex<Vec<usize>>>,
-) -> Vec<std::thread::JoinHandle<()>> {
+/// Users of one engine that notes, what it noted, and who gives it leave.
+fn noting(name: &str, users: usize) -> (Vec<SharedEngine>, Arc<Mutex<Vec<usize>>>, mpsc::Sender<()>) {
     let request = Bench::new(name).request;
-    let info = EngineInfo {
-        device: "cpu".into(),
-        ..EngineInfo::default()
+    let (sender, leave) = mpsc::channel();
+    let (noted, leave) = (Arc::default(), Arc::new(Mutex::new(leave)));
+    let user = |_| {
+        let engine = Noting {
+            info: EngineInfo {
+                device: "cpu".into(),
+                ..EngineInfo::default()
+            },
+            noted: Arc::clone(&noted),
+            leave: leave.clone(),
+        };
+        SharedEngine::get(&request, || Ok::<_, SegmentError>(Box::new(engine) as Box<dyn Engine>)).unwrap()
     };
-    let start = Arc::new(std::sync::Barrier::new(count));
-    let stream = |index: usize| {
-        let load = || Ok::<_, SegmentError>(Box::new(Noting(info.clone(), noted.clone())) as Box<dyn Engine>);
-        let mut engine = SharedEngine::get(&request, load).unwrap();
-        let (start, noted) = (start.clone(), noted.clone());
-        std::thread::spawn(move || {
-            start.wait();
-            while lock(&noted).len() < wanted {
-                let image = InputImage {
-                    width: 1,
-                    height: 1,
-                    data: vec![index as f32; 3],
-                };
-                engine.segment(&[image]).unwrap();
-            }
-        })
-    };
-    (0..count).map(stream).collect()
+    let users = (0..users).map(user).collect();
+    (users, noted, sender)
+}
+
+/// A picture of one pixel.
+fn dot(value: usize) -> InputImage {
+    InputImage {
+        width: 1,
+        height: 1,
+        data: vec![value as f32; 3],
+    }
+}
+
+/// Returns when `ready` holds.
+///
+/// # Panics
+/// When it does not come to hold.
+fn until(ready: impl Fn() -> bool) {
+    let started = std::time::Instant::now();
+    while !ready() {
+        assert!(started.elapsed().as_secs() < 60, "it never comes");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
 fn four_cameras_have_the_same_share_of_an_engine() {
-    let noted = Arc::default();
-    for thread in streams("fair", 4, 4000, &noted) {
-        thread.join().unwrap();
+    const ROUNDS: usize = 250;
+    let (cameras, noted, leave) = noting("fair", 4);
+    let shared = cameras[0].shared.clone();
+    let threads: Vec<_> = (0..)
+        .zip(cameras)
+        .map(|(index, mut camera)| {
+            std::thread::spawn(move || (0..ROUNDS).all(|_| camera.segment(&[dot(index)]).is_ok()))
+        })
+        .collect();
+    // A turn ends once all that have frames left wait for theirs: that each then has one in four is not the system's doing.
+    for turn in 0..4 * (ROUNDS - 1) {
+        until(|| {
+            let (current, next) = *lock(&shared.turns.state);
+            current == turn as u64 && next == turn as u64 + 4
+        });
+        leave.send(()).unwrap();
     }
-    let noted = lock(&noted);
-    let counts = [0, 1, 2, 3].map(|index| noted[..4000].iter().filter(|of| **of == index).count());
-    println!("turns of 4000: {counts:?}");
-    assert!(counts.iter().all(|count| (950..=1050).contains(count)), "{counts:?}");
+    (0..4).for_each(|_| leave.send(()).unwrap());
+    assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+    for round in lock(&noted).chunks(4) {
+        let mut round = round.to_vec();
+        round.sort_unstable();
+        assert_eq!(round, [0, 1, 2, 3]);
+    }
 }
 
 #[test]
 fn a_size_is_known_while_another_stream_is_segmented() {
-    let noted = Arc::default();
-    let gate = lock(&noted);
-    let engine = SharedEngine::get(&Bench::new("busy").request, || {
-        let engine = Noting(EngineInfo::default(), noted.clone());
-        Ok::<_, SegmentError>(Box::new(engine) as Box<dyn Engine>)
-    });
-    let engine = engine.unwrap();
-    let mut other = SharedEngine::get(&Bench::new("busy").request, || Err("it is there")).unwrap();
-    let image = InputImage {
-        width: 1,
-        height: 1,
-        data: vec![0.0; 3],
-    };
-    let busy = std::thread::spawn(move || other.segment(&[image]).is_ok());
-    while engine.shared.engine.try_lock().is_ok() {
-        std::thread::yield_now();
-    }
+    let (mut users, noted, leave) = noting("busy", 2);
+    let (asker, mut other) = (users.remove(0), users.remove(0));
+    let busy = std::thread::spawn(move || other.segment(&[dot(0)]).is_ok());
+    until(|| !lock(&noted).is_empty());
     let (sender, receiver) = mpsc::channel();
-    let asking = std::thread::spawn(move || sender.send(engine.input_size(854, 480)));
+    let asking = std::thread::spawn(move || sender.send(asker.input_size(854, 480)));
     let size = receiver.recv_timeout(std::time::Duration::from_secs(20));
-    drop(gate);
+    leave.send(()).unwrap();
     assert_eq!(size, Ok((114, 64)));
     assert!(asking.join().is_ok() && busy.join().unwrap());
 }
