@@ -126,6 +126,88 @@ fn each_way_to_take_in_the_masks_is_trained_stored_resumed_drawn_and_scored() {
 }
 
 #[test]
+fn each_region_is_split_into_parts_that_sum_to_it() {
+    let scratch = Scratch::new();
+    // Nothing learns: what is stored is what the run began with.
+    let still = r#"
+name = "still"
+batch_size = 4
+ema_rate = 0.5
+[[phases]]
+name = "still"
+steps = 1
+timesteps = [1, 100]
+learning_rate = 0.0
+mask_head = "trained"
+"#;
+    scratch.write("still.toml", still);
+    let still = scratch.path("still.toml");
+    for decoding in ["factorized", "unshared"] {
+        let options = ["--regions", "2", "--unconditional", "--decoding", decoding];
+        expect(
+            &mut scratch.train(decoding, &[&PAPER[..], &options, &["--steps", "2"]].concat()),
+            0,
+        );
+        let model = scratch.path(&format!("{decoding}/model.safetensors"));
+        let split = format!("{decoding}-split");
+        let options = ["--regions", "6", "--unconditional", "--decoding", decoding];
+        let mut command = scratch.train(&split, &[&options[..], &["--recipe", still.to_str().unwrap()]].concat());
+        let said = expect(command.arg("--init-from").arg(&model), 0);
+        assert!(said.contains("is split into 3") && !said.contains("afresh"), "{said}");
+        let parts = tensors(&scratch.path(&format!("{split}/model.safetensors")));
+        let mut regions = tensors(&model);
+        for name in ["weight", "bias"].map(|field| format!("mask_generator.conv_out.{field}")) {
+            let (own, split) = (regions.remove(&name).unwrap(), &parts[&name]);
+            let row = own.len() / 2;
+            for (index, split) in split.chunks_exact(row).enumerate() {
+                let own = &own[index / 3 * row..][..row];
+                let furthest = own
+                    .iter()
+                    .zip(split)
+                    .map(|(own, part)| (own - part).abs())
+                    .fold(0.0, f32::max);
+                // Kicked by a deviation of 0.02, and no two alike.
+                let kick = if name.ends_with("weight") {
+                    0.001..0.1
+                } else {
+                    0.0..1e-9
+                };
+                assert!(kick.contains(&furthest), "{name} {index}: {furthest}");
+            }
+        }
+        for (name, values) in regions {
+            match name.strip_prefix("decoder.").filter(|_| decoding == "unshared") {
+                Some(rest) => {
+                    let (region, rest) = rest.split_once('.').unwrap();
+                    let first = 3 * region.parse::<usize>().unwrap();
+                    let same = (first..first + 3).all(|part| parts[&format!("decoder.{part}.{rest}")] == values);
+                    assert!(same, "{name}");
+                }
+                None => assert!(parts[&name] == values, "{name}"),
+            }
+        }
+    }
+}
+
+/// The tensors of a checkpoint in single precision.
+fn tensors(model: &Path) -> std::collections::BTreeMap<String, Vec<f32>> {
+    let bytes = std::fs::read(model).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let values = |data: &[u8]| {
+        data.as_chunks::<4>()
+            .0
+            .iter()
+            .map(|bytes| f32::from_le_bytes(*bytes))
+            .collect()
+    };
+    let tensors = file.tensors();
+    tensors
+        .into_iter()
+        .map(|(name, view)| (name, values(view.data())))
+        .collect()
+}
+
+#[test]
 fn the_supervised_network_learns_labels_and_scores_the_others() {
     let scratch = Scratch::new();
     labelled(&scratch);

@@ -65,7 +65,7 @@ pub struct Train {
     /// Leave out the classes that the folders name
     #[arg(long)]
     unconditional: bool,
-    /// Number of regions K
+    /// Number of regions K; a multiple of those of --init-from splits each of them
     #[arg(long, value_name = "K")]
     regions: Option<usize>,
     /// Side of the training images in pixels

@@ -19,7 +19,7 @@ pub use phase::{MaskHead, MaskShaping, Phase, Ramp};
 pub use self_training::{Labels, SelfTraining};
 
 /// Recipes that the program carries: name and TOML text.
-pub const BUILT_IN: [(&str, &str); 9] = [
+pub const BUILT_IN: [(&str, &str); 10] = [
     ("competition", include_str!("../../recipes/competition.toml")),
     ("decoder", include_str!("../../recipes/decoder.toml")),
     ("footage", include_str!("../../recipes/footage.toml")),
@@ -28,6 +28,7 @@ pub const BUILT_IN: [(&str, &str); 9] = [
     ("paper-imagenet", include_str!("../../recipes/paper-imagenet.toml")),
     ("self-training", include_str!("../../recipes/self-training.toml")),
     ("supervised", include_str!("../../recipes/supervised.toml")),
+    ("split", include_str!("../../recipes/split.toml")),
     ("two-phase", include_str!("../../recipes/two-phase.toml")),
 ];
 

@@ -7,17 +7,17 @@ mod progress;
 mod provenance;
 pub mod signals;
 pub mod state;
+mod weights;
 mod writer;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use factorseg_model::checkpoint::Checkpoint;
-use factorseg_model::{CheckpointInfo, CheckpointSource, Device, ModelConfig, NoiseSchedule};
+use factorseg_model::{CheckpointInfo, CheckpointSource, Device, NoiseSchedule};
 
-use super::learner::{DECODER, Learner};
+use super::learner::Learner;
 use super::memory;
 use super::paper::initial_weights;
 use super::parallel::Ranks;
@@ -35,6 +35,7 @@ use directory::RunDirectory;
 use progress::{Clock, count, describe};
 use signals::{Answer, Signals};
 use state::RunningLoss;
+use weights::starting_weights;
 
 /// Noise level at which held-out images are segmented; the paper's for real images.
 pub const SEGMENTATION_TIMESTEP: usize = 30;
@@ -168,69 +169,6 @@ fn device(config: &RunConfig, ranks: &Ranks) -> Result<Device> {
 fn fingerprint(values: &[f32]) -> u64 {
     let mix = |hash: u64, value: &f32| (hash ^ u64::from(value.to_bits())).wrapping_mul(0x0000_0100_0000_01b3);
     values.iter().fold(0xcbf2_9ce4_8422_2325, mix)
-}
-
-/// Fresh weights from the seed, or those of the checkpoint to start from, and what is said of them.
-fn starting_weights(config: &RunConfig) -> Result<(Vec<f32>, CheckpointInfo)> {
-    let mut weights = initial_weights(&config.model, config.seed);
-    let mut said = CheckpointInfo::default();
-    let Some(path) = &config.init_from else {
-        return Ok((weights, said));
-    };
-    let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path(path.clone()))?;
-    // Regions, classes and image size change a tensor or two; those start afresh.
-    let expected = ModelConfig {
-        regions: config.model.regions,
-        classes: config.model.classes,
-        image_size: config.model.image_size,
-        schedule: config.model.schedule.clone(),
-        ..checkpoint.config().clone()
-    };
-    if config.model != expected {
-        bail!(
-            "{} holds another network than the one to train; give the same --preset and network options.\n  there: {:?}\n  here:  {:?}",
-            path.display(),
-            checkpoint.config(),
-            config.model
-        );
-    }
-    // A checkpoint that only segments has no decoder. Anything else that is missing is an error.
-    let whole = checkpoint.has_decoder();
-    let there = checkpoint.config().parameters();
-    let found: HashMap<String, Vec<f32>> = match whole {
-        true => {
-            let values = checkpoint.load()?;
-            let cut = there.iter().map(|one| (one.name.clone(), values[one.range()].to_vec()));
-            cut.collect()
-        }
-        false => {
-            let segmenting = checkpoint.load_segmentation()?;
-            let names = there.into_iter().map(|one| one.name);
-            names
-                .filter_map(|name| Some((name.clone(), segmenting.get(&name)?.0.to_vec())))
-                .collect()
-        }
-    };
-    let mut afresh = Vec::new();
-    for parameter in config.model.parameters() {
-        let range = parameter.range();
-        match found.get(&parameter.name).filter(|values| values.len() == range.len()) {
-            Some(values) => weights[range].copy_from_slice(values),
-            None if whole || !parameter.name.starts_with(DECODER) => afresh.push(parameter.name),
-            None => {}
-        }
-    }
-    if !whole {
-        afresh.push("the decoder".to_owned());
-    }
-    if !afresh.is_empty() {
-        eprintln!("not in {}, start afresh: {}", path.display(), afresh.join(", "));
-    }
-    if checkpoint.config().regions == config.model.regions {
-        said.foreground_regions = checkpoint.info().foreground_regions.clone();
-        said.decoder = checkpoint.info().decoder.filter(|_| whole);
-    }
-    Ok((weights, said))
 }
 
 struct Run<'a> {
