@@ -65,12 +65,17 @@ impl Ramp {
 pub struct MaskShaping {
     /// Softmax temperature: logits are divided by it.
     pub temperature: Ramp,
+    /// Regions are parts of larger ones, this many in a row of each: only what tells the parts of one apart is learned, and
+    /// the sum of their masks stays. Unset: all regions compete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<usize>,
 }
 
 impl Default for MaskShaping {
     fn default() -> Self {
         Self {
             temperature: Ramp::constant(1.0),
+            parts: None,
         }
     }
 }
@@ -183,6 +188,14 @@ impl Phase {
                 format!("set beside mask_head {:?}", self.mask_head),
                 self.mask_head.is_learned(),
                 "learned masks: \"trained\" or \"released\"",
+            )?;
+        }
+        if let Some(parts) = self.masks.parts {
+            check(
+                "masks.parts",
+                parts.to_string(),
+                parts > 1 && self.mask_head.is_learned() && self.competition.is_none(),
+                "2 or more, with learned masks and without competition",
             )?;
         }
         let temperature = self.masks.temperature;

@@ -69,7 +69,14 @@ impl Regions {
     /// From the gradient by the masks to that by the logits, both `[images, K, pixels]`.
     pub fn logit_slopes(&self, mut slopes: Vec<f32>) -> Vec<f32> {
         let temperature = f64::from(self.temperature);
-        softmax_slopes(&self.masks, &mut slopes, self.count, self.pixels, temperature);
+        softmax_slopes(
+            &self.masks,
+            &mut slopes,
+            self.count,
+            self.count,
+            self.pixels,
+            temperature,
+        );
         self.through_head(slopes)
     }
 

@@ -52,6 +52,7 @@ pub fn pass(
             masks,
             &mut mask_slopes,
             regions,
+            phase.masks.parts.unwrap_or(regions),
             masks.len() / (part.size * regions),
             temperature,
         );
@@ -63,15 +64,30 @@ pub fn pass(
     Ok((squares * scale, masks))
 }
 
-/// From the gradient by masks `[images, regions, pixels]`, the softmax of logits over a temperature, to that by the logits.
-pub fn softmax_slopes(masks: &[f32], slopes: &mut [f32], regions: usize, pixels: usize, temperature: f64) {
-    let images = slopes
-        .chunks_exact_mut(regions * pixels)
-        .zip(masks.chunks_exact(regions * pixels));
-    for (slopes, masks) in images {
+/// From the gradient by masks `[images, regions, pixels]`, the softmax of logits over a temperature, to that by the logits. Of
+/// `parts` regions in a row the sum is held: what would move it is left out. With all regions that is nothing, as they
+/// sum to 1.
+pub fn softmax_slopes(
+    masks: &[f32],
+    slopes: &mut [f32],
+    regions: usize,
+    parts: usize,
+    pixels: usize,
+    temperature: f64,
+) {
+    debug_assert!(regions.is_multiple_of(parts));
+    let groups = slopes
+        .chunks_exact_mut(parts * pixels)
+        .zip(masks.chunks_exact(parts * pixels));
+    for (slopes, masks) in groups {
         for pixel in 0..pixels {
-            let places = (0..regions).map(|region| region * pixels + pixel);
-            let mean: f32 = places.clone().map(|at| masks[at] * slopes[at]).sum();
+            let places = (0..parts).map(|region| region * pixels + pixel);
+            let moment: f32 = places.clone().map(|at| masks[at] * slopes[at]).sum();
+            let mean = match parts == regions {
+                true => moment,
+                // A region may have none of a pixel.
+                false => moment / places.clone().map(|at| masks[at]).sum::<f32>().max(f32::MIN_POSITIVE),
+            };
             for at in places {
                 slopes[at] = masks[at] * (slopes[at] - mean) / temperature as f32;
             }

@@ -264,6 +264,15 @@ impl RunConfig {
                 model.regions
             );
         }
+        let parts = recipe.phases.iter().filter_map(|phase| phase.masks.parts);
+        if let Some(parts) = { parts }.find(|parts| !model.regions.is_multiple_of(*parts)) {
+            bail!(
+                "recipe {} has {parts} parts of each region; use --regions {} instead of {}",
+                recipe.name,
+                parts * model.regions.div_ceil(parts),
+                model.regions
+            );
+        }
         if model.regions == 1 && recipe.phases.iter().any(|phase| phase.masks != Default::default()) {
             bail!("one region has nothing to mask; use --regions 2 or more, or a recipe without masks settings");
         }
