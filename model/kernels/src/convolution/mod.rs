@@ -12,7 +12,7 @@ mod tests;
 mod workspaces;
 
 pub(crate) use loading::{Input, Loading, Planar};
-pub(crate) use packed::{Convolution, Kernel, Method};
+pub(crate) use packed::{Convolution, Kernel, Method, Pairing};
 pub(crate) use workspaces::{Needs, Workspace, Workspaces};
 
 use crate::matrix::{Rows, multiply, multiply_pairs};
@@ -69,6 +69,7 @@ pub(crate) fn convolve(
         set,
         convolution,
         input,
+        pairing: Pairing::Inputs,
     };
     loading.check(tiling, batch);
     let values = batch * tiling.height * tiling.width * convolution.outputs();
@@ -150,7 +151,7 @@ impl Job<'_> {
         let Loading { set, convolution, .. } = self.loading;
         let weights = &convolution.weights;
         let tiles: usize = rectangles.iter().map(Rectangle::tiles).sum();
-        let point = convolution.left_point(tiles);
+        let point = convolution.left_point(Pairing::Inputs, tiles);
         let from = chunk * convolution.chunk_panels();
         let panels = (from, (from + convolution.chunk_panels()).min(weights.panels()));
         let columns = weights.columns_of(panels.0, panels.1);

@@ -88,6 +88,9 @@ pub(crate) unsafe trait Pairs: Vector {
     unsafe fn dot_pairs(self, factor: Self, term: Self) -> Self;
     /// Rounds to nearest, ties to even, and writes `LANES` numbers of two bytes.
     unsafe fn store_rounded(self, to: *mut u16);
+    /// Rounds likewise and writes the numbers as halves of `LANES` words: the first ones, which clears the second ones, or
+    /// the second ones beside them.
+    unsafe fn store_half(self, to: *mut f32, second: bool);
 }
 
 /// e to the power `x`, to about two units in the last place; saturates outside -87..88, NaN stays NaN.
