@@ -54,6 +54,10 @@ pub(crate) unsafe trait Vector: Copy {
         unsafe { Self::splat(1.0).div(self) }
     }
 
+    /// Asks for the cache line at an address that will be read soon; any address will do.
+    #[inline(always)]
+    fn prefetch(_: *const f32) {}
+
     #[inline(always)]
     unsafe fn zero() -> Self {
         // SAFETY: the caller's promise is the same.

@@ -128,7 +128,9 @@ unsafe fn transform_gradient_tile<V: Vector, S: Scheme, W: Word<V>>(
             for x in 0..columns {
                 let mut values = [V::zero(); 4];
                 for (y, value) in values.iter_mut().enumerate().take(rows) {
-                    *value = V::load(from.add((y * tiles.width + x) * tiles.channels + channel));
+                    let from = from.add((y * tiles.width + x) * tiles.channels + channel);
+                    V::prefetch(from.wrapping_add(2 * S::OUTPUTS * tiles.channels));
+                    *value = V::load(from);
                 }
                 let values = S::output_gradient(values);
                 for y in 0..S::INPUTS {

@@ -108,9 +108,12 @@ unsafe fn finish_tile<V: Vector, S: Scheme>(
                 for (x, value) in values.iter().enumerate().take(columns) {
                     let offset = place + (y * finish.width + x) * finish.channels + channel;
                     let mut value = value.add(bias);
+                    let ahead = offset + 2 * S::OUTPUTS * finish.channels;
                     if !finish.residual.is_null() {
+                        V::prefetch(finish.residual.wrapping_add(ahead));
                         value = value.add(V::load(finish.residual.add(offset)));
                     }
+                    V::prefetch(finish.out.wrapping_add(ahead));
                     value.store(finish.out.add(offset));
                     sum = sum.add(value);
                     squares = value.mul_add(value, squares);
