@@ -170,7 +170,7 @@ impl<'a> Builder<'a> {
         // One thread's blocks, whatever the number of threads: the sums' order must not depend on it.
         let plan = |items: usize| {
             let most = if method.side() == 1 { 96 } else { 32 };
-            Tiling::new(items, height, width, method.side(), most)
+            Tiling::new(items, height, width, method.side(), most, most)
         };
         let tiling = plan(items);
         let gradient_tiling = weight_gradient::tiling(&convolution, items, height, width);
@@ -181,7 +181,7 @@ impl<'a> Builder<'a> {
         memory.space = memory.space.join(SpaceNeeds::of(&convolution, &gradient_tiling, items));
         memory.partial_sums = memory
             .partial_sums
-            .max(tiling.rectangles(items).len() * 2 * outputs)
+            .max(tiling.strips(items) * 2 * outputs)
             .max(items * outputs);
         let turned = |inputs: usize| Convolution::zeroed(set, arithmetic, method, outputs, inputs);
         let backward = match layer.reads {

@@ -93,7 +93,7 @@ impl ConvolutionStep {
             written,
         );
         if summed {
-            state.sums[self.layer.output].gather(self.tiling.rectangles(items), &partial_sums);
+            state.sums[self.layer.output].gather(self.tiling.strips(items), items, &partial_sums);
         }
         state.partial_sums = partial_sums;
         state.workspaces = workspaces;

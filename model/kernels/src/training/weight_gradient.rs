@@ -38,7 +38,7 @@ pub(crate) struct SpaceNeeds {
 impl SpaceNeeds {
     /// For one convolution and `batch` images.
     pub(crate) fn of(convolution: &Convolution, tiling: &Tiling, batch: usize) -> Self {
-        let blocks = (0..tiling.blocks(batch)).map(|block| rows(convolution, tiling.block(batch, block).1));
+        let blocks = (0..tiling.blocks(batch)).map(|block| rows(convolution, tiling.block(batch, block)));
         let rows = blocks.max().unwrap_or(0);
         let points = convolution.method.points();
         Self {
@@ -83,10 +83,10 @@ pub(crate) fn tiling(convolution: &Convolution, batch: usize, height: usize, wid
             let channels = convolution.depth() + convolution.outputs();
             // About 1 MiB of both operands.
             let target = (256 * 1024 / (convolution.method.points() * channels)).clamp(32, 512);
-            Tiling::new(batch, height, width, side, target)
+            Tiling::new(batch, height, width, side, target, target)
         }
         // Whole lines, so that a block's gradients lie side by side.
-        Method::Patches { .. } => Tiling::new(batch, height, width, 1, width.max(192)),
+        Method::Patches { .. } => Tiling::new(batch, height, width, 1, width, width.max(192)),
     }
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn weight_gradient(
     let count = points * depth * outputs;
     space.sums[..count].fill(0.0);
     for block in 0..tiling.blocks(batch) {
-        let (_, rectangles) = tiling.block(batch, block);
+        let rectangles = tiling.block(batch, block);
         let block_rows = rows(convolution, rectangles);
         let left_point = convolution.left_point(Pairing::Rows, block_rows);
         let right_point = right_point(block_rows, outputs);
@@ -218,6 +218,7 @@ unsafe fn pair_lines(set: InstructionSet, tiles: &GradientTiles) {
         rows,
         column,
         columns,
+        ..
     } = tiles.rectangle;
     for line in 0..rows {
         let first = (item * tiles.height + row + line) * tiles.width + column;

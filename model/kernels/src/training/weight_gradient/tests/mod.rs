@@ -244,7 +244,7 @@ fn turned_convolutions_give_the_inputs_gradients() {
             });
             let mut turned = Convolution::zeroed(set, arithmetic, case.method, layout.outputs.len(), width);
             layout.pack(set, &case.weights, Direction::Backward { from: 0 }, &mut turned);
-            let tiles = Tiling::new(case.batch, case.height, case.width, case.method.side(), 20);
+            let tiles = Tiling::new(case.batch, case.height, case.width, case.method.side(), 20, 20);
             let mut workspaces = Workspaces::new(1, turned.needs(&tiles));
             let mut found = vec![f32::NAN; expected.len()];
             let input = Input::Activations(Source {
