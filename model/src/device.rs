@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use factorseg_kernels::{
-    Architecture, Arithmetic, CpuTraining, KernelError, PlanOptions, SegmentationPass, SegmentationPlan, Threads,
-    TrainingPass, TrainingSize,
+    Architecture, CpuTraining, KernelError, PlanOptions, SegmentationPass, SegmentationPlan, Threads, TrainingPass,
+    TrainingSize,
 };
 
 use crate::checkpoint::Weights;
@@ -118,14 +118,13 @@ impl Device {
         how: LoadOptions,
     ) -> Result<Box<dyn SegmentationPass>, KernelError> {
         let architecture = config.architecture();
-        let bf16 = how.precision == Precision::Bf16;
         let lookup = |name: &str| weights.get(name);
         match self {
-            Device::Cuda(index) => cuda::segmentation(index, &architecture, &lookup, bf16),
+            Device::Cuda(index) => cuda::segmentation(index, &architecture, &lookup, how.precision == Precision::Bf16),
             Device::Cpu => {
                 let options = PlanOptions {
                     threads: threads(how.threads)?,
-                    arithmetic: if bf16 { Arithmetic::Bf16 } else { Arithmetic::F32 },
+                    arithmetic: how.precision.arithmetic(),
                     ..PlanOptions::new(config.image_size, config.image_size)
                 };
                 Ok(Box::new(SegmentationPlan::compile(&architecture, lookup, options)?))
@@ -133,7 +132,8 @@ impl Device {
         }
     }
 
-    /// A network in training, its weights zero. On the CPU with the kernels in 32 bits, on `threads` threads (0: one per core).
+    /// A network in training, its weights zero; on the CPU on `threads` threads (0: one per core). Without a choice of
+    /// precision it is 32 bits: what a run learns should not depend on the processor it happens to start on.
     ///
     /// # Errors
     /// If the network or its size is unusable, the threads cannot be started, or the device fails.
@@ -146,7 +146,15 @@ impl Device {
     ) -> Result<Box<dyn TrainingPass>, KernelError> {
         match self {
             Device::Cuda(index) => cuda::training(index, architecture, size, precision == Precision::Bf16),
-            Device::Cpu => Ok(Box::new(CpuTraining::new(architecture, size, Threads::new(threads)?)?)),
+            Device::Cpu => {
+                let threads = Threads::new(threads)?;
+                Ok(Box::new(CpuTraining::new(
+                    architecture,
+                    size,
+                    threads,
+                    precision.arithmetic(),
+                )?))
+            }
         }
     }
 }

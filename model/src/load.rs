@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use factorseg_kernels::InstructionSet;
+use factorseg_kernels::{Arithmetic, InstructionSet};
 
 use crate::device::DeviceSpec;
 
@@ -45,6 +45,14 @@ impl Precision {
     /// Whether the CPU device computes in it: bf16 needs a processor with AVX512-BF16.
     pub fn runs_on_this_processor(self) -> bool {
         self != Self::Bf16 || InstructionSet::detect().computes_bf16()
+    }
+
+    /// What the CPU's kernels multiply.
+    pub(crate) fn arithmetic(self) -> Arithmetic {
+        match self {
+            Self::Bf16 => Arithmetic::Bf16,
+            Self::Auto | Self::F32 => Arithmetic::F32,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The segmenter: one noised pass, the same masks as the network makes, errors for what does not fit.
 
-use factorseg_kernels::{InstructionSet, Threads, TrainingNetwork, TrainingOptions};
+use factorseg_kernels::{Arithmetic, InstructionSet, Threads, TrainingNetwork, TrainingOptions};
 use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::noise::standard_normal;
 use factorseg_model::softmax::softmax;
@@ -37,6 +37,7 @@ fn expected_masks(image: &InputImage, options: &SegmenterOptions) -> Vec<f32> {
         batch: 1,
         threads: Threads::Single,
         instructions: InstructionSet::detect(),
+        arithmetic: Arithmetic::F32,
     };
     let mut network = TrainingNetwork::new(&config.architecture(), size).unwrap();
     network.parameters_mut().copy_from_slice(&checkpoint.load().unwrap());

@@ -13,7 +13,7 @@
 mod common;
 
 use common::{Options, measure, preset, random_values, random_weights};
-use factorseg_kernels::{Arithmetic, PlanOptions, SegmentationPlan, Threads};
+use factorseg_kernels::{PlanOptions, SegmentationPlan, Threads};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -34,11 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (width, height) = size.split_once('x').ok_or("--size is WIDTHxHEIGHT")?;
     let (width, height): (usize, usize) = (width.parse()?, height.parse()?);
     let instructions = options.instructions()?;
-    let arithmetic = match options.word("--precision", "f32").as_str() {
-        "f32" => Arithmetic::F32,
-        "bf16" => Arithmetic::Bf16,
-        _ => return Err("--precision is f32 or bf16".into()),
-    };
+    let arithmetic = options.arithmetic()?;
 
     let mut state = 1;
     let parameters = architecture.parameters().into_iter();

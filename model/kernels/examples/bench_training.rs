@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if options.flag("--help") {
         println!("bench_training [--preset tiny|small|paper-64] [--masks uniform|learned] [--regions K] [--batch N]");
         println!(
-            "      [--threads N] [--seconds S] [--isa {}]",
+            "      [--threads N] [--seconds S] [--precision f32|bf16] [--isa {}]",
             Options::instruction_names()
         );
         return Ok(());
@@ -69,12 +69,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let thread_count: usize = options.number("--threads", "1")?;
     let seconds: f64 = options.number("--seconds", "5")?;
     let instructions = options.instructions()?;
+    let arithmetic = options.arithmetic()?;
     let planned = TrainingOptions {
         height: side,
         width: side,
         batch,
         threads: Threads::new(thread_count)?,
         instructions,
+        arithmetic,
     };
     let mut network = TrainingNetwork::new(&architecture, planned)?;
     let mut state = 1;

@@ -1,8 +1,12 @@
 //! Matrix products with packed right-hand sides: the arithmetic of every convolution and projection.
 
 use crate::memory::Buffer;
-use crate::simd::{CHANNEL_BLOCK, InstructionSet, Pair, Single, Vector, Word, dispatch, dispatch_pairs, padded, pair};
-use crate::winograd::{transform_kernel_four, transform_kernel_two};
+use crate::simd::{
+    Arithmetic, CHANNEL_BLOCK, InstructionSet, Pair, Single, Vector, Word, dispatch, dispatch_pairs, padded, round_half,
+};
+use crate::winograd::{
+    transform_kernel_four, transform_kernel_four_half, transform_kernel_two, transform_kernel_two_half,
+};
 
 /// `points` matrices [depth, columns] of words (numbers, or pairs of bfloat16), stored in the order in which the kernels read them: by panels of
 /// [`InstructionSet::panel_width`] columns, within a panel row by row. Columns are padded with zeros to whole channel
@@ -55,72 +59,58 @@ impl PackedMatrix {
     }
 
     /// Sets row `row` of column block `block` at all points to Winograd's transformation of 3x3 kernels, for tiles of
-    /// `side` outputs (2 or 4).
+    /// `side` outputs (2 or 4). In bf16 two rows share one of words, the first of them set first.
     pub(crate) fn set_kernels(
         &mut self,
         set: InstructionSet,
+        arithmetic: Arithmetic,
         side: usize,
         row: usize,
         block: usize,
         taps: &[[f32; CHANNEL_BLOCK]; 9],
     ) {
+        let (row, second) = (row / arithmetic.numbers(), row % arithmetic.numbers() == 1);
         let (offset, point) = (self.block_offset(row, block), self.point());
         assert_eq!(self.points, (side + 2) * (side + 2), "points of the matrix");
         let to = &mut self.data[offset..offset + (self.points - 1) * point + CHANNEL_BLOCK];
+        let transform = match (arithmetic, side) {
+            (Arithmetic::F32, 4) => transform_kernel_four,
+            (Arithmetic::F32, _) => transform_kernel_two,
+            (Arithmetic::Bf16, 4) => transform_kernel_four_half,
+            (Arithmetic::Bf16, _) => transform_kernel_two_half,
+        };
         // SAFETY: `to` reaches from the first point's block to the end of the last one's.
-        unsafe {
-            if side == 4 {
-                transform_kernel_four(set, taps.as_ptr().cast(), to.as_mut_ptr(), point);
-            } else {
-                transform_kernel_two(set, taps.as_ptr().cast(), to.as_mut_ptr(), point);
-            }
-        }
+        unsafe { transform(set, taps.as_ptr().cast(), to.as_mut_ptr(), point, second) };
     }
 
-    /// As [`Self::set_kernels`], in pairs of bfloat16: row `row` is made of the kernels of two inputs.
-    pub(crate) fn set_kernel_pairs(
+    /// Sets row `row` of column block `block` of a matrix of one point; rows as for [`Self::set_kernels`].
+    pub(crate) fn set_block(
         &mut self,
         set: InstructionSet,
-        side: usize,
+        arithmetic: Arithmetic,
         row: usize,
         block: usize,
-        taps: [&[[f32; CHANNEL_BLOCK]; 9]; 2],
+        values: &[f32; CHANNEL_BLOCK],
     ) {
-        assert_eq!(self.points, (side + 2) * (side + 2), "points of the matrix");
-        let mut points = [[[0.0; CHANNEL_BLOCK]; 36]; 2];
-        for (taps, points) in taps.iter().zip(&mut points) {
-            // SAFETY: the taps are nine blocks, and there is room for the points of the larger tile.
-            unsafe {
-                if side == 4 {
-                    transform_kernel_four(set, taps.as_ptr().cast(), points.as_mut_ptr().cast(), CHANNEL_BLOCK);
-                } else {
-                    transform_kernel_two(set, taps.as_ptr().cast(), points.as_mut_ptr().cast(), CHANNEL_BLOCK);
-                }
-            }
-        }
-        for point in 0..self.points {
-            let offset = self.block_offset(row, block) + point * self.point();
-            let to = &mut self.data[offset..offset + CHANNEL_BLOCK];
-            for (lane, word) in to.iter_mut().enumerate() {
-                *word = pair(points[0][point][lane], points[1][point][lane]);
-            }
+        let (row, second) = (row / arithmetic.numbers(), row % arithmetic.numbers() == 1);
+        let offset = self.block_offset(row, block);
+        let to = &mut self.data[offset..offset + CHANNEL_BLOCK];
+        match arithmetic {
+            Arithmetic::F32 => to.copy_from_slice(values),
+            // SAFETY: both are one block.
+            Arithmetic::Bf16 => unsafe { round_half(set, values.as_ptr(), to.as_mut_ptr(), CHANNEL_BLOCK, second) },
         }
     }
 
-    /// Offset of `row` of column block `block` (of [`CHANNEL_BLOCK`] columns) at point 0 in [`Self::data_mut`]; the
+    /// Offset of `row` of column block `block` (of [`CHANNEL_BLOCK`] columns) at point 0; the
     /// other points follow [`Self::point`] apart.
-    pub(crate) fn block_offset(&self, row: usize, block: usize) -> usize {
+    fn block_offset(&self, row: usize, block: usize) -> usize {
         self.index(0, row, block * CHANNEL_BLOCK)
     }
 
     /// Distance of consecutive points.
-    pub(crate) fn point(&self) -> usize {
+    fn point(&self) -> usize {
         self.depth * self.columns
-    }
-
-    /// The packed numbers, to write them.
-    pub(crate) fn data_mut(&mut self) -> &mut [f32] {
-        &mut self.data
     }
 
     pub(crate) fn points(&self) -> usize {

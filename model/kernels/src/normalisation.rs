@@ -4,7 +4,6 @@
 //! rather than by group serve also where two activations are joined and a group spans both.
 
 use crate::source::Affine;
-use crate::tiling::Rectangle;
 use std::ops::Range;
 
 /// As in the network's definition.
@@ -25,12 +24,13 @@ impl ChannelSums {
         }
     }
 
-    /// Adds up the rectangles' sums, in their order, so that threads do not change the result.
-    pub(crate) fn gather(&mut self, rectangles: &[Rectangle], sums: &[f32]) {
+    /// Adds up the sums of the strips of `batch` items, [strips, 2, channels], in their order, so that threads do not
+    /// change the result.
+    pub(crate) fn gather(&mut self, strips: usize, batch: usize, sums: &[f32]) {
         self.values.fill(0.0);
         let length = 2 * self.channels;
-        for (rectangle, sums) in rectangles.iter().zip(sums.chunks_exact(length)) {
-            let totals = &mut self.values[rectangle.item * length..][..length];
+        for (strip, sums) in sums.chunks_exact(length).take(strips).enumerate() {
+            let totals = &mut self.values[strip * batch / strips * length..][..length];
             for (total, &sum) in totals.iter_mut().zip(sums) {
                 *total += f64::from(sum);
             }

@@ -1,6 +1,7 @@
 //! How an output is cut into tiles, rectangles of tiles and blocks of rectangles.
 
-/// A rectangle of tiles of one image: what one load of the input serves and one set of channel sums covers.
+/// A rectangle of tiles of one image: what one load of the input serves. Each of its rows of tiles is a strip, which one
+/// set of channel sums covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rectangle {
     /// Index in the batch.
@@ -11,6 +12,8 @@ pub(crate) struct Rectangle {
     /// First tile column and number of tile columns.
     pub(crate) column: usize,
     pub(crate) columns: usize,
+    /// Index of the first strip in the batch.
+    pub(crate) strip: usize,
 }
 
 impl Rectangle {
@@ -20,7 +23,8 @@ impl Rectangle {
 }
 
 /// The tiles of a batch of outputs [batch, height, width], cut so that a block (consecutive rectangles) has about as
-/// many tiles as asked for. Rectangles are in the order of the batch.
+/// many tiles as asked for. Rectangles are in the order of the batch. Strips, and their order, do not depend on what is
+/// asked for, so that no sum does.
 #[derive(Debug, Clone)]
 pub(crate) struct Tiling {
     /// Side of a square tile, in output pixels.
@@ -30,13 +34,14 @@ pub(crate) struct Tiling {
     rectangles: Vec<Rectangle>,
     per_item: usize,
     per_block: usize,
+    strips_per_item: usize,
 }
 
 impl Tiling {
-    pub(crate) fn new(batch: usize, height: usize, width: usize, side: usize, target: usize) -> Self {
+    /// Blocks of about `target` tiles, of rectangles with up to `widest` columns.
+    pub(crate) fn new(batch: usize, height: usize, width: usize, side: usize, widest: usize, target: usize) -> Self {
         let (tile_rows, tile_columns) = (height.div_ceil(side), width.div_ceil(side));
-        let target = target.max(1);
-        let column_parts = tile_columns.div_ceil(target);
+        let column_parts = tile_columns.div_ceil(widest);
         let rows_wanted = (target / tile_columns.div_ceil(column_parts)).max(1);
         let row_parts = tile_rows.div_ceil(rows_wanted);
         let mut rectangles = Vec::new();
@@ -51,6 +56,7 @@ impl Tiling {
                         rows: (row_part + 1) * tile_rows / row_parts - row,
                         column,
                         columns: (column_part + 1) * tile_columns / column_parts - column,
+                        strip: (item * column_parts + column_part) * tile_rows + row,
                     });
                 }
             }
@@ -69,7 +75,13 @@ impl Tiling {
             rectangles,
             per_item,
             per_block,
+            strips_per_item: column_parts * tile_rows,
         }
+    }
+
+    /// Number of strips of the first `batch` images.
+    pub(crate) fn strips(&self, batch: usize) -> usize {
+        batch * self.strips_per_item
     }
 
     /// Rectangles of the first `batch` images.
@@ -82,14 +94,11 @@ impl Tiling {
         (batch * self.per_item).div_ceil(self.per_block)
     }
 
-    /// Index of a block's first rectangle, and its rectangles.
-    pub(crate) fn block(&self, batch: usize, index: usize) -> (usize, &[Rectangle]) {
+    /// The rectangles of a block.
+    pub(crate) fn block(&self, batch: usize, index: usize) -> &[Rectangle] {
         let rectangles = self.rectangles(batch);
         let first = index * self.per_block;
-        (
-            first,
-            &rectangles[first..(first + self.per_block).min(rectangles.len())],
-        )
+        &rectangles[first..(first + self.per_block).min(rectangles.len())]
     }
 
     /// Tiles of the largest block.

@@ -192,6 +192,60 @@ fn bf16_differs_by_rounding_alone() {
     }
 }
 
+/// The number of threads leaves every bit as it is: sums have the same order however the work is cut.
+#[test]
+fn probabilities_do_not_depend_on_threads() {
+    let sets = InstructionSet::available();
+    let rounding = sets.iter().find(|set| set.computes_bf16()).copied();
+    let kinds = [
+        Some((sets[0], Arithmetic::F32)),
+        rounding.map(|set| (set, Arithmetic::Bf16)),
+    ];
+    let default = || load_file(File::read("../checkpoints/default.safetensors"));
+    let cases = [
+        ("unconditional_64", load("unconditional_64"), 64, 112),
+        ("conditional_64", load("conditional_64"), 112, 64),
+        ("conditional_128", load("conditional_128"), 32, 128),
+        ("residual_64", load("residual_64"), 64, 64),
+        ("default", default(), 64, 112),
+        ("default, small", default(), 24, 40),
+        ("default, wide", default(), 64, 256),
+    ];
+    for (name, fixture, height, width) in cases {
+        for (instructions, arithmetic) in kinds.into_iter().flatten() {
+            if instructions.name() == "portable-16" && width > 64 {
+                continue; // an emulation, and slow
+            }
+            for batch in [1, 2] {
+                let one = disc(height, width);
+                let input: Vec<f32> = (0..batch)
+                    .flat_map(|item| one.iter().map(move |x| x - item as f32 * 0.1))
+                    .collect();
+                let run = |threads| {
+                    let options = PlanOptions {
+                        batch,
+                        instructions,
+                        threads: Threads::new(threads).unwrap(),
+                        arithmetic,
+                        ..PlanOptions::new(height, width)
+                    };
+                    let mut plan = SegmentationPlan::compile(&fixture.architecture, fixture.lookup(), options).unwrap();
+                    let mut output = vec![f32::NAN; batch * fixture.architecture.regions * height * width];
+                    plan.run(&input, &mut output).unwrap();
+                    output
+                };
+                let alone = run(1);
+                for threads in [2, 3, 5] {
+                    assert!(
+                        run(threads) == alone,
+                        "{name}, {arithmetic:?}, batch {batch}: {threads} threads differ from one"
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// A disc on a gradient, with as much noise as timestep 30 has.
 fn disc(height: usize, width: usize) -> Vec<f32> {
     let (pixels, side) = (height * width, height.min(width) as f32);

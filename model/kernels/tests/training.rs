@@ -2,7 +2,7 @@
 //! `tests/reference/make_training_fixture.py` computes in float64.
 
 use factorseg_kernels::{
-    Architecture, InstructionSet, KernelError, Learned, Masks, Threads, TrainingNetwork, TrainingOptions,
+    Architecture, Arithmetic, InstructionSet, KernelError, Learned, Masks, Threads, TrainingNetwork, TrainingOptions,
 };
 use safetensors::SafeTensors;
 use std::collections::HashMap;
@@ -45,12 +45,23 @@ fn load(name: &str) -> Fixture {
 
 impl Fixture {
     fn network(&self, batch: usize, threads: usize, instructions: InstructionSet) -> TrainingNetwork {
+        self.network_in(batch, threads, instructions, Arithmetic::F32)
+    }
+
+    fn network_in(
+        &self,
+        batch: usize,
+        threads: usize,
+        instructions: InstructionSet,
+        arithmetic: Arithmetic,
+    ) -> TrainingNetwork {
         let options = TrainingOptions {
             height: self.size.0,
             width: self.size.1,
             batch,
             threads: Threads::new(threads).unwrap(),
             instructions,
+            arithmetic,
         };
         let mut network = TrainingNetwork::new(&self.architecture, options).unwrap();
         assert_eq!(network.list(), self.architecture.parameters());
@@ -193,6 +204,80 @@ fn losses_and_gradients_equal_pytorchs() {
     }
 }
 
+/// Products of bfloat16 leave the gradients' direction: of the whole network, and of each parameter whose gradient is not
+/// next to nothing.
+#[test]
+fn bf16_gradients_point_where_pytorchs_do() {
+    for (name, kinds) in [
+        ("training_conditional", &["softmax", "uniform"][..]),
+        ("training_residual", &["softmax"][..]),
+        ("training_concatenated", &["softmax"][..]),
+        ("training_masked-middle", &["softmax"][..]),
+        ("training_unshared", &["softmax"][..]),
+    ] {
+        let fixture = load(name);
+        for instructions in InstructionSet::available() {
+            if !instructions.computes_bf16() {
+                let options = fixture.network(1, 1, instructions).options().clone();
+                let refused = TrainingNetwork::new(
+                    &fixture.architecture,
+                    TrainingOptions {
+                        arithmetic: Arithmetic::Bf16,
+                        ..options
+                    },
+                );
+                assert!(matches!(refused, Err(KernelError::Arithmetic { .. })));
+                continue;
+            }
+            for kind in kinds {
+                let mut network = fixture.network_in(fixture.images(), 1, instructions, Arithmetic::Bf16);
+                let squares = fixture.pass(&mut network, kind, 0..fixture.images());
+                let loss = squares / fixture.tensors["fixture.noise"].len() as f64;
+                let expected = f64::from(fixture.tensors[&format!("{kind}.loss")][0]);
+                let loss = (loss - expected).abs() / expected;
+                let (mut all, mut worst) = ([0.0; 3], (1.0, ""));
+                let total: f64 = network
+                    .list()
+                    .iter()
+                    .map(|parameter| products(&fixture.tensors[&format!("{kind}.{}", parameter.name)], &[])[0])
+                    .sum();
+                for parameter in network.list() {
+                    let expected = &fixture.tensors[&format!("{kind}.{}", parameter.name)];
+                    let part = products(expected, &network.gradients()[parameter.range()]);
+                    all = [0, 1, 2].map(|index| all[index] + part[index]);
+                    if part[0] > 1e-6 * total && cosine(part) < worst.0 {
+                        worst = (cosine(part), &parameter.name);
+                    }
+                }
+                let (cosine, length) = (cosine(all), (all[1] / all[0]).sqrt());
+                let what = format!("{name} {kind} {}", instructions.name());
+                println!(
+                    "{what}: loss off by {loss:.1e}, cosine {cosine:.5}, length {length:.4}, least {:.4} at {}",
+                    worst.0, worst.1
+                );
+                assert!(loss < 0.01 && cosine > 0.995 && (length - 1.0).abs() < 0.05, "{what}");
+                assert!(worst.0 > 0.9, "{what}: {} at {}", worst.0, worst.1);
+                // Rounded at all.
+                assert!(cosine < 1.0 - 1e-7, "{what}");
+            }
+        }
+    }
+}
+
+/// Of two vectors: squared lengths, and the product.
+fn products(expected: &[f32], found: &[f32]) -> [f64; 3] {
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+    [
+        product(expected, expected),
+        product(found, found),
+        product(expected, found),
+    ]
+}
+
+fn cosine([expected, found, product]: [f64; 3]) -> f64 {
+    product / (expected * found).sqrt()
+}
+
 /// One image after another, in a network built for more, gives the gradients of the whole batch.
 #[test]
 fn gradients_add_up_over_micro_batches() {
@@ -209,23 +294,28 @@ fn gradients_add_up_over_micro_batches() {
 
 #[test]
 fn results_do_not_depend_on_threads_or_on_what_ran_before() {
+    let mut sets = vec![(InstructionSet::detect(), Arithmetic::F32)];
+    let rounding = InstructionSet::available().into_iter().find(|set| set.computes_bf16());
+    sets.extend(rounding.map(|set| (set, Arithmetic::Bf16)));
     for name in ["training_conditional", "training_residual"] {
         let fixture = load(name);
-        let gradients = |threads: usize, before: &[&str]| {
-            let mut network = fixture.network(fixture.images(), threads, InstructionSet::detect());
-            for kind in before {
-                fixture.pass(&mut network, kind, 0..2);
+        for &(set, arithmetic) in &sets {
+            let gradients = |threads: usize, before: &[&str]| {
+                let mut network = fixture.network_in(fixture.images(), threads, set, arithmetic);
+                for kind in before {
+                    fixture.pass(&mut network, kind, 0..2);
+                }
+                network.zero_gradients();
+                let loss = fixture.pass(&mut network, "softmax", 0..fixture.images());
+                (loss, network.gradients().to_vec())
+            };
+            let one = gradients(1, &[]);
+            for (threads, before) in [(2, &[][..]), (3, &["uniform"]), (1, &["softmax", "uniform"])] {
+                assert!(
+                    one == gradients(threads, before),
+                    "{name}, {arithmetic:?}: {threads} threads after {before:?}"
+                );
             }
-            network.zero_gradients();
-            let loss = fixture.pass(&mut network, "softmax", 0..fixture.images());
-            (loss, network.gradients().to_vec())
-        };
-        let one = gradients(1, &[]);
-        for (threads, before) in [(2, &[][..]), (3, &["uniform"]), (1, &["softmax", "uniform"])] {
-            assert!(
-                one == gradients(threads, before),
-                "{name}: {threads} threads after {before:?}"
-            );
         }
     }
 }

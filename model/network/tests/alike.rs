@@ -7,8 +7,8 @@ use std::sync::Arc;
 use burn::backend::Autodiff;
 use common::{Tested, device};
 use factorseg_kernels::{
-    Adam, Architecture, CpuTraining, Decoding, KernelError, Learned, Masks, Noising, PlanOptions, SegmentationPass,
-    SegmentationPlan, Snapshot, Threads, TrainingPass, TrainingSize, Update,
+    Adam, Architecture, Arithmetic, CpuTraining, Decoding, KernelError, Learned, Masks, Noising, PlanOptions,
+    SegmentationPass, SegmentationPlan, Snapshot, Threads, TrainingPass, TrainingSize, Update,
 };
 use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::noise::standard_normal;
@@ -72,7 +72,7 @@ fn by_burn(architecture: &Architecture, bf16: bool) -> Box<dyn TrainingPass> {
 }
 
 fn both(architecture: &Architecture) -> [Box<dyn TrainingPass>; 2] {
-    let kernels = CpuTraining::new(architecture, size(), Threads::Single).unwrap();
+    let kernels = CpuTraining::new(architecture, size(), Threads::Single, Arithmetic::F32).unwrap();
     let mut both: [Box<dyn TrainingPass>; 2] = [Box::new(kernels), by_burn(architecture, false)];
     for pass in &mut both {
         scramble(pass.as_mut());
@@ -201,7 +201,13 @@ fn a_pass_that_waits_is_alike() {
         one.exchange().unwrap();
     }
     assert_same_gradients(&both, "waiting");
-    let mut alone = CpuTraining::new(&plain(), TrainingSize { waiting: 0, ..size() }, Threads::Single).unwrap();
+    let mut alone = CpuTraining::new(
+        &plain(),
+        TrainingSize { waiting: 0, ..size() },
+        Threads::Single,
+        Arithmetic::F32,
+    )
+    .unwrap();
     assert!(alone.exchange().is_err());
 }
 

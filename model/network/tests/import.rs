@@ -8,7 +8,7 @@ use common::{Tested, device};
 use factorseg_import::state_dict::StateDict;
 use factorseg_import::unet::{Heads, Hints, Layout, Named, import};
 use factorseg_kernels::{
-    InstructionSet, Masks, PlanOptions, SegmentationPlan, Threads, TrainingNetwork, TrainingOptions,
+    Arithmetic, InstructionSet, Masks, PlanOptions, SegmentationPlan, Threads, TrainingNetwork, TrainingOptions,
 };
 use factorseg_model::checkpoint::{Checkpoint, WeightType, save_tensors};
 use factorseg_model::{CheckpointInfo, CheckpointSource, ModelConfig, ScheduleConfig};
@@ -148,6 +148,7 @@ fn by_kernels(config: &ModelConfig, weights: &Weights<'_>, outputs: &Outputs) ->
         batch: outputs.images(),
         threads: Threads::Single,
         instructions: InstructionSet::detect(),
+        arithmetic: Arithmetic::F32,
     };
     let mut network = TrainingNetwork::new(&config.architecture(), options).unwrap();
     for parameter in network.list().to_vec() {

@@ -72,7 +72,7 @@ impl BatchArguments {
 /// What training computes in and on, but for the device.
 #[derive(Debug, Args)]
 pub struct ComputeArguments {
-    /// bf16 on CUDA alone: bfloat16 passes with norms, softmax, loss and weights in 32 bits
+    /// bf16: bfloat16 passes with norms, softmax, loss and weights in 32 bits, on CUDA and on processors with AVX512-BF16
     #[arg(long, default_value = "f32", value_parser = word::<Precision>(PRECISIONS))]
     pub precision: Precision,
     /// Threads of the CPU device; 0: one per core

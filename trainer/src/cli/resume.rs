@@ -45,7 +45,7 @@ struct Changes {
     /// Another device: auto, cpu, cuda or cuda:N
     #[arg(long)]
     device: Option<DeviceSpec>,
-    /// Another precision; bf16 on CUDA alone
+    /// Another precision; bf16 on CUDA, and on processors with AVX512-BF16
     #[arg(long, value_parser = word::<Precision>(PRECISIONS))]
     precision: Option<Precision>,
     /// Another number of CPU threads; 0: one per core

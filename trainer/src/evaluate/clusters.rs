@@ -2,7 +2,7 @@
 //! the paper's Tables 3 to 5 compare with.
 
 use anyhow::{Result, ensure};
-use factorseg_kernels::{InstructionSet, KernelError, Masks, Threads, TrainingNetwork, TrainingOptions};
+use factorseg_kernels::{Arithmetic, InstructionSet, KernelError, Masks, Threads, TrainingNetwork, TrainingOptions};
 use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::noise::standard_normal;
 use factorseg_model::{
@@ -114,6 +114,7 @@ impl Clusters {
                     batch: 1,
                     threads: self.threads.clone(),
                     instructions: InstructionSet::detect(),
+                    arithmetic: Arithmetic::F32,
                 };
                 let mut network = TrainingNetwork::new(&self.config.architecture(), options)?;
                 network.parameters_mut().copy_from_slice(&self.weights);

@@ -1,6 +1,6 @@
 //! What the examples that measure share: options, presets, random numbers, times.
 
-use factorseg_kernels::{Architecture, Decoding, InstructionSet, Parameter};
+use factorseg_kernels::{Architecture, Arithmetic, Decoding, InstructionSet, Parameter};
 use std::error::Error;
 use std::str::FromStr;
 use std::time::Instant;
@@ -41,6 +41,15 @@ impl Options {
         sets.into_iter()
             .find(|set| set.name() == name)
             .ok_or_else(|| format!("this processor has no instruction set `{name}`").into())
+    }
+
+    /// What `--precision` names; f32 without it.
+    pub fn arithmetic(&self) -> Result<Arithmetic, Box<dyn Error>> {
+        match self.word("--precision", "f32").as_str() {
+            "f32" => Ok(Arithmetic::F32),
+            "bf16" => Ok(Arithmetic::Bf16),
+            _ => Err("--precision is f32 or bf16".into()),
+        }
     }
 
     /// The names that `--isa` takes.

@@ -1,12 +1,13 @@
 //! The loading side: from the input to the left-hand side of the products.
 
-use super::packed::{Convolution, Method};
+use super::packed::{Convolution, Method, Pairing};
 use crate::memory::Shared;
-use crate::simd::{Arithmetic, InstructionSet, round_numbers};
+use crate::simd::{Arithmetic, InstructionSet, round_half, round_numbers};
 use crate::source::{Region, Source, load_region};
 use crate::tiling::{Rectangle, Tiling};
 use crate::winograd::{
-    Tiles, transform_input_four, transform_input_four_rounded, transform_input_two, transform_input_two_rounded,
+    Tiles, transform_input_four, transform_input_four_paired, transform_input_four_rounded, transform_input_two,
+    transform_input_two_paired, transform_input_two_rounded,
 };
 
 /// The image itself, [batch, channels, height, width].
@@ -31,6 +32,7 @@ pub(crate) struct Loading<'a> {
     pub(crate) set: InstructionSet,
     pub(crate) convolution: &'a Convolution,
     pub(crate) input: Input<'a>,
+    pub(crate) pairing: Pairing,
 }
 
 impl Loading<'_> {
@@ -79,28 +81,28 @@ impl Loading<'_> {
     /// Lays out one part of the left-hand side.
     pub(crate) fn prepare(&self, rectangles: &[Rectangle], task: usize, left: Shared<'_>, region: &mut [f32]) {
         let convolution = self.convolution;
-        let tiles: usize = rectangles.iter().map(Rectangle::tiles).sum();
-        let point = convolution.left_point(tiles);
-        let (mut first_tile, mut part) = (0, task);
+        let rows = |rectangle: &Rectangle| convolution.left_rows(self.pairing, rectangle);
+        let point = convolution.left_point(self.pairing, rectangles.iter().map(rows).sum());
+        let (mut first_row, mut part) = (0, task);
         for rectangle in rectangles {
             let parts = self.parts(rectangle);
             if part >= parts {
                 part -= parts;
-                first_tile += rectangle.tiles();
+                first_row += rows(rectangle);
                 continue;
             }
             match convolution.method {
                 Method::Winograd(side) => {
                     let count = convolution.chunk_channels(rectangle.rows, rectangle.columns);
                     let channels = (part * count, ((part + 1) * count).min(convolution.inputs()));
-                    self.prepare_winograd(rectangle, side, channels, left, first_tile, point, region);
+                    self.prepare_winograd(rectangle, side, channels, left, first_row, point, region);
                 }
                 Method::Patches {
                     kernel,
                     stride,
                     padding,
                 } => {
-                    let row = first_tile + part * rectangle.columns;
+                    let row = first_row + part * (rows(rectangle) / parts);
                     let y = (rectangle.row + part) * stride;
                     match self.input {
                         Input::Activations(ref source) => {
@@ -124,19 +126,20 @@ impl Loading<'_> {
         side: usize,
         channels: (usize, usize),
         left: Shared<'_>,
-        first_tile: usize,
+        first_row: usize,
         point: usize,
         region: &mut [f32],
     ) {
         let Input::Activations(source) = &self.input else {
             unreachable!("checked in `convolve`")
         };
-        let depth = self.convolution.weights.depth();
+        let words = self.convolution.left_row(self.pairing);
         let count = channels.1 - channels.0;
         let (rows, columns) = (side * rectangle.rows + 2, side * rectangle.columns + 2);
         assert!(region.len() >= rows * columns * count, "workspace of regions");
         let points = self.convolution.method.points();
-        assert!((points - 1) * point + (first_tile + rectangle.tiles()) * depth <= left.len());
+        let used = first_row + self.convolution.left_rows(self.pairing, rectangle);
+        assert!((points - 1) * point + used * words <= left.len());
         let place = Region {
             item: rectangle.item,
             top: (rectangle.row * side) as isize - 1,
@@ -150,20 +153,23 @@ impl Loading<'_> {
             columns: rectangle.columns,
             channels: count,
         };
-        let numbers = self.convolution.arithmetic.numbers();
-        let to = left.pointer(first_tile * depth + channels.0 / numbers);
-        let (depth, point) = (numbers * depth, numbers * point);
-        let transform = match (self.convolution.arithmetic, side) {
-            (Arithmetic::F32, 4) => transform_input_four,
-            (Arithmetic::F32, _) => transform_input_two,
-            (Arithmetic::Bf16, 4) => transform_input_four_rounded,
-            (Arithmetic::Bf16, _) => transform_input_two_rounded,
+        // Inputs in a word.
+        let numbers = self.convolution.depth() / words;
+        let to = left.pointer(first_row * words + channels.0 / numbers);
+        let (row, point) = (numbers * words, numbers * point);
+        let transform = match (self.convolution.arithmetic, self.pairing, side) {
+            (Arithmetic::F32, _, 4) => transform_input_four,
+            (Arithmetic::F32, ..) => transform_input_two,
+            (Arithmetic::Bf16, Pairing::Inputs, 4) => transform_input_four_rounded,
+            (Arithmetic::Bf16, Pairing::Inputs, _) => transform_input_two_rounded,
+            (Arithmetic::Bf16, Pairing::Rows, 4) => transform_input_four_paired,
+            (Arithmetic::Bf16, Pairing::Rows, _) => transform_input_two_paired,
         };
         // SAFETY: the source was checked for the batch; the region and the left-hand side were measured above, and
         // no other task writes these tiles' rows in these channels.
         unsafe {
             load_region(self.set, source, place, region.as_mut_ptr());
-            transform(self.set, region.as_ptr(), tiles, to, depth, point);
+            transform(self.set, region.as_ptr(), tiles, to, row, point);
         }
     }
 
@@ -179,8 +185,9 @@ impl Loading<'_> {
         row: usize,
         region: &mut [f32],
     ) {
-        let (depth, arithmetic) = (self.convolution.weights.depth(), self.convolution.arithmetic);
-        assert!((row + rectangle.columns) * depth <= left.len());
+        let (words, arithmetic) = (self.convolution.left_row(self.pairing), self.convolution.arithmetic);
+        let used = self.convolution.left_rows(self.pairing, rectangle) / rectangle.rows;
+        assert!((row + used) * words <= left.len());
         let mut place = Region {
             item: rectangle.item,
             top: y as isize - padding as isize,
@@ -189,32 +196,40 @@ impl Loading<'_> {
             columns: rectangle.columns,
             channels: (0, source.channels()),
         };
-        let mut load = |place: Region, to: *mut f32| {
+        // From the row of output `column` on, behind `before` of its numbers.
+        let mut load = |place: Region, column: usize, before: usize| {
+            let count = place.columns * source.channels();
             // SAFETY: the source was checked for the batch, the rows are inside the left-hand side, and no other task
             // writes them.
             unsafe {
-                match arithmetic {
-                    Arithmetic::F32 => load_region(self.set, source, place, to),
-                    Arithmetic::Bf16 => {
-                        let count = place.columns * source.channels();
-                        let loaded = &mut region[..count];
-                        load_region(self.set, source, place, loaded.as_mut_ptr());
-                        round_numbers(self.set, loaded.as_ptr(), to, count);
-                    }
+                if arithmetic == Arithmetic::F32 {
+                    load_region(self.set, source, place, left.pointer((row + column) * words + before));
+                    return;
+                }
+                let loaded = &mut region[..count];
+                load_region(self.set, source, place, loaded.as_mut_ptr());
+                if self.pairing == Pairing::Inputs {
+                    let to = left.pointer((row + column) * words + before / 2);
+                    round_numbers(self.set, loaded.as_ptr(), to, count);
+                    return;
+                }
+                for (index, numbers) in loaded.chunks(words).enumerate() {
+                    let column = column + index;
+                    let to = left.pointer((row + column / 2) * words + before);
+                    round_half(self.set, numbers.as_ptr(), to, numbers.len(), column % 2 == 1);
                 }
             }
         };
         if kernel == 1 && stride == 1 {
-            load(place, left.pointer(row * depth));
+            load(place, 0, 0);
             return;
         }
         place.columns = kernel;
-        let words = kernel * source.channels() / arithmetic.numbers();
         for column in 0..rectangle.columns {
             place.left = ((rectangle.column + column) * stride) as isize - padding as isize;
             for ky in 0..kernel {
                 place.top = (y + ky) as isize - padding as isize;
-                load(place, left.pointer((row + column) * depth + ky * words));
+                load(place, column, ky * kernel * source.channels());
             }
         }
     }

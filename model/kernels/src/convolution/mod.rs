@@ -12,7 +12,7 @@ mod tests;
 mod workspaces;
 
 pub(crate) use loading::{Input, Loading, Planar};
-pub(crate) use packed::{Convolution, Kernel, Method};
+pub(crate) use packed::{Convolution, Kernel, Method, Pairing};
 pub(crate) use workspaces::{Needs, Workspace, Workspaces};
 
 use crate::matrix::{Rows, multiply, multiply_pairs};
@@ -37,7 +37,7 @@ pub(crate) struct Output<'a> {
     /// [batch, height, width, channels]
     pub(crate) data: &'a mut [f32],
     pub(crate) residual: Residual<'a>,
-    /// For each rectangle of the tiling: sums and sums of squares by channel, [rectangles, 2, channels].
+    /// For each strip of the tiling: sums and sums of squares by channel, [strips, 2, channels].
     pub(crate) sums: Option<&'a mut [f32]>,
 }
 
@@ -69,6 +69,7 @@ pub(crate) fn convolve(
         set,
         convolution,
         input,
+        pairing: Pairing::Inputs,
     };
     loading.check(tiling, batch);
     let values = batch * tiling.height * tiling.width * convolution.outputs();
@@ -84,7 +85,7 @@ pub(crate) fn convolve(
     };
     let sums = output.sums.map(|sums| {
         assert!(
-            sums.len() >= tiling.rectangles(batch).len() * 2 * convolution.outputs(),
+            sums.len() >= tiling.strips(batch) * 2 * convolution.outputs(),
             "too few sums"
         );
         Shared::new(sums)
@@ -106,13 +107,13 @@ pub(crate) fn convolve(
     let threads = workspaces.threads.len();
     if threads == 1 || blocks >= threads * 2 || blocks.is_multiple_of(threads) {
         for_each(&mut workspaces.threads, blocks, |workspace, index| {
-            let (first, rectangles) = tiling.block(batch, index);
+            let rectangles = tiling.block(batch, index);
             let left = Shared::new(&mut workspace.left);
             for task in 0..loading.prepare_tasks(rectangles) {
                 loading.prepare(rectangles, task, left, &mut workspace.region);
             }
             for chunk in 0..convolution.chunks() {
-                job.multiply(first, rectangles, chunk, left, &mut workspace.product);
+                job.multiply(rectangles, chunk, left, &mut workspace.product);
             }
         });
     } else {
@@ -122,7 +123,7 @@ pub(crate) fn convolve(
         );
         let left = Shared::new(&mut workspaces.shared);
         for index in 0..blocks {
-            let (first, rectangles) = tiling.block(batch, index);
+            let rectangles = tiling.block(batch, index);
             for_each(
                 &mut workspaces.threads,
                 loading.prepare_tasks(rectangles),
@@ -131,7 +132,7 @@ pub(crate) fn convolve(
                 },
             );
             for_each(&mut workspaces.threads, convolution.chunks(), |workspace, chunk| {
-                job.multiply(first, rectangles, chunk, left, &mut workspace.product);
+                job.multiply(rectangles, chunk, left, &mut workspace.product);
             });
         }
     }
@@ -139,18 +140,11 @@ pub(crate) fn convolve(
 
 impl Job<'_> {
     /// Multiplies a block's rows with one chunk of the weights and stores the outputs.
-    fn multiply(
-        &self,
-        first_rectangle: usize,
-        rectangles: &[Rectangle],
-        chunk: usize,
-        left: Shared<'_>,
-        product: &mut [f32],
-    ) {
+    fn multiply(&self, rectangles: &[Rectangle], chunk: usize, left: Shared<'_>, product: &mut [f32]) {
         let Loading { set, convolution, .. } = self.loading;
         let weights = &convolution.weights;
         let tiles: usize = rectangles.iter().map(Rectangle::tiles).sum();
-        let point = convolution.left_point(tiles);
+        let point = convolution.left_point(Pairing::Inputs, tiles);
         let from = chunk * convolution.chunk_panels();
         let panels = (from, (from + convolution.chunk_panels()).min(weights.panels()));
         let columns = weights.columns_of(panels.0, panels.1);
@@ -187,8 +181,8 @@ impl Job<'_> {
             );
         }
         let mut tile = 0;
-        for (index, rectangle) in rectangles.iter().enumerate() {
-            let sums = 2 * (first_rectangle + index) * weights.columns();
+        for rectangle in rectangles {
+            let sums = 2 * rectangle.strip * weights.columns();
             let finish = Finish {
                 product: product[tile * product_row..].as_ptr(),
                 product_row,

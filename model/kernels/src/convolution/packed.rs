@@ -4,7 +4,7 @@ use super::workspaces::Needs;
 use crate::matrix::PackedMatrix;
 use crate::memory::Buffer;
 use crate::simd::{Arithmetic, CHANNEL_BLOCK, InstructionSet, padded, pair};
-use crate::tiling::Tiling;
+use crate::tiling::{Rectangle, Tiling};
 
 /// How the outputs are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +48,20 @@ impl Method {
     }
 }
 
+/// Which two numbers of the left-hand side share a word in bf16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pairing {
+    /// Neighbouring inputs of a row: what a convolution sums over.
+    Inputs,
+    /// The same input of neighbouring rows, which are tiles of a rectangle or pixels of a line: what the gradient of the
+    /// weights sums over.
+    Rows,
+}
+
 /// Weights of one convolution, packed for a method, an instruction set and an arithmetic.
 pub(crate) struct Convolution {
     pub(crate) method: Method,
-    pub(super) arithmetic: Arithmetic,
+    pub(crate) arithmetic: Arithmetic,
     /// Rows are the inputs, times the taps where patches are gathered; in bf16 two of them make one row of words.
     pub(super) weights: PackedMatrix,
     pub(super) bias: Buffer,
@@ -89,17 +99,9 @@ impl Convolution {
         let weights = &mut convolution.weights;
         match method {
             Method::Winograd(side) => {
-                for row in 0..weights.depth() {
+                for input in 0..kernel.inputs {
                     for block in 0..weights.columns() / CHANNEL_BLOCK {
-                        match arithmetic {
-                            Arithmetic::F32 => {
-                                weights.set_kernels(set, side, row, block, &kernel.taps(row, block));
-                            }
-                            Arithmetic::Bf16 => {
-                                let taps = [2 * row, 2 * row + 1].map(|input| kernel.taps(input, block));
-                                weights.set_kernel_pairs(set, side, row, block, [&taps[0], &taps[1]]);
-                            }
-                        }
+                        weights.set_kernels(set, arithmetic, side, input, block, &kernel.taps(input, block));
                     }
                 }
             }
@@ -153,9 +155,9 @@ impl Convolution {
         (&mut self.weights, &mut self.bias)
     }
 
-    /// Rows of words of the packed weights: inputs, times the taps where patches are gathered.
+    /// What each output sums up: inputs, times the taps where patches are gathered.
     pub(crate) fn depth(&self) -> usize {
-        self.weights.depth()
+        self.weights.depth() * self.arithmetic.numbers()
     }
 
     /// Channels of the output, with padding.
@@ -169,16 +171,36 @@ impl Convolution {
     }
 
     pub(super) fn inputs(&self) -> usize {
-        let rows = self.weights.depth() * self.arithmetic.numbers();
         match self.method {
-            Method::Winograd(_) => rows,
-            Method::Patches { kernel, .. } => rows / (kernel * kernel),
+            Method::Winograd(_) => self.depth(),
+            Method::Patches { kernel, .. } => self.depth() / (kernel * kernel),
         }
     }
 
-    /// Distance of the points in the left-hand side, in words. The extra line spreads them over the sets of the cache.
-    pub(crate) fn left_point(&self, tiles: usize) -> usize {
-        (tiles * self.weights.depth()).next_multiple_of(CHANNEL_BLOCK) + CHANNEL_BLOCK
+    /// Words of a row of the left-hand side.
+    pub(crate) fn left_row(&self, pairing: Pairing) -> usize {
+        match pairing {
+            Pairing::Inputs => self.weights.depth(),
+            Pairing::Rows => self.depth(),
+        }
+    }
+
+    /// Rows of words of the left-hand side for a rectangle.
+    pub(crate) fn left_rows(&self, pairing: Pairing, rectangle: &Rectangle) -> usize {
+        let shared = match pairing {
+            Pairing::Inputs => 1,
+            Pairing::Rows => self.arithmetic.numbers(),
+        };
+        match self.method {
+            Method::Winograd(_) => rectangle.tiles().div_ceil(shared),
+            Method::Patches { .. } => rectangle.rows * rectangle.columns.div_ceil(shared),
+        }
+    }
+
+    /// Distance of the points in a left-hand side of so many rows, in words. The extra line spreads them over the sets of
+    /// the cache.
+    pub(crate) fn left_point(&self, pairing: Pairing, rows: usize) -> usize {
+        (rows * self.left_row(pairing)).next_multiple_of(CHANNEL_BLOCK) + CHANNEL_BLOCK
     }
 
     /// Panels multiplied at a time: 32 columns of a Winograd product, so that its points stay in the cache.
@@ -230,7 +252,7 @@ impl Convolution {
             }
         };
         Needs {
-            left: self.method.points() * self.left_point(tiles),
+            left: self.method.points() * self.left_point(Pairing::Inputs, tiles),
             region,
             product: self.method.points() * self.product_sizes(tiles).1,
         }

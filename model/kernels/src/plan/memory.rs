@@ -45,10 +45,11 @@ impl Memory {
                     let level = program.tensors[layer.output].level;
                     let (height, columns) = (options.height >> level, options.width >> level);
                     let side = packed.method.side();
-                    let target = block_target(batch * height.div_ceil(side) * columns.div_ceil(side), side, threads);
-                    let tiles = Tiling::new(batch, height, columns, side, target);
+                    let most = if side == 1 { 96 } else { 32 };
+                    let target = block_target(batch * height.div_ceil(side) * columns.div_ceil(side), most, threads);
+                    let tiles = Tiling::new(batch, height, columns, side, most, target);
                     needs = needs.join(packed.needs(&tiles));
-                    partial_sums = partial_sums.max(tiles.rectangles(batch).len() * 2 * packed.outputs());
+                    partial_sums = partial_sums.max(tiles.strips(batch) * 2 * packed.outputs());
                     if let Reads::Activations { input, .. } = layer.reads {
                         channels = channels.max(input.parts().map(width).sum());
                     }
@@ -97,10 +98,9 @@ impl Memory {
     }
 }
 
-/// Tiles of a block: enough that reading the weights is spread over many, few enough for the cache, and, with
+/// Tiles of a block, at most `most`: enough that reading the weights is spread over many, few enough for the cache, and, with
 /// threads, so many blocks that each thread has some.
-fn block_target(tiles: usize, side: usize, threads: usize) -> usize {
-    let most = if side == 1 { 96 } else { 32 };
+fn block_target(tiles: usize, most: usize, threads: usize) -> usize {
     if threads == 1 || tiles >= 2 * most * threads {
         return most;
     }

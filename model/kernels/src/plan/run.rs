@@ -86,7 +86,7 @@ impl Run<'_> {
             written,
         );
         if summed {
-            self.memory.sums[layer.output].gather(tiling.rectangles(batch), &self.memory.partial_sums);
+            self.memory.sums[layer.output].gather(tiling.strips(batch), batch, &self.memory.partial_sums);
         }
         self.memory.slots[slot] = out;
     }

@@ -13,6 +13,11 @@ unsafe impl Vector for Avx2 {
     const ROWS: usize = 6;
 
     #[inline(always)]
+    fn prefetch(address: *const f32) {
+        // SAFETY: nothing is read.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
         // SAFETY: see the impl.
         Self(unsafe { _mm256_set1_ps(value) })

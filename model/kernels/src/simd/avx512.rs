@@ -13,6 +13,11 @@ unsafe impl Vector for Avx512 {
     const ROWS: usize = 10;
 
     #[inline(always)]
+    fn prefetch(address: *const f32) {
+        // SAFETY: nothing is read.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
         // SAFETY: see the impl.
         Self(unsafe { _mm512_set1_ps(value) })
@@ -117,6 +122,18 @@ unsafe impl Pairs for Avx512 {
         unsafe {
             let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(self.0));
             _mm256_storeu_si256(to.cast(), rounded);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_half(self, to: *mut f32, second: bool) {
+        // SAFETY: see the trait.
+        unsafe {
+            let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(self.0));
+            let mut words = _mm512_cvtepu16_epi32(rounded);
+            if second {
+                words = _mm512_or_si512(_mm512_slli_epi32::<16>(words), _mm512_loadu_si512(to.cast()));
+            }
+            _mm512_storeu_si512(to.cast(), words);
         }
     }
 }

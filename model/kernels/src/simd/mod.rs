@@ -21,7 +21,7 @@ pub(crate) use portable::Portable;
 pub(crate) use sets::Level;
 pub use sets::{Arithmetic, InstructionSet};
 pub(crate) use vector::{CHANNEL_BLOCK, Pairs, Vector, exp, padded, sigmoid, silu};
-pub(crate) use words::{Pair, Single, Word, pair};
+pub(crate) use words::{Pair, RowPair, Single, Word, pair};
 
 /// Defines a safe function `name(set, arguments...)` that runs the generic kernel `body::<V>(arguments...)`, or
 /// `body::<V, Types>(arguments...)`, compiled for the instruction set. The body must be `#[inline(always)]` and sound for all arguments that the safe function's
@@ -100,7 +100,23 @@ dispatch_pairs!(
 unsafe fn round_numbers_body<V: Pairs>(from: *const f32, to: *mut f32, count: usize) {
     for index in (0..count).step_by(V::LANES) {
         // SAFETY: the caller's promise.
-        unsafe { Pair::store(V::load(from.add(index)), to, index) };
+        unsafe { Pair::store(V::load(from.add(index)), to, index, false) };
+    }
+}
+
+dispatch_pairs!(
+    /// Writes `count` numbers, whole channel blocks, as one half of as many words: see [`Pairs::store_half`].
+    ///
+    /// # Safety
+    /// As for `round_numbers`.
+    pub(crate) unsafe fn round_half = round_half_body(from: *const f32, to: *mut f32, count: usize, second: bool)
+);
+
+#[inline(always)]
+unsafe fn round_half_body<V: Pairs>(from: *const f32, to: *mut f32, count: usize, second: bool) {
+    for index in (0..count).step_by(V::LANES) {
+        // SAFETY: the caller's promise.
+        unsafe { V::load(from.add(index)).store_half(to.add(index), second) };
     }
 }
 

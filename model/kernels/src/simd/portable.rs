@@ -124,4 +124,18 @@ unsafe impl<const N: usize> Pairs for Portable<N> {
         // SAFETY: see the trait.
         unsafe { to.cast::<[u16; N]>().write_unaligned(self.0.map(round_to_bf16)) }
     }
+    #[inline(always)]
+    unsafe fn store_half(self, to: *mut f32, second: bool) {
+        // SAFETY: see the trait.
+        unsafe {
+            let to = to.cast::<[u32; N]>();
+            let words = self.0.map(|value| u32::from(round_to_bf16(value)));
+            if second {
+                let first = to.read();
+                to.write(std::array::from_fn(|lane| first[lane] | words[lane] << 16));
+            } else {
+                to.write(words);
+            }
+        }
+    }
 }

@@ -54,6 +54,10 @@ pub(crate) unsafe trait Vector: Copy {
         unsafe { Self::splat(1.0).div(self) }
     }
 
+    /// Asks for the cache line at an address that will be read soon; any address will do.
+    #[inline(always)]
+    fn prefetch(_: *const f32) {}
+
     #[inline(always)]
     unsafe fn zero() -> Self {
         // SAFETY: the caller's promise is the same.
@@ -88,6 +92,9 @@ pub(crate) unsafe trait Pairs: Vector {
     unsafe fn dot_pairs(self, factor: Self, term: Self) -> Self;
     /// Rounds to nearest, ties to even, and writes `LANES` numbers of two bytes.
     unsafe fn store_rounded(self, to: *mut u16);
+    /// Rounds likewise and writes the numbers as halves of `LANES` words: the first ones, which clears the second ones, or
+    /// the second ones beside them.
+    unsafe fn store_half(self, to: *mut f32, second: bool);
 }
 
 /// e to the power `x`, to about two units in the last place; saturates outside -87..88, NaN stays NaN.

@@ -29,17 +29,25 @@ pub(crate) trait Word<V: Vector> {
     /// The processor has `V`'s instructions.
     unsafe fn multiply_add(value: V, factor: V, term: V) -> V;
 
-    /// Writes the numbers of a vector, from number `index` of the words at `to` on.
+    /// The row of words that holds row `row` of numbers, and whether it is the second one there.
+    #[inline(always)]
+    fn place(row: usize) -> (usize, bool) {
+        (row, false)
+    }
+
+    /// Writes the numbers of a vector, from number `index` of the words at `to` on: as the second of two rows there, or not.
     ///
     /// # Safety
     /// The processor has `V`'s instructions, and there is room.
-    unsafe fn store(value: V, to: *mut f32, index: usize);
+    unsafe fn store(value: V, to: *mut f32, index: usize, second: bool);
 }
 
 /// One single-precision number.
 pub(crate) struct Single;
-/// Two bfloat16 numbers.
+/// Two bfloat16 numbers that are neighbours in a row.
 pub(crate) struct Pair;
+/// Two bfloat16 numbers of neighbouring rows.
+pub(crate) struct RowPair;
 
 impl<V: Vector> Word<V> for Single {
     #[inline(always)]
@@ -48,7 +56,7 @@ impl<V: Vector> Word<V> for Single {
         unsafe { value.mul_add(factor, term) }
     }
     #[inline(always)]
-    unsafe fn store(value: V, to: *mut f32, index: usize) {
+    unsafe fn store(value: V, to: *mut f32, index: usize, _: bool) {
         // SAFETY: the caller's promise.
         unsafe { value.store(to.add(index)) }
     }
@@ -61,8 +69,25 @@ impl<V: Pairs> Word<V> for Pair {
         unsafe { value.dot_pairs(factor, term) }
     }
     #[inline(always)]
-    unsafe fn store(value: V, to: *mut f32, index: usize) {
+    unsafe fn store(value: V, to: *mut f32, index: usize, _: bool) {
         // SAFETY: the caller's promise.
         unsafe { value.store_rounded(to.cast::<u16>().add(index)) }
+    }
+}
+
+impl<V: Pairs> Word<V> for RowPair {
+    #[inline(always)]
+    unsafe fn multiply_add(value: V, factor: V, term: V) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { value.dot_pairs(factor, term) }
+    }
+    #[inline(always)]
+    fn place(row: usize) -> (usize, bool) {
+        (row / 2, row % 2 == 1)
+    }
+    #[inline(always)]
+    unsafe fn store(value: V, to: *mut f32, index: usize, second: bool) {
+        // SAFETY: the caller's promise.
+        unsafe { value.store_half(to.add(index), second) }
     }
 }

@@ -23,6 +23,7 @@ const CACHED: usize = 256 * 1024;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extent {
     pub(crate) set: InstructionSet,
+    pub(crate) arithmetic: Arithmetic,
     pub(crate) threads: usize,
     pub(crate) height: usize,
     pub(crate) width: usize,
@@ -161,11 +162,15 @@ impl<'a> Builder<'a> {
         let tiles = |side: usize| height.div_ceil(side) * width.div_ceil(side);
         let method = layer.method(if 36 * tiles(4) < 16 * tiles(2) { 4 } else { 2 });
         let (inputs, outputs) = (layer.layout.inputs.len(), layer.layout.outputs.len());
-        let convolution = Convolution::zeroed(set, Arithmetic::F32, method, inputs, outputs);
+        let arithmetic = match layer.reads {
+            Reads::Image => Arithmetic::F32,
+            Reads::Activations { .. } => self.extent.arithmetic,
+        };
+        let convolution = Convolution::zeroed(set, arithmetic, method, inputs, outputs);
         // One thread's blocks, whatever the number of threads: the sums' order must not depend on it.
         let plan = |items: usize| {
             let most = if method.side() == 1 { 96 } else { 32 };
-            Tiling::new(items, height, width, method.side(), most)
+            Tiling::new(items, height, width, method.side(), most, most)
         };
         let tiling = plan(items);
         let gradient_tiling = weight_gradient::tiling(&convolution, items, height, width);
@@ -173,17 +178,19 @@ impl<'a> Builder<'a> {
         let memory = &mut self.memory;
         memory.needs = memory.needs.join(convolution.needs(&tiling));
         memory.needs = memory.needs.join(convolution.needs(&gradient_tiling));
-        memory.space = memory.space.join(SpaceNeeds::of(&convolution, &gradient_tiling));
+        memory.space = memory.space.join(SpaceNeeds::of(&convolution, &gradient_tiling, items));
         memory.partial_sums = memory
             .partial_sums
-            .max(tiling.rectangles(items).len() * 2 * outputs)
+            .max(tiling.strips(items) * 2 * outputs)
             .max(items * outputs);
-        let turned = |inputs: usize| Convolution::zeroed(set, Arithmetic::F32, method, outputs, inputs);
+        let turned = |inputs: usize| Convolution::zeroed(set, arithmetic, method, outputs, inputs);
         let backward = match layer.reads {
             Reads::Image => Backward::Nothing,
             Reads::Activations { .. } if layer.stride == 2 => {
                 memory.scratch = memory.scratch.max(items * height * width * 9 * inputs);
-                Backward::Strided(PackedMatrix::zeroed(set, 1, outputs, 9 * inputs))
+                // The gradient of an item, rounded.
+                memory.needs.left = memory.needs.left.max(height * width * outputs);
+                Backward::Strided(PackedMatrix::zeroed(set, 1, outputs / arithmetic.numbers(), 9 * inputs))
             }
             Reads::Activations { input, upsample: false } if layer.norm.is_none() => {
                 let parts: Vec<_> = input.parts().map(|part| turned(tensors[part].width)).collect();

@@ -5,11 +5,11 @@ use super::packing::Direction;
 use super::pixels::{Patches, gather_patches, sum_enlarged, sum_pixels};
 use super::state::State;
 use super::weight_gradient::weight_gradient;
-use crate::convolution::{Convolution, Input, Loading, Output, Planar, Residual, convolve};
-use crate::matrix::{PackedMatrix, Rows, multiply};
+use crate::convolution::{Convolution, Input, Loading, Output, Pairing, Planar, Residual, convolve};
+use crate::matrix::{PackedMatrix, Rows, multiply, multiply_pairs};
 use crate::memory::Shared;
 use crate::network::{Adds, ConvolutionLayer, NONE, Reads, TensorId};
-use crate::simd::InstructionSet;
+use crate::simd::{Arithmetic, InstructionSet, round_numbers};
 use crate::source::{Part, Source};
 use crate::threads::for_each;
 use crate::tiling::Tiling;
@@ -61,7 +61,7 @@ impl ConvolutionStep {
                     from += part.outputs();
                 }
             }
-            Backward::Strided(matrix) => layout.pack_spread(weight, matrix),
+            Backward::Strided(matrix) => layout.pack_spread(set, self.convolution.arithmetic, weight, matrix),
         }
     }
 
@@ -93,7 +93,7 @@ impl ConvolutionStep {
             written,
         );
         if summed {
-            state.sums[self.layer.output].gather(self.tiling.rectangles(items), &partial_sums);
+            state.sums[self.layer.output].gather(self.tiling.strips(items), items, &partial_sums);
         }
         state.partial_sums = partial_sums;
         state.workspaces = workspaces;
@@ -192,6 +192,7 @@ impl ConvolutionStep {
             set: state.set,
             convolution: &self.convolution,
             input: self.input(state),
+            pairing: Pairing::Rows,
         };
         weight_gradient(
             loading,
@@ -307,20 +308,31 @@ impl ConvolutionStep {
         let columns = matrix.columns();
         let mut to = std::mem::take(&mut state.slopes[input]);
         assert!(slope.len() >= items * pixels * outputs && scratch.len() >= items * pixels * columns);
-        assert!(to.len() >= items * item && matrix.depth() == outputs && columns == 9 * channels);
+        let arithmetic = self.convolution.arithmetic;
+        assert!(matrix.depth() * arithmetic.numbers() == outputs && columns == 9 * channels);
+        assert!(to.len() >= items * item);
         let (shared, patches) = (Shared::new(&mut to), Shared::new(scratch));
         let (add, set) = (state.written[input], state.set);
-        for_each(&mut state.workspaces.threads, items, |_, index| {
-            let left = slope[index * pixels * outputs..].as_ptr();
+        for_each(&mut state.workspaces.threads, items, |workspace, index| {
+            let mut left = slope[index * pixels * outputs..].as_ptr();
             let out = patches.pointer(index * pixels * columns);
+            let rounded = &mut workspace.left[..pixels * outputs / arithmetic.numbers()];
             // SAFETY: the slices were measured; each item belongs to one task.
             unsafe {
+                let multiply = match arithmetic {
+                    Arithmetic::F32 => multiply,
+                    Arithmetic::Bf16 => {
+                        round_numbers(set, left, rounded.as_mut_ptr(), pixels * outputs);
+                        left = rounded.as_ptr();
+                        multiply_pairs
+                    }
+                };
                 multiply(
                     set,
                     pixels,
                     Rows {
                         data: left,
-                        row: outputs,
+                        row: matrix.depth(),
                         point: 0,
                     },
                     matrix.right(),

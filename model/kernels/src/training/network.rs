@@ -13,8 +13,10 @@ use crate::error::check_length;
 use crate::memory::Buffer;
 use crate::network::{Architecture, Joints, Network, Parameter, Tensor};
 use crate::normalisation::ChannelSums;
+use crate::simd::Arithmetic;
 
-/// The whole factorized network (Eq. 2 to 7 of the paper) with its gradients, in single precision.
+/// The whole factorized network (Eq. 2 to 7 of the paper) with its gradients. All that is kept is in single precision;
+/// the products of convolutions are as [`TrainingOptions::arithmetic`] says.
 ///
 /// A pass goes through stages, because how logits become masks, and predictions a loss, is the caller's matter:
 /// [`encode`](Self::encode), [`mask_logits`](Self::mask_logits), [`decode`](Self::decode), then backwards
@@ -56,13 +58,19 @@ impl TrainingNetwork {
     /// A network with all parameters zero.
     ///
     /// # Errors
-    /// [`KernelError::Size`] for an unusable architecture, image size or batch.
+    /// [`KernelError::Size`] for an unusable architecture, image size or batch; [`KernelError::Arithmetic`] for bf16 with
+    /// instructions that do not compute it.
     pub fn new(architecture: &Architecture, options: TrainingOptions) -> Result<Self, KernelError> {
         architecture.validate()?;
         let (height, width, images) = (options.height, options.width, options.batch);
         architecture.check_size(height, width)?;
         if images == 0 {
             return Err(KernelError::Size("the batch must hold at least one image".to_owned()));
+        }
+        if options.arithmetic == Arithmetic::Bf16 && !options.instructions.computes_bf16() {
+            return Err(KernelError::Arithmetic {
+                instructions: options.instructions.name(),
+            });
         }
         let (regions, threads) = (architecture.regions, options.threads.count());
         let Network {
@@ -78,6 +86,7 @@ impl TrainingNetwork {
         } = Network::new(architecture);
         let extent = Extent {
             set: options.instructions,
+            arithmetic: options.arithmetic,
             threads,
             height,
             width,

@@ -293,6 +293,10 @@ impl Norm {
     }
 }
 
+/// Pixels whose channels are worked on together: whole cache lines, few enough for the first cache. The next ones are
+/// asked for meanwhile.
+const PIXELS: usize = 32;
+
 /// One activation of one item.
 #[derive(Clone, Copy)]
 struct Piece {
@@ -320,28 +324,38 @@ dispatch!(
 
 #[inline(always)]
 unsafe fn activation_gradient_body<V: Vector>(piece: &Piece, plain: *mut f32, weighted: *mut f32) {
-    for channel in (0..piece.channels).step_by(V::LANES) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let (scale, shift) = (V::load(piece.scale.add(channel)), V::load(piece.shift.add(channel)));
-            let (mut plain_sum, mut weighted_sum) = (V::zero(), V::zero());
-            let one = V::splat(1.0);
-            for pixel in 0..piece.pixels {
-                let x = V::load(piece.x.add(pixel * piece.channels + channel));
-                let place = piece.dz.add(pixel * piece.dz_pixel + channel);
-                let mut dz = V::load(place);
-                if piece.activate {
-                    let z = x.mul_add(scale, shift);
-                    let gate = sigmoid(z);
-                    let slope = gate.mul(z.mul(one.sub(gate)).add(one));
-                    dz = dz.mul(slope);
-                    dz.store(place);
+    for start in (0..piece.pixels).step_by(PIXELS) {
+        for channel in (0..piece.channels).step_by(V::LANES) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let (scale, shift) = (V::load(piece.scale.add(channel)), V::load(piece.shift.add(channel)));
+                let (mut plain_sum, mut weighted_sum) = (V::zero(), V::zero());
+                let one = V::splat(1.0);
+                for pixel in start..(start + PIXELS).min(piece.pixels) {
+                    let x = piece.x.add(pixel * piece.channels + channel);
+                    let place = piece.dz.add(pixel * piece.dz_pixel + channel);
+                    V::prefetch(x.wrapping_add(PIXELS * piece.channels));
+                    V::prefetch(place.wrapping_add(PIXELS * piece.dz_pixel));
+                    let x = V::load(x);
+                    let mut dz = V::load(place);
+                    if piece.activate {
+                        let z = x.mul_add(scale, shift);
+                        let gate = sigmoid(z);
+                        let slope = gate.mul(z.mul(one.sub(gate)).add(one));
+                        dz = dz.mul(slope);
+                        dz.store(place);
+                    }
+                    plain_sum = plain_sum.add(dz);
+                    weighted_sum = dz.mul_add(x, weighted_sum);
                 }
-                plain_sum = plain_sum.add(dz);
-                weighted_sum = dz.mul_add(x, weighted_sum);
+                let (plain, weighted) = (plain.add(channel), weighted.add(channel));
+                if start > 0 {
+                    plain_sum = plain_sum.add(V::load(plain));
+                    weighted_sum = weighted_sum.add(V::load(weighted));
+                }
+                plain_sum.store(plain);
+                weighted_sum.store(weighted);
             }
-            plain_sum.store(plain.add(channel));
-            weighted_sum.store(weighted.add(channel));
         }
     }
 }
@@ -356,20 +370,25 @@ dispatch!(
 
 #[inline(always)]
 unsafe fn input_gradient_body<V: Vector>(piece: &Piece, slope: *const f32, offset: *const f32) {
-    for channel in (0..piece.channels).step_by(V::LANES) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let scale = V::load(piece.scale.add(channel));
-            let (slope, offset) = (V::load(slope.add(channel)), V::load(offset.add(channel)));
-            for pixel in 0..piece.pixels {
-                let x = V::load(piece.x.add(pixel * piece.channels + channel));
-                let dz = V::load(piece.dz.add(pixel * piece.dz_pixel + channel));
-                let place = piece.dx.add(pixel * piece.channels + channel);
-                let mut value = dz.mul_add(scale, x.mul_add(slope, offset));
-                if piece.add {
-                    value = value.add(V::load(place));
+    for start in (0..piece.pixels).step_by(PIXELS) {
+        for channel in (0..piece.channels).step_by(V::LANES) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let scale = V::load(piece.scale.add(channel));
+                let (slope, offset) = (V::load(slope.add(channel)), V::load(offset.add(channel)));
+                for pixel in start..(start + PIXELS).min(piece.pixels) {
+                    let x = piece.x.add(pixel * piece.channels + channel);
+                    let dz = piece.dz.add(pixel * piece.dz_pixel + channel);
+                    let place = piece.dx.add(pixel * piece.channels + channel);
+                    V::prefetch(x.wrapping_add(PIXELS * piece.channels));
+                    V::prefetch(dz.wrapping_add(PIXELS * piece.dz_pixel));
+                    V::prefetch(place.wrapping_add(PIXELS * piece.channels));
+                    let mut value = V::load(dz).mul_add(scale, V::load(x).mul_add(slope, offset));
+                    if piece.add {
+                        value = value.add(V::load(place));
+                    }
+                    value.store(place);
                 }
-                value.store(place);
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::Threads;
 #[cfg(doc)]
 use crate::network::Architecture;
-use crate::simd::InstructionSet;
+use crate::simd::{Arithmetic, InstructionSet};
 
 /// What a training network is built for.
 #[derive(Debug, Clone)]
@@ -18,4 +18,7 @@ pub struct TrainingOptions {
     pub threads: Threads,
     /// The instructions to use; [`InstructionSet::detect`] is the fastest.
     pub instructions: InstructionSet,
+    /// What convolutions multiply, forward and backward. Parameters, gradients and activations are in single precision
+    /// always.
+    pub arithmetic: Arithmetic,
 }

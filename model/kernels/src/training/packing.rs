@@ -3,7 +3,7 @@
 use crate::convolution::{Convolution, Method};
 use crate::matrix::PackedMatrix;
 use crate::network::{Layout, NONE};
-use crate::simd::{CHANNEL_BLOCK, InstructionSet};
+use crate::simd::{Arithmetic, CHANNEL_BLOCK, InstructionSet};
 use crate::winograd::{kernel_gradient_four, kernel_gradient_two};
 
 /// Which product of a layer the weights are packed for.
@@ -78,7 +78,7 @@ impl Layout {
         direction: Direction,
         convolution: &mut Convolution,
     ) {
-        let method = convolution.method;
+        let (method, arithmetic) = (convolution.method, convolution.arithmetic);
         let (matrix, _) = convolution.parts_mut();
         let positions = match direction {
             Direction::Forward => self.inputs.len(),
@@ -92,11 +92,10 @@ impl Layout {
                     continue; // zero from the beginning
                 }
                 match method {
-                    Method::Winograd(side) => matrix.set_kernels(set, side, depth, block, &taps),
+                    Method::Winograd(side) => matrix.set_kernels(set, arithmetic, side, depth, block, &taps),
                     Method::Patches { .. } => {
                         for (tap, values) in taps.iter().enumerate().take(self.taps) {
-                            let offset = matrix.block_offset(tap * positions + depth, block);
-                            matrix.data_mut()[offset..offset + CHANNEL_BLOCK].copy_from_slice(values);
+                            matrix.set_block(set, arithmetic, tap * positions + depth, block, values);
                         }
                     }
                 }
@@ -105,7 +104,13 @@ impl Layout {
     }
 
     /// Packs [outputs, taps x inputs], the taps not turned: what spreads an output's gradient over its patch.
-    pub(crate) fn pack_spread(&self, weight: &[f32], matrix: &mut PackedMatrix) {
+    pub(crate) fn pack_spread(
+        &self,
+        set: InstructionSet,
+        arithmetic: Arithmetic,
+        weight: &[f32],
+        matrix: &mut PackedMatrix,
+    ) {
         let inputs = self.inputs.len();
         let mut taps = [[0.0; CHANNEL_BLOCK]; 9];
         for depth in 0..self.outputs.len() {
@@ -113,9 +118,8 @@ impl Layout {
                 let column = block * CHANNEL_BLOCK;
                 if self.gather(weight, Direction::Backward { from: 0 }, depth, column, &mut taps) {
                     for tap in 0..self.taps {
-                        let offset = matrix.block_offset(depth, (tap * inputs + column) / CHANNEL_BLOCK);
-                        let values = &taps[self.taps - 1 - tap];
-                        matrix.data_mut()[offset..offset + CHANNEL_BLOCK].copy_from_slice(values);
+                        let block = (tap * inputs + column) / CHANNEL_BLOCK;
+                        matrix.set_block(set, arithmetic, depth, block, &taps[self.taps - 1 - tap]);
                     }
                 }
             }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::optimizer::VectorMath;
 use super::{KeptPass, Masks, TrainingNetwork, TrainingOptions};
 use crate::passes::{Moments, Snapshot, TrainingPass, TrainingSize, Update};
-use crate::{Architecture, InstructionSet, KernelError, Learned, Parameter, Threads};
+use crate::{Architecture, Arithmetic, InstructionSet, KernelError, Learned, Parameter, Threads};
 
 /// A network in training on the CPU.
 pub struct CpuTraining {
@@ -37,11 +37,18 @@ impl Memory {
 }
 
 impl CpuTraining {
-    /// A network whose parameters are zero, on `threads`. Results do not depend on their number.
+    /// A network whose parameters are zero, on `threads`, with the processor's fastest instructions. Results do not depend
+    /// on the number of threads.
     ///
     /// # Errors
-    /// [`KernelError::Size`] for an unusable architecture or size.
-    pub fn new(architecture: &Architecture, size: TrainingSize, threads: Threads) -> Result<Self, KernelError> {
+    /// [`KernelError::Size`] for an unusable architecture or size; [`KernelError::Arithmetic`] for bf16 on a processor that
+    /// does not compute it.
+    pub fn new(
+        architecture: &Architecture,
+        size: TrainingSize,
+        threads: Threads,
+        arithmetic: Arithmetic,
+    ) -> Result<Self, KernelError> {
         let instructions = InstructionSet::detect();
         let network = TrainingNetwork::new(
             architecture,
@@ -51,6 +58,7 @@ impl CpuTraining {
                 batch: size.batch,
                 threads: threads.clone(),
                 instructions,
+                arithmetic,
             },
         )?;
         Ok(Self {

@@ -120,15 +120,26 @@ dispatch!(
 
 #[inline(always)]
 unsafe fn sum_pixels_body<V: Vector>(from: *const f32, pixels: usize, channels: usize, to: *mut f32) {
-    for channel in (0..channels).step_by(V::LANES) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let mut sums = [V::zero(); 4];
-            for pixel in 0..pixels {
-                let sum = &mut sums[pixel % 4];
-                *sum = sum.add(V::load(from.add(pixel * channels + channel)));
+    // Whole cache lines at a time.
+    const BLOCK: usize = 32;
+    for start in (0..pixels).step_by(BLOCK) {
+        for channel in (0..channels).step_by(V::LANES) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mut sums = [V::zero(); 4];
+                for pixel in start..(start + BLOCK).min(pixels) {
+                    let from = from.add(pixel * channels + channel);
+                    V::prefetch(from.wrapping_add(BLOCK * channels));
+                    let sum = &mut sums[pixel % 4];
+                    *sum = sum.add(V::load(from));
+                }
+                let mut sum = sums[0].add(sums[1]).add(sums[2].add(sums[3]));
+                let to = to.add(channel);
+                if start > 0 {
+                    sum = sum.add(V::load(to));
+                }
+                sum.store(to);
             }
-            sums[0].add(sums[1]).add(sums[2].add(sums[3])).store(to.add(channel));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Matrix products with plain operands: the left one in rows or in columns, the right one in rows.
 
-use crate::simd::{InstructionSet, Vector, dispatch};
+use crate::simd::{Pair, Single, Vector, Word, dispatch, dispatch_pairs};
 
 /// The left operand: element (row, k) is `row * row_step + k * depth_step` behind `data`.
 #[derive(Clone, Copy)]
@@ -33,27 +33,25 @@ dispatch!(
     /// # Safety
     /// The operands hold what is described, `out` has room for [rows, columns] that nothing else uses meanwhile, and
     /// `columns` is a multiple of the channel block.
-    pub(crate) unsafe fn product = product_body(
+    pub(crate) unsafe fn multiply = product_body<Single>(
+        extent: Extent, left: Left, right: Matrix<*const f32>, out: Matrix<*mut f32>)
+);
+dispatch_pairs!(
+    /// As [`multiply`]; words of `left` and `right` are pairs of bfloat16 along the depth, those of `out` single numbers.
+    ///
+    /// # Safety
+    /// As for [`multiply`].
+    pub(crate) unsafe fn multiply_pairs = product_body<Pair>(
         extent: Extent, left: Left, right: Matrix<*const f32>, out: Matrix<*mut f32>)
 );
 
-/// Calls [`product`] for the set.
-///
-/// # Safety
-/// As for [`product`].
-pub(crate) unsafe fn multiply(
-    set: InstructionSet,
+#[inline(always)]
+unsafe fn product_body<V: Vector, W: Word<V>>(
     extent: Extent,
     left: Left,
     right: Matrix<*const f32>,
     out: Matrix<*mut f32>,
 ) {
-    // SAFETY: the caller's promise.
-    unsafe { product(set, extent, left, right, out) }
-}
-
-#[inline(always)]
-unsafe fn product_body<V: Vector>(extent: Extent, left: Left, right: Matrix<*const f32>, out: Matrix<*mut f32>) {
     let groups = extent.rows.div_ceil(V::ROWS);
     let mut column = 0;
     while column < extent.columns {
@@ -76,9 +74,9 @@ unsafe fn product_body<V: Vector>(extent: Extent, left: Left, right: Matrix<*con
                     ..out
                 };
                 if wide {
-                    by_count::<V, 2>(count, extent, left, right, out);
+                    by_count::<V, W, 2>(count, extent, left, right, out);
                 } else {
-                    by_count::<V, 1>(count, extent, left, right, out);
+                    by_count::<V, W, 1>(count, extent, left, right, out);
                 }
             }
         }
@@ -87,7 +85,7 @@ unsafe fn product_body<V: Vector>(extent: Extent, left: Left, right: Matrix<*con
 }
 
 #[inline(always)]
-unsafe fn by_count<V: Vector, const COLUMNS: usize>(
+unsafe fn by_count<V: Vector, W: Word<V>, const COLUMNS: usize>(
     count: usize,
     extent: Extent,
     left: Left,
@@ -98,7 +96,9 @@ unsafe fn by_count<V: Vector, const COLUMNS: usize>(
         ($($rows:literal)*) => {
             match count {
                 // SAFETY: the caller's promise, with `count` rows.
-                $($rows if $rows <= V::ROWS => unsafe { block::<V, $rows, COLUMNS>(extent, left, right, out) },)*
+                $($rows if $rows <= V::ROWS => unsafe {
+                    block::<V, W, $rows, COLUMNS>(extent, left, right, out)
+                },)*
                 _ => unreachable!("groups have at most {} rows", V::ROWS),
             }
         };
@@ -107,7 +107,7 @@ unsafe fn by_count<V: Vector, const COLUMNS: usize>(
 }
 
 #[inline(always)]
-unsafe fn block<V: Vector, const ROWS: usize, const COLUMNS: usize>(
+unsafe fn block<V: Vector, W: Word<V>, const ROWS: usize, const COLUMNS: usize>(
     extent: Extent,
     left: Left,
     right: Matrix<*const f32>,
@@ -132,7 +132,7 @@ unsafe fn block<V: Vector, const ROWS: usize, const COLUMNS: usize>(
             for (row, sums) in sums.iter_mut().enumerate() {
                 let value = V::splat(*left_data.add(row * left.row));
                 for (sum, factor) in sums.iter_mut().zip(factors) {
-                    *sum = value.mul_add(factor, *sum);
+                    *sum = W::multiply_add(value, factor, *sum);
                 }
             }
             left_data = left_data.wrapping_add(left.depth);

@@ -1,7 +1,7 @@
 //! Gradients: of outputs to points, and of points to the taps of kernels.
 
 use super::schemes::{Four, Scheme, Two};
-use crate::simd::{CHANNEL_BLOCK, Vector, dispatch};
+use crate::simd::{CHANNEL_BLOCK, RowPair, Single, Vector, Word, dispatch, dispatch_pairs};
 use crate::tiling::Rectangle;
 
 dispatch!(
@@ -55,7 +55,7 @@ pub(crate) struct GradientTiles {
     pub(crate) width: usize,
     pub(crate) channels: usize,
     pub(crate) rectangle: Rectangle,
-    /// `INPUTS`^2 matrices [tiles, channels], `point` apart.
+    /// `INPUTS`^2 matrices [tiles, channels] of words, `point` apart.
     pub(crate) to: *mut f32,
     pub(crate) point: usize,
 }
@@ -65,18 +65,32 @@ dispatch!(
     ///
     /// # Safety
     /// The pointers hold what [`GradientTiles`] describes; nothing else uses what is written meanwhile.
-    pub(crate) unsafe fn transform_gradient_four = transform_gradient<Four>(tiles: &GradientTiles)
+    pub(crate) unsafe fn transform_gradient_four = transform_gradient<Four, Single>(tiles: &GradientTiles)
 );
 dispatch!(
     /// As `transform_gradient_four`.
     ///
     /// # Safety
     /// As for `transform_gradient_four`.
-    pub(crate) unsafe fn transform_gradient_two = transform_gradient<Two>(tiles: &GradientTiles)
+    pub(crate) unsafe fn transform_gradient_two = transform_gradient<Two, Single>(tiles: &GradientTiles)
+);
+dispatch_pairs!(
+    /// As `transform_gradient_four`, rounded to bfloat16, with two tiles in each row of words.
+    ///
+    /// # Safety
+    /// As for `transform_gradient_four`.
+    pub(crate) unsafe fn transform_gradient_four_paired = transform_gradient<Four, RowPair>(tiles: &GradientTiles)
+);
+dispatch_pairs!(
+    /// As `transform_gradient_four_paired`.
+    ///
+    /// # Safety
+    /// As for `transform_gradient_four`.
+    pub(crate) unsafe fn transform_gradient_two_paired = transform_gradient<Two, RowPair>(tiles: &GradientTiles)
 );
 
 #[inline(always)]
-unsafe fn transform_gradient<V: Vector, S: Scheme>(tiles: &GradientTiles) {
+unsafe fn transform_gradient<V: Vector, S: Scheme, W: Word<V>>(tiles: &GradientTiles) {
     let rectangle = tiles.rectangle;
     let image = rectangle.item * tiles.height * tiles.width;
     for tile in 0..rectangle.tiles() {
@@ -86,21 +100,23 @@ unsafe fn transform_gradient<V: Vector, S: Scheme>(tiles: &GradientTiles) {
         // SAFETY: the caller's promise; numbers past the image's borders are not read.
         unsafe {
             let from = tiles.data.add((image + y * tiles.width + x) * tiles.channels);
-            let to = tiles.to.add(tile * tiles.channels);
+            let (row, second) = W::place(tile);
+            let to = tiles.to.add(row * tiles.channels);
             if rows == S::OUTPUTS && columns == S::OUTPUTS {
-                transform_gradient_tile::<V, S>(tiles, from, to, S::OUTPUTS, S::OUTPUTS);
+                transform_gradient_tile::<V, S, W>(tiles, from, to, second, S::OUTPUTS, S::OUTPUTS);
             } else {
-                transform_gradient_tile::<V, S>(tiles, from, to, rows, columns);
+                transform_gradient_tile::<V, S, W>(tiles, from, to, second, rows, columns);
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn transform_gradient_tile<V: Vector, S: Scheme>(
+unsafe fn transform_gradient_tile<V: Vector, S: Scheme, W: Word<V>>(
     tiles: &GradientTiles,
     from: *const f32,
     to: *mut f32,
+    second: bool,
     rows: usize,
     columns: usize,
 ) {
@@ -112,7 +128,9 @@ unsafe fn transform_gradient_tile<V: Vector, S: Scheme>(
             for x in 0..columns {
                 let mut values = [V::zero(); 4];
                 for (y, value) in values.iter_mut().enumerate().take(rows) {
-                    *value = V::load(from.add((y * tiles.width + x) * tiles.channels + channel));
+                    let from = from.add((y * tiles.width + x) * tiles.channels + channel);
+                    V::prefetch(from.wrapping_add(2 * S::OUTPUTS * tiles.channels));
+                    *value = V::load(from);
                 }
                 let values = S::output_gradient(values);
                 for y in 0..S::INPUTS {
@@ -122,7 +140,7 @@ unsafe fn transform_gradient_tile<V: Vector, S: Scheme>(
             for (y, values) in half.iter().enumerate().take(S::INPUTS) {
                 let values = S::output_gradient(*values);
                 for (x, value) in values.iter().enumerate().take(S::INPUTS) {
-                    value.store(to.add((y * S::INPUTS + x) * tiles.point + channel));
+                    W::store(*value, to, (y * S::INPUTS + x) * tiles.point + channel, second);
                 }
             }
         }

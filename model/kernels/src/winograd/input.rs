@@ -1,7 +1,7 @@
 //! Inputs to points.
 
 use super::schemes::{Four, Scheme, Two};
-use crate::simd::{Pair, Single, Vector, Word, dispatch, dispatch_pairs};
+use crate::simd::{Pair, RowPair, Single, Vector, Word, dispatch, dispatch_pairs};
 
 /// The tiles of one loaded region.
 #[derive(Clone, Copy)]
@@ -46,6 +46,22 @@ dispatch_pairs!(
     pub(crate) unsafe fn transform_input_two_rounded = transform_input<Two, Pair>(
         region: *const f32, tiles: Tiles, to: *mut f32, row: usize, point: usize)
 );
+dispatch_pairs!(
+    /// As `transform_input_four`, rounded to bfloat16, with two tiles in each row of words.
+    ///
+    /// # Safety
+    /// As for `transform_input_four`.
+    pub(crate) unsafe fn transform_input_four_paired = transform_input<Four, RowPair>(
+        region: *const f32, tiles: Tiles, to: *mut f32, row: usize, point: usize)
+);
+dispatch_pairs!(
+    /// As `transform_input_four_paired`.
+    ///
+    /// # Safety
+    /// As for `transform_input_four`.
+    pub(crate) unsafe fn transform_input_two_paired = transform_input<Two, RowPair>(
+        region: *const f32, tiles: Tiles, to: *mut f32, row: usize, point: usize)
+);
 
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // the index is a column of `half` and a distance in memory
@@ -59,7 +75,8 @@ unsafe fn transform_input<V: Vector, S: Scheme, W: Word<V>>(
     let line = (S::OUTPUTS * tiles.columns + 2) * tiles.channels;
     for tile_row in 0..tiles.rows {
         for tile_column in 0..tiles.columns {
-            let place = (tile_row * tiles.columns + tile_column) * row;
+            let (place, second) = W::place(tile_row * tiles.columns + tile_column);
+            let place = place * row;
             // SAFETY: the region holds OUTPUTS * rows + 2 lines; the tile's last input is inside it.
             unsafe {
                 let from = region.add(S::OUTPUTS * (tile_row * line + tile_column * tiles.channels));
@@ -79,7 +96,7 @@ unsafe fn transform_input<V: Vector, S: Scheme, W: Word<V>>(
                     for (y, values) in half.iter().enumerate().take(S::INPUTS) {
                         let values = S::input(*values);
                         for (x, value) in values.iter().enumerate().take(S::INPUTS) {
-                            W::store(*value, to, place + (y * S::INPUTS + x) * point + channel);
+                            W::store(*value, to, place + (y * S::INPUTS + x) * point + channel, second);
                         }
                     }
                     channel += V::LANES;

@@ -13,10 +13,14 @@ mod output;
 mod schemes;
 
 pub(crate) use gradients::{
-    GradientTiles, kernel_gradient_four, kernel_gradient_two, transform_gradient_four, transform_gradient_two,
+    GradientTiles, kernel_gradient_four, kernel_gradient_two, transform_gradient_four, transform_gradient_four_paired,
+    transform_gradient_two, transform_gradient_two_paired,
 };
 pub(crate) use input::{
-    Tiles, transform_input_four, transform_input_four_rounded, transform_input_two, transform_input_two_rounded,
+    Tiles, transform_input_four, transform_input_four_paired, transform_input_four_rounded, transform_input_two,
+    transform_input_two_paired, transform_input_two_rounded,
 };
-pub(crate) use kernels::{transform_kernel_four, transform_kernel_two};
+pub(crate) use kernels::{
+    transform_kernel_four, transform_kernel_four_half, transform_kernel_two, transform_kernel_two_half,
+};
 pub(crate) use output::{Finish, finish_direct, finish_four, finish_two};

@@ -25,7 +25,7 @@ pub(crate) struct Finish {
     pub(crate) residual: *const f32,
     /// The whole output [batch, height, width, channels].
     pub(crate) out: *mut f32,
-    /// Sums and sums of squares of the rectangle's outputs [2, channels], or null.
+    /// Sums and sums of squares of the outputs of each of the rectangle's strips, [strips, 2, channels], or null.
     pub(crate) sums: *mut f32,
 }
 
@@ -59,8 +59,11 @@ unsafe fn finish_tiles<V: Vector, S: Scheme>(finish: &Finish) {
     // SAFETY: the caller's promise; outputs past the image's borders are not touched.
     unsafe {
         if !finish.sums.is_null() {
-            std::ptr::write_bytes(finish.sums.add(finish.first), 0, finish.columns);
-            std::ptr::write_bytes(finish.sums.add(finish.channels + finish.first), 0, finish.columns);
+            for strip in 0..rectangle.rows {
+                let sums = finish.sums.add(strip * 2 * finish.channels + finish.first);
+                std::ptr::write_bytes(sums, 0, finish.columns);
+                std::ptr::write_bytes(sums.add(finish.channels), 0, finish.columns);
+            }
         }
         for tile in 0..rectangle.tiles() {
             let y = (rectangle.row + tile / rectangle.columns) * S::OUTPUTS;
@@ -68,10 +71,16 @@ unsafe fn finish_tiles<V: Vector, S: Scheme>(finish: &Finish) {
             let (rows, columns) = (S::OUTPUTS.min(finish.height - y), S::OUTPUTS.min(finish.width - x));
             let product = finish.product.add(tile * finish.product_row);
             let place = (image + y * finish.width + x) * finish.channels + finish.first;
+            let sums = match finish.sums.is_null() {
+                true => finish.sums,
+                false => finish
+                    .sums
+                    .add(tile / rectangle.columns * 2 * finish.channels + finish.first),
+            };
             if rows == S::OUTPUTS && columns == S::OUTPUTS {
-                finish_tile::<V, S>(finish, product, place, S::OUTPUTS, S::OUTPUTS);
+                finish_tile::<V, S>(finish, product, place, sums, S::OUTPUTS, S::OUTPUTS);
             } else {
-                finish_tile::<V, S>(finish, product, place, rows, columns);
+                finish_tile::<V, S>(finish, product, place, sums, rows, columns);
             }
         }
     }
@@ -83,6 +92,7 @@ unsafe fn finish_tile<V: Vector, S: Scheme>(
     finish: &Finish,
     product: *const f32,
     place: usize,
+    sums: *mut f32,
     rows: usize,
     columns: usize,
 ) {
@@ -108,16 +118,19 @@ unsafe fn finish_tile<V: Vector, S: Scheme>(
                 for (x, value) in values.iter().enumerate().take(columns) {
                     let offset = place + (y * finish.width + x) * finish.channels + channel;
                     let mut value = value.add(bias);
+                    let ahead = offset + 2 * S::OUTPUTS * finish.channels;
                     if !finish.residual.is_null() {
+                        V::prefetch(finish.residual.wrapping_add(ahead));
                         value = value.add(V::load(finish.residual.add(offset)));
                     }
+                    V::prefetch(finish.out.wrapping_add(ahead));
                     value.store(finish.out.add(offset));
                     sum = sum.add(value);
                     squares = value.mul_add(value, squares);
                 }
             }
-            if !finish.sums.is_null() {
-                let to = finish.sums.add(finish.first + channel);
+            if !sums.is_null() {
+                let to = sums.add(channel);
                 V::load(to).add(sum).store(to);
                 let to = to.add(finish.channels);
                 V::load(to).add(squares).store(to);

@@ -56,8 +56,8 @@ impl Learner {
         precision: Precision,
     ) -> Result<Self> {
         ensure!(
-            device != Device::Cpu || precision != Precision::Bf16,
-            "precision bf16 trains on CUDA; the CPU's kernels compute in 32 bits: use --precision f32"
+            device != Device::Cpu || precision.runs_on_this_processor(),
+            "precision bf16 trains on CUDA and on processors with AVX512-BF16, which this one is not: use --precision f32"
         );
         let network = device.training(&model.architecture(), size(model, recipe), threads, precision)?;
         Self::with(network, model, seed, values)

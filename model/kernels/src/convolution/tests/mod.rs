@@ -163,7 +163,8 @@ fn check(random: &mut Random, pool: &Threads, set: InstructionSet, arithmetic: A
         },
     );
     let (rows, columns) = (method.output_size(height * scale), method.output_size(width * scale));
-    let tiling = Tiling::new(most, rows, columns, method.side(), random.below(30) + 1);
+    let (widest, target) = (random.below(30) + 1, random.below(30) + 1);
+    let tiling = Tiling::new(most, rows, columns, method.side(), widest, target);
     let mut workspaces = Workspaces::new(pool.count(), convolution.needs(&tiling));
     let stored = convolution.outputs();
     let mut out: Vec<f32> = (0..batch * rows * columns * stored)
@@ -181,8 +182,8 @@ fn check(random: &mut Random, pool: &Threads, set: InstructionSet, arithmetic: A
         Residual::Output => f64::from(before[index]),
         Residual::Tensor(tensor) => f64::from(tensor[index]),
     };
-    let rectangles = tiling.rectangles(batch);
-    let mut sums = vec![f32::NAN; rectangles.len() * 2 * stored];
+    let strips = tiling.strips(batch);
+    let mut sums = vec![f32::NAN; strips * 2 * stored];
     let affine = normalise.then_some(Affine {
         scale: &maps[0],
         shift: &maps[1],
@@ -273,8 +274,8 @@ fn check(random: &mut Random, pool: &Threads, set: InstructionSet, arithmetic: A
         }
     }
     let mut found_sums = vec![0.0; batch * 2 * stored];
-    for (rectangle, sums) in rectangles.iter().zip(sums.chunks_exact(2 * stored)) {
-        for (total, sum) in found_sums[rectangle.item * 2 * stored..].iter_mut().zip(sums) {
+    for (strip, sums) in sums.chunks_exact(2 * stored).enumerate() {
+        for (total, sum) in found_sums[strip / (strips / batch) * 2 * stored..].iter_mut().zip(sums) {
             *total += f64::from(*sum);
         }
     }
@@ -309,7 +310,7 @@ fn images_are_read_as_planes() {
                 bias: &|_| 0.25,
             },
         );
-        let tiling = Tiling::new(batch, height, width, 1, 20);
+        let tiling = Tiling::new(batch, height, width, 1, 20, 20);
         let mut workspaces = Workspaces::new(1, convolution.needs(&tiling));
         let mut out = vec![0.0; batch * height * width * convolution.outputs()];
         let planar = Planar {
@@ -396,13 +397,10 @@ fn sums_far_from_zero_still_normalise() {
                 bias: &|_| mean,
             };
             let convolution = Convolution::pack(set, Arithmetic::F32, method, &kernel);
-            let tiling = Tiling::new(1, SIDE, SIDE, method.side(), target);
-            let rectangles = tiling.rectangles(1);
+            let tiling = Tiling::new(1, SIDE, SIDE, method.side(), target, target);
+            let strips = tiling.strips(1);
             let mut workspaces = Workspaces::new(1, convolution.needs(&tiling));
-            let (mut out, mut sums) = (
-                vec![0.0; SIDE * SIDE * CHANNELS],
-                vec![0.0; rectangles.len() * 2 * CHANNELS],
-            );
+            let (mut out, mut sums) = (vec![0.0; SIDE * SIDE * CHANNELS], vec![0.0; strips * 2 * CHANNELS]);
             let source = Source {
                 first: Part {
                     data: &input,
@@ -422,7 +420,7 @@ fn sums_far_from_zero_still_normalise() {
             let input = Input::Activations(source);
             pool.install(|| convolve(set, &mut workspaces, &convolution, &tiling, 1, input, output));
             let mut channels = ChannelSums::new(1, CHANNELS);
-            channels.gather(rectangles, &sums);
+            channels.gather(strips, 1, &sums);
             // A group of 4 channels at a time.
             for first in (0..CHANNELS).step_by(4) {
                 let group = || {

@@ -24,7 +24,6 @@ fn affine_map_normalises_joined_activations() {
         .map(|part| {
             let mut sums = ChannelSums::new(batch, 16);
             let mut parts = Vec::new();
-            let mut rectangles = Vec::new();
             for item in 0..batch {
                 let mut totals = vec![0.0; 32];
                 for pixel in 0..pixels {
@@ -35,15 +34,8 @@ fn affine_map_normalises_joined_activations() {
                     }
                 }
                 parts.extend(totals);
-                rectangles.push(Rectangle {
-                    item,
-                    row: 0,
-                    rows: 1,
-                    column: 0,
-                    columns: 1,
-                });
             }
-            sums.gather(&rectangles, &parts);
+            sums.gather(batch, batch, &parts);
             sums
         })
         .collect();

@@ -1,4 +1,5 @@
 use super::*;
+use crate::simd::InstructionSet;
 use crate::testing::Random;
 
 #[test]
