@@ -159,6 +159,28 @@ impl Device {
     }
 }
 
+impl Device {
+    /// What tells this device from those of all machines, if networks in training on it can sum gradients up with others by
+    /// themselves ([`TrainingPass::join`]).
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub fn identity(self) -> Result<u64, String> {
+        match self {
+            Device::Cuda(index) => cuda::identity(index),
+            Device::Cpu => Err("the CPU's gradients are in host memory".to_owned()),
+        }
+    }
+
+    /// A name for a group of such devices: what one process makes, and all give to [`TrainingPass::join`].
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub fn group_id(self) -> Result<Vec<u8>, String> {
+        self.identity().and_then(|_| cuda::group_id())
+    }
+}
+
 /// `count` threads, 0 for one per core: the same ones for all segmenters of a process that ask for as many.
 fn threads(count: usize) -> Result<Threads, KernelError> {
     static POOLS: LazyLock<Mutex<HashMap<usize, Threads>>> = LazyLock::new(Mutex::default);
@@ -183,6 +205,14 @@ mod cuda {
         "this build has no CUDA; build with `cargo build --release` (CUDA=1 scripts/demo.sh) to have it";
 
     pub fn available(_: usize) -> Result<(), String> {
+        Err(MISSING.to_owned())
+    }
+
+    pub fn identity(_: usize) -> Result<u64, String> {
+        Err(MISSING.to_owned())
+    }
+
+    pub fn group_id() -> Result<Vec<u8>, String> {
         Err(MISSING.to_owned())
     }
 

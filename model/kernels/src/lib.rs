@@ -63,7 +63,7 @@ mod winograd;
 pub use error::KernelError;
 pub use network::{Architecture, Decoding, Parameter};
 pub use passes::{
-    Adam, Moments, Noising, SegmentationPass, Snapshot, TrainingPass, TrainingSize, Update, WeightLookup,
+    Adam, DeviceGroup, Moments, Noising, SegmentationPass, Snapshot, TrainingPass, TrainingSize, Update, WeightLookup,
 };
 pub use plan::{PlanOptions, SegmentationPlan};
 pub use simd::{Arithmetic, InstructionSet};

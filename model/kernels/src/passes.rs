@@ -100,6 +100,31 @@ pub trait TrainingPass: Send {
     /// Replaces those of the whole parameters from `start` on, as by sums with other devices' gradients.
     fn set_gradients(&mut self, start: usize, values: &[f32]);
 
+    /// Joins the passes of other processes, which do the same: from then on their devices can sum gradients up.
+    ///
+    /// # Errors
+    /// If this device sums nothing up with others, or cannot reach them.
+    fn join(&mut self, _group: &DeviceGroup) -> Result<(), KernelError> {
+        Err(KernelError::Device("it sums nothing up with other devices".to_owned()))
+    }
+
+    /// Begins to replace gradients of whole parameters by their sums over the group, which does the same for the same ranges in
+    /// the same order. They are not to be touched before [`end_sums`](Self::end_sums).
+    ///
+    /// # Errors
+    /// If it has not joined a group, or the device fails.
+    fn begin_sum(&mut self, _range: Range<usize>) -> Result<(), KernelError> {
+        Err(KernelError::Device("it has joined no other devices".to_owned()))
+    }
+
+    /// Waits for the sums that have begun.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn end_sums(&mut self) -> Result<(), KernelError> {
+        Ok(())
+    }
+
     /// Forgets the gradients, and says which parts learn in the passes that follow.
     fn begin(&mut self, learned: Learned);
 
@@ -173,6 +198,17 @@ pub struct TrainingSize {
     pub batch: usize,
     /// The most images of the pass that waits; 0: none does.
     pub waiting: usize,
+}
+
+/// Devices of several processes that sum gradients up among themselves, and which of them this one is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceGroup {
+    /// What one of them has named the group, and how the others find it.
+    pub id: Vec<u8>,
+    /// This one, from 0.
+    pub rank: usize,
+    /// How many there are.
+    pub count: usize,
 }
 
 /// AdamW's constants (Loshchilov and Hutter).

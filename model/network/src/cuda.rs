@@ -4,9 +4,10 @@ use burn::backend::Autodiff;
 use burn_cuda::{Cuda, CudaDevice};
 use factorseg_kernels::{Architecture, KernelError, SegmentationPass, TrainingPass, TrainingSize, WeightLookup};
 
-use crate::preflight;
+pub use crate::nccl::{group_id, identity};
 use crate::tuning::remember_tuning;
 use crate::{BurnSegmentation, BurnTraining};
+use crate::{nccl, preflight};
 
 /// Whether device `index` can be used; to be called before it is.
 ///
@@ -42,5 +43,5 @@ pub fn training(
     bf16: bool,
 ) -> Result<Box<dyn TrainingPass>, KernelError> {
     let pass = BurnTraining::<Autodiff<Cuda>>::new(architecture, size, CudaDevice::new(index), bf16)?;
-    Ok(Box::new(pass))
+    Ok(Box::new(pass.that_joins(nccl::join)))
 }

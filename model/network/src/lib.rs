@@ -19,6 +19,8 @@ pub mod encoder;
 pub mod factorized;
 mod failures;
 pub mod middle;
+#[cfg(feature = "cuda")]
+mod nccl;
 pub mod parameters;
 #[cfg(feature = "cuda")]
 mod preflight;

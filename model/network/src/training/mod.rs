@@ -5,10 +5,11 @@ mod stages;
 
 use std::ops::Range;
 
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, BackendTypes};
 use burn::tensor::{FloatDType, Tensor};
 use factorseg_kernels::{
-    Architecture, KernelError, Learned, Masks, Moments, Parameter, Snapshot, TrainingPass, TrainingSize, Update,
+    Architecture, DeviceGroup, KernelError, Learned, Masks, Moments, Parameter, Snapshot, TrainingPass, TrainingSize,
+    Update,
 };
 
 use crate::factorized::Factorized;
@@ -19,6 +20,18 @@ use stages::Pass;
 
 /// A tensor without a gradient tape, one row of values.
 type Row<B> = Tensor<<B as AutodiffBackend>::InnerBackend, 1>;
+
+/// How a backend's devices sum values up with those of other processes. All begin the same sums in the same order.
+pub(crate) trait GroupSum<B: AutodiffBackend>: Send {
+    /// Begins to sum rows, which all have as many values.
+    fn begin(&mut self, rows: Vec<Row<B>>) -> Result<(), KernelError>;
+
+    /// Waits; the sums of all that has begun, in that order.
+    fn end(&mut self) -> Result<Vec<Row<B>>, KernelError>;
+}
+
+/// What makes a device one of a group.
+pub(crate) type Join<B> = fn(&<B as BackendTypes>::Device, &DeviceGroup) -> Result<Box<dyn GroupSum<B>>, KernelError>;
 
 /// A pass, and the gradients by parameter.
 type UnderWay<'a, B> = (&'a mut Pass<B>, &'a mut [Option<Row<B>>]);
@@ -41,6 +54,11 @@ pub struct BurnTraining<B: AutodiffBackend> {
     learned: Learned,
     pass: Option<Pass<B>>,
     waiting: Option<Pass<B>>,
+    /// `None` for a backend whose devices do not sum among themselves.
+    join: Option<Join<B>>,
+    group: Option<Box<dyn GroupSum<B>>>,
+    /// The parameters whose gradients the group is summing.
+    summed: Vec<usize>,
 }
 
 impl<B: AutodiffBackend> BurnTraining<B> {
@@ -72,10 +90,21 @@ impl<B: AutodiffBackend> BurnTraining<B> {
                 learned: Learned::default(),
                 pass: None,
                 waiting: None,
+                join: None,
+                group: None,
+                summed: Vec::new(),
                 list,
                 device,
             })
         })
+    }
+
+    /// With a way to sum among devices.
+    pub(crate) fn that_joins(self, join: Join<B>) -> Self {
+        Self {
+            join: Some(join),
+            ..self
+        }
     }
 
     /// The weights as a pass computes with them, on a tape of its own where they learn.
@@ -161,6 +190,43 @@ impl<B: AutodiffBackend> TrainingPass for BurnTraining<B> {
                 ));
             }
         }
+    }
+
+    fn join(&mut self, group: &DeviceGroup) -> Result<(), KernelError> {
+        let Some(join) = self.join else {
+            return Err(KernelError::Device("it sums nothing up with other devices".to_owned()));
+        };
+        self.group = Some(caught(|| join(&self.device, group))?);
+        Ok(())
+    }
+
+    fn begin_sum(&mut self, range: Range<usize>) -> Result<(), KernelError> {
+        let Some(group) = &mut self.group else {
+            return Err(KernelError::Device("it has joined no other devices".to_owned()));
+        };
+        let within = |(_, parameter): &(usize, &Parameter)| range.contains(&parameter.range().start);
+        let (gradients, device) = (&mut self.gradients, &self.device);
+        let summed = &mut self.summed;
+        caught(|| {
+            let rows = self.list.iter().enumerate().filter(within).map(|(index, parameter)| {
+                summed.push(index);
+                let length = parameter.range().len();
+                // Others may have a part in it.
+                gradients[index]
+                    .take()
+                    .unwrap_or_else(|| Tensor::zeros([length], device))
+            });
+            group.begin(rows.collect())
+        })
+    }
+
+    fn end_sums(&mut self) -> Result<(), KernelError> {
+        let Some(group) = &mut self.group else { return Ok(()) };
+        let sums = caught(|| group.end())?;
+        for (index, sum) in self.summed.drain(..).zip(sums) {
+            self.gradients[index] = Some(sum);
+        }
+        Ok(())
     }
 
     fn begin(&mut self, learned: Learned) {
@@ -252,3 +318,6 @@ impl<B: AutodiffBackend> TrainingPass for BurnTraining<B> {
         self.optimizer.restore(self.rows(&snapshot.average), moments);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,17 +10,18 @@ pub use outcome::{MaskBatch, StepOutcome};
 use std::ops::Range;
 
 use anyhow::{Result, ensure};
-use factorseg_kernels::{Adam, Parameter, Snapshot, TrainingPass, TrainingSize, Update};
+use factorseg_kernels::{Adam, DeviceGroup, Parameter, Snapshot, TrainingPass, TrainingSize, Update};
 use factorseg_model::{Device, ModelConfig, NoiseSchedule, Precision};
 
 use super::{competition, paper, self_training};
 use crate::data::batch::Batch;
 use crate::data::order::{Stream, random, random_part};
+use crate::data::share::Share;
 use crate::recipe::{MaskHead, Phase, Recipe};
 use names::{ENCODER, learned, part, rate_factor};
 
 /// Is told of a part of the network whose gradient is whole, by name.
-pub(super) type WholePart<'a> = dyn FnMut(&dyn TrainingPass, &'static str) + 'a;
+pub(super) type WholePart<'a> = dyn FnMut(&mut dyn TrainingPass, &'static str) + 'a;
 
 /// The network in training: weights, their average, and Adam's moments, flat in the order of the model's parameters.
 pub struct Learner {
@@ -130,7 +131,7 @@ impl Learner {
         for (index, part) in batch.parts.iter().enumerate() {
             let weight = part.size as f64 / recipe.batch_size as f64;
             let last = index + 1 == batch.parts.len();
-            let mut whole = |network: &dyn TrainingPass, part: &'static str| {
+            let mut whole = |network: &mut dyn TrainingPass, part: &'static str| {
                 if last {
                     whole(network, part);
                 }
@@ -181,6 +182,12 @@ impl Learner {
         self.network.parameters()
     }
 
+    /// Lets this device be one of a group of as many processes, which sum gradients up among themselves.
+    pub(super) fn join(&mut self, id: Vec<u8>, share: Share) -> Result<()> {
+        let (rank, count) = (share.index, share.count);
+        Ok(self.network.join(&DeviceGroup { id, rank, count })?)
+    }
+
     /// Names of the parts of the network that learn, in the order in which a backward pass is through with them, and where their
     /// parameters are.
     pub(super) fn parts(&self, recipe: &Recipe, phase: &Phase) -> Vec<(&'static str, Range<usize>)> {
@@ -189,16 +196,6 @@ impl Learner {
         let mut parts = vec![(DECODER, decoder), (MASK_GENERATOR, masks), (ENCODER, encoder)];
         parts.retain(|(name, _)| rate_factor(recipe, phase, name) > 0.0);
         parts
-    }
-
-    /// The gradients of [`Self::accumulate`] of a part.
-    pub(super) fn gradients(&self, place: Range<usize>) -> Vec<f32> {
-        self.network.gradients(place)
-    }
-
-    /// Replaces gradients of [`Self::accumulate`] from a parameter's start on.
-    pub(super) fn set_gradients(&mut self, start: usize, values: &[f32]) {
-        self.network.set_gradients(start, values);
     }
 
     /// Everything that a checkpoint holds.

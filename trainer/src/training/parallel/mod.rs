@@ -9,18 +9,18 @@
 
 #[cfg(feature = "mpi")]
 mod mpi;
+mod sums;
 
-use std::sync::mpsc;
-use std::{fmt, thread};
+use std::cell::Cell;
+use std::fmt;
 
 use anyhow::Result;
 use factorseg_model::{Device, DeviceError, DeviceSpec};
 
-use super::learner::{Learner, StepOutcome};
-use super::watching::timing::{Part, timed};
+use super::learner::{Learner, StepOutcome, WholePart};
 use crate::data::batch::Batch;
 use crate::data::share::Share;
-use crate::recipe::{Phase, Recipe};
+use crate::recipe::Recipe;
 
 /// What the ranks of a job do together: all call the same, in the same order, one call at a time.
 pub trait World: Sync {
@@ -32,6 +32,8 @@ pub trait World: Sync {
     fn broadcast(&self, bytes: &mut [u8]);
     /// Ends the processes of all ranks.
     fn abort(&self) -> !;
+    /// What it is, with its version.
+    fn name(&self) -> String;
 }
 
 /// The place of this process among those that train together.
@@ -42,6 +44,8 @@ pub struct Ranks {
     local: Share,
     /// `None` for one process.
     world: Option<Box<dyn World>>,
+    /// Whether devices sum gradients up among themselves.
+    by_devices: Cell<bool>,
 }
 
 impl fmt::Debug for Ranks {
@@ -57,6 +61,7 @@ impl Ranks {
             share: Share::WHOLE,
             local: Share::WHOLE,
             world: None,
+            by_devices: Cell::new(false),
         }
     }
 
@@ -131,7 +136,20 @@ impl Ranks {
     ) -> Result<StepOutcome> {
         let phase = &recipe.phases[phase];
         let outcome = match self.world.as_deref() {
-            Some(world) => sum_with_others(world, learner, batch, recipe, phase, phase_step)?,
+            Some(world) => {
+                let parts = learner.parts(recipe, phase);
+                let accumulate = |learner: &mut Learner, whole: &mut WholePart<'_>| {
+                    learner.accumulate(batch, recipe, phase, phase_step, whole)
+                };
+                let mut outcome = match self.by_devices.get() {
+                    true => sums::by_devices(learner, &parts, accumulate)?,
+                    false => sums::through_host(world, learner, &parts, accumulate)?,
+                };
+                let mut loss = [f64::from(outcome.loss)];
+                world.sum_exactly(&mut loss);
+                outcome.loss = loss[0] as f32;
+                outcome
+            }
             None => learner.accumulate(batch, recipe, phase, phase_step, &mut |_, _| {})?,
         };
         learner.apply(batch.step, recipe, phase, phase_step);
@@ -190,51 +208,6 @@ impl Ranks {
             world.abort();
         }
     }
-}
-
-/// The first half of a step, with gradient and loss summed over all ranks. A thread sums up the decoder's gradient, then that of
-/// the mask generator, while the last micro-batch's backward pass goes on.
-fn sum_with_others(
-    world: &dyn World,
-    learner: &mut Learner,
-    batch: &Batch,
-    recipe: &Recipe,
-    phase: &Phase,
-    phase_step: u64,
-) -> Result<StepOutcome> {
-    let parts = learner.parts(recipe, phase);
-    let (give, given) = mpsc::channel::<Vec<f32>>();
-    thread::scope(|scope| {
-        let summing = scope.spawn(move || {
-            let summed = given.iter().map(|mut values| {
-                world.sum(&mut values);
-                values
-            });
-            summed.collect::<Vec<_>>()
-        });
-        // All ranks sum the same in the same order, also those that have no micro-batch. A thread that no longer takes any has
-        // panicked, which joining it tells.
-        let mut next = 0;
-        let mut outcome = learner.accumulate(batch, recipe, phase, phase_step, &mut |network, whole| {
-            if let Some((_, place)) = parts.get(next).filter(|(name, _)| *name == whole) {
-                let _ = give.send(network.gradients(place.clone()));
-                next += 1;
-            }
-        })?;
-        for (_, place) in &parts[next..] {
-            let _ = give.send(learner.gradients(place.clone()));
-        }
-        drop(give);
-        let sums = timed(Part::Reduction, || summing.join());
-        let sums = sums.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        for ((_, place), values) in parts.iter().zip(&sums) {
-            learner.set_gradients(place.start, values);
-        }
-        let mut loss = [f64::from(outcome.loss)];
-        world.sum_exactly(&mut loss);
-        outcome.loss = loss[0] as f32;
-        Ok(outcome)
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The ranks of an MPI job.
 
+use std::cell::Cell;
 use std::thread;
 
 use ::mpi::collective::SystemOperation;
@@ -36,14 +37,6 @@ pub fn join() -> Result<Ranks> {
         count: of.size() as usize,
     };
     let (all, local) = (share(&world), share(&world.split_shared(world.rank())));
-    if all.index == 0 {
-        let library = library_version().unwrap_or_default();
-        let library = library.split([',', '\n']).next().unwrap_or_default().trim().to_owned();
-        eprintln!(
-            "{} ranks, {} on this machine; gradients are summed by {library}, through host memory",
-            all.count, local.count
-        );
-    }
     Ok(Ranks {
         share: all,
         local,
@@ -51,6 +44,7 @@ pub fn join() -> Result<Ranks> {
             world,
             _universe: universe,
         })),
+        by_devices: Cell::new(false),
     })
 }
 
@@ -80,6 +74,11 @@ impl World for Job {
 
     fn abort(&self) -> ! {
         self.world.abort(1)
+    }
+
+    fn name(&self) -> String {
+        let library = library_version().unwrap_or_default();
+        library.split([',', '\n']).next().unwrap_or_default().trim().to_owned()
     }
 }
 

@@ -199,7 +199,8 @@ impl<'a> Run<'a> {
         let cache = |images| ImageCache::new(images, shorter_side, budget, most_broken);
         let threads = ranks.threads(config.options.threads);
         let precision = config.options.precision.0;
-        let learner = Learner::new(model, &config.recipe, config.seed, weights, device, threads, precision)?;
+        let mut learner = Learner::new(model, &config.recipe, config.seed, weights, device, threads, precision)?;
+        ranks.connect(device, &mut learner)?;
         let alike = serde_json::to_vec(&(config.seed, model, &config.recipe, &config.data.fingerprint))?;
         let unlike = ranks.unlike(|| crc32fast::hash(&alike).into());
         ensure!(

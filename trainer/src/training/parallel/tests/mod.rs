@@ -49,6 +49,10 @@ impl World for Threads {
     fn abort(&self) -> ! {
         panic!("a test's panic")
     }
+
+    fn name(&self) -> String {
+        "threads".to_owned()
+    }
 }
 
 /// Runs `work` as each of `count` ranks; what they give, by rank.
@@ -65,6 +69,7 @@ fn ranks<T: Send>(count: usize, work: impl Fn(&Ranks) -> T + Sync) -> Vec<T> {
                         share,
                         local: share,
                         world: Some(Box::new(Threads { rank, table })),
+                        by_devices: Cell::new(false),
                     })
                 })
             })
