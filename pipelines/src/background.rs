@@ -1,13 +1,12 @@
 //! `factorseg-pipeline background`: what is behind the object blurred, or replaced.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_video as gst_video;
 
 use crate::arguments::{Element, From, To};
 use crate::input::{HEAD, Input};
@@ -104,7 +103,7 @@ fn put_behind(job: &Job, behind: &Input) -> Result<()> {
     behind.add_to(job, "behind", None)
 }
 
-/// Plays the clip that comes into `pad` as a segment that begins anew where it ends. A picture, which has no frame rate, just ends.
+/// Plays the clip that comes into `pad` as a segment that begins anew where it ends. A picture, which is one frame, just ends.
 fn again_and_again(pad: &gst::Pad) {
     let begin = |pad: &gst::Pad, flags: gst::SeekFlags| {
         let seek = gst::event::Seek::new(
@@ -123,23 +122,18 @@ fn again_and_again(pad: &gst::Pad) {
             });
         }
     };
-    let is_clip = |pad: &gst::Pad| {
-        let video = pad
-            .current_caps()
-            .and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
-        video.is_some_and(|video| video.fps().numer() > 0)
-    };
-    let begun = AtomicBool::new(false);
-    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
-        match info.event().map(|event| event.type_()) {
-            Some(gst::EventType::Segment) if is_clip(pad) && !begun.swap(true, Ordering::Relaxed) => {
-                begin(pad, gst::SeekFlags::FLUSH);
-            }
-            Some(gst::EventType::SegmentDone) => {
-                begin(pad, gst::SeekFlags::empty());
-                return gst::PadProbeReturn::Handled;
-            }
-            _ => {}
+    let frames = AtomicUsize::new(0);
+    let what = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    pad.add_probe(what, move |pad, info| {
+        if info.buffer().is_some() && frames.fetch_add(1, Ordering::Relaxed) == 1 {
+            begin(pad, gst::SeekFlags::FLUSH);
+        }
+        if info
+            .event()
+            .is_some_and(|event| event.type_() == gst::EventType::SegmentDone)
+        {
+            begin(pad, gst::SeekFlags::empty());
+            return gst::PadProbeReturn::Handled;
         }
         gst::PadProbeReturn::Ok
     });

@@ -32,16 +32,22 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Pipeline(Pipeline),
+    Manual(Manual),
+}
+
+#[derive(Debug, Subcommand)]
+enum Pipeline {
     Overlay(Overlay),
     Background(Background),
     Masks(Masks),
     Davis(Davis),
     Mosaic(Mosaic),
     Live(Live),
-    Manual(Manual),
 }
 
-impl Command {
+impl Pipeline {
     async fn run(self, stop: &Stop) -> Result<Ending> {
         match self {
             Self::Overlay(command) => command.run(stop).await,
@@ -50,10 +56,6 @@ impl Command {
             Self::Davis(command) => command.run(stop).await,
             Self::Mosaic(command) => command.run(stop).await,
             Self::Live(command) => command.run(stop).await,
-            Self::Manual(command) => {
-                command.write(Program::command()).context("cannot write the manual")?;
-                Ok(Ending::Done)
-            }
         }
     }
 }
@@ -71,9 +73,19 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<Ending> {
+    match command {
+        Command::Pipeline(pipeline) => play(pipeline),
+        Command::Manual(manual) => {
+            manual.write(Program::command()).context("cannot write the manual")?;
+            Ok(Ending::Done)
+        }
+    }
+}
+
+fn play(pipeline: Pipeline) -> Result<Ending> {
     gst::init().context("cannot start GStreamer")?;
     // What is linked comes before any other that a plugin path of the user's may hold.
     gstfactorseg::plugin_register_static().context("cannot register the element factorseg")?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(async { command.run(&Stop::listen()?).await })
+    runtime.block_on(async { pipeline.run(&Stop::listen()?).await })
 }

@@ -4,6 +4,7 @@ pub mod controls;
 pub mod regions;
 pub mod segments;
 pub mod server;
+pub mod webrtc;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -22,6 +23,7 @@ use crate::parse::named;
 use crate::runner::{Ending, Job, Stop, say};
 use regions::Regions;
 use server::{Heard, PLAYLIST, Page};
+use webrtc::WebRtc;
 
 /// Show the overlay in a web page, with controls: click on what the object is.
 #[derive(Debug, Args)]
@@ -50,7 +52,13 @@ impl Live {
         let input = self.from.input()?;
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
         let output = Output::Hls(folder.path().join(PLAYLIST));
-        let job = Job::new(&description(input.is_live(), &output), &self.element.properties, stop)?;
+        let webrtc = webrtc::is_installed();
+        let write = match webrtc {
+            Ok(()) => WebRtc::description(&output),
+            Err(_) => output.write(true),
+        };
+        let description = description(input.is_live(), &output.encode(true), &write);
+        let job = Job::new(&description, &self.element.properties, stop)?;
         output.prepare(&job)?;
         input.add_to(&job, "in", output.sound())?;
         let masks = named(&job.pipeline, "masks")?.downcast::<gst_app::AppSink>();
@@ -59,6 +67,7 @@ impl Live {
             folder,
             regions: Regions::watch(&masks.map_err(|_| anyhow!("`masks` is no appsink"))?),
             heard: Mutex::new(Heard::default()),
+            webrtc: webrtc.and_then(|()| WebRtc::of(&job.pipeline)),
         });
 
         let token = (!self.listen.ip().is_loopback()).then(|| format!("{:032x}", rand::random::<u128>()));
@@ -69,6 +78,10 @@ impl Live {
             "page: {}",
             server::url(listener.local_addr()?, token.as_deref())
         ));
+        say(&match &page.webrtc {
+            Ok(_) => "video: by WebRTC, else by HLS".to_owned(),
+            Err(missing) => format!("video: by HLS, seconds late; for WebRTC: {missing}"),
+        });
         let router = server::router(page.clone(), token.as_deref());
         let play = async {
             job.run_and(|message| page.note(message)).await?;
@@ -84,11 +97,10 @@ impl Live {
 }
 
 /// The picture never waits, for a mask or the encoder; a file is played at its own speed.
-fn description(live: bool, output: &Output) -> String {
+fn description(live: bool, encode: &str, write: &str) -> String {
     let pace = if live { "" } else { "! clocksync" };
     format!(
-        "{HEAD} {pace} ! factorseg name=segment mode=latest ! queue leaky=downstream max-size-buffers=4 ! {} \
-         segment.mask_0 ! queue leaky=downstream max-size-buffers=1 ! appsink name=masks sync=false",
-        output.description(true)
+        "{HEAD} {pace} ! factorseg name=segment mode=latest ! queue leaky=downstream max-size-buffers=4 ! {encode} ! {write} \
+         segment.mask_0 ! queue leaky=downstream max-size-buffers=1 ! appsink name=masks sync=false"
     )
 }

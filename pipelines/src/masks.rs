@@ -138,24 +138,15 @@ pub fn each_mask(job: &Job, mut with: impl FnMut(Mask) -> Result<()> + Send + 's
         .map_err(|sink| anyhow::anyhow!("{} is no appsink", sink.name()))?;
     let mut index = 0;
     let mut take = move |sample: &gst::Sample| {
-        let caps = sample.caps().context("a mask without caps")?;
         let buffer = sample.buffer().context("a mask without a buffer")?;
-        let info = gst_video::VideoInfo::from_caps(caps)?;
-        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info)?;
-        let (width, stride) = (info.width() as usize, frame.plane_stride()[0] as usize);
-        let mask = Mask {
+        let mask = with_rows(sample, |rows, width| Mask {
             index,
             time: buffer.pts(),
             width,
-            height: info.height() as usize,
-            labels: frame
-                .plane_data(0)?
-                .chunks(stride)
-                .flat_map(|row| &row[..width])
-                .copied()
-                .collect(),
+            height: rows.len(),
+            labels: rows.concat(),
             report: FrameReport::from_buffer(buffer),
-        };
+        })?;
         index += 1;
         with(mask)
     };
@@ -169,4 +160,19 @@ pub fn each_mask(job: &Job, mut with: impl FnMut(Mask) -> Result<()> + Send + 's
     };
     sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(new_sample).build());
     Ok(())
+}
+
+/// What `with` makes of the rows of a grey mask, and their width in pixels.
+///
+/// # Errors
+/// If the sample is no such mask.
+pub fn with_rows<T>(sample: &gst::Sample, with: impl FnOnce(&[&[u8]], usize) -> T) -> Result<T> {
+    let caps = sample.caps().context("a mask without caps")?;
+    let buffer = sample.buffer().context("a mask without a buffer")?;
+    let info = gst_video::VideoInfo::from_caps(caps)?;
+    let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info)?;
+    let (width, stride) = (info.width() as usize, frame.plane_stride()[0] as usize);
+    let rows = frame.plane_data(0)?.chunks(stride).take(info.height() as usize);
+    let rows: Vec<&[u8]> = rows.map(|row| &row[..width]).collect();
+    Ok(with(&rows, width))
 }

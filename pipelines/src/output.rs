@@ -60,24 +60,35 @@ impl Output {
 
     /// The end of a description: what encodes and writes raw frames. With `live` frames none may wait for those that follow.
     pub fn description(&self, live: bool) -> String {
-        let encode = format!(
-            "videoconvert ! videocrop name=even ! video/x-raw,format=I420 ! x264enc speed-preset=veryfast {} ! h264parse",
-            match (live, self) {
-                (false, Self::File(..)) => "pass=quant quantizer=20",
-                (true, Self::File(..)) => "pass=quant quantizer=20 tune=zerolatency",
-                // A key frame a second, so that who comes later soon sees something.
-                _ => "pass=quant quantizer=23 tune=zerolatency key-int-max=30",
-            }
-        );
+        format!("{} ! {}", self.encode(live), self.write(live))
+    }
+
+    /// The first part of [`description`](Self::description): what encodes.
+    pub fn encode(&self, live: bool) -> String {
+        let settings = match (live, self) {
+            (_, Self::Camera(_)) => return "videoconvert ! video/x-raw,format=YUY2".to_owned(),
+            (_, Self::Screen) => return "videoconvert".to_owned(),
+            (false, Self::File(..)) => "pass=quant quantizer=20",
+            (true, Self::File(..)) => "pass=quant quantizer=20 tune=zerolatency",
+            // A key frame a second, so that who comes later soon sees something.
+            _ => "pass=quant quantizer=23 tune=zerolatency key-int-max=30",
+        };
+        format!(
+            "videoconvert ! videocrop name=even ! video/x-raw,format=I420 ! x264enc speed-preset=veryfast {settings}"
+        )
+    }
+
+    /// The second part of [`description`](Self::description): what writes.
+    pub fn write(&self, live: bool) -> String {
         match self {
             Self::File(path, mux) => {
                 format!(
-                    "{encode} ! {mux} name={MUX} ! filesink name=output location={}",
+                    "h264parse ! {mux} name={MUX} ! filesink name=output location={}",
                     quoted(&path.to_string_lossy())
                 )
             }
             Self::Hls(playlist) => format!(
-                "{encode} ! {MUX}.video hlssink2 name={MUX} {} playlist-location={} location={}",
+                "h264parse ! {MUX}.video hlssink2 name={MUX} {} playlist-location={} location={}",
                 // All of what is recorded; the last of what goes on, in segments that are soon there.
                 if live {
                     "target-duration=1 playlist-length=6 max-files=12"
@@ -87,14 +98,9 @@ impl Output {
                 quoted(&playlist.to_string_lossy()),
                 quoted(&format!("{}-%05d.ts", playlist.with_extension("").to_string_lossy()))
             ),
-            Self::Rtsp(url) => format!("{encode} ! rtspclientsink name=output location={}", quoted(url)),
-            Self::Camera(device) => {
-                format!(
-                    "videoconvert ! video/x-raw,format=YUY2 ! v4l2sink name=output device={}",
-                    quoted(device)
-                )
-            }
-            Self::Screen => "videoconvert ! autovideosink".to_owned(),
+            Self::Rtsp(url) => format!("h264parse ! rtspclientsink name=output location={}", quoted(url)),
+            Self::Camera(device) => format!("v4l2sink name=output device={}", quoted(device)),
+            Self::Screen => "autovideosink".to_owned(),
         }
     }
 

@@ -9,7 +9,7 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 
 /// Debian's packages of the elements that descriptions name. What is not here is in `gstreamer1.0-plugins-base`.
-const PACKAGES: [(&str, &[&str]); 5] = [
+const PACKAGES: [(&str, &[&str]); 6] = [
     (
         "gstreamer1.0-plugins-good",
         &[
@@ -20,6 +20,7 @@ const PACKAGES: [(&str, &[&str]); 5] = [
             "mp4mux",
             "multifilesink",
             "pngenc",
+            "rtph264pay",
             "rtspsrc",
             "v4l2sink",
             "v4l2src",
@@ -28,9 +29,10 @@ const PACKAGES: [(&str, &[&str]); 5] = [
             "videoflip",
         ],
     ),
-    ("gstreamer1.0-plugins-bad", &["h264parse", "hlssink2"]),
+    ("gstreamer1.0-plugins-bad", &["h264parse", "hlssink2", "webrtcbin"]),
     ("gstreamer1.0-plugins-ugly", &["x264enc"]),
     ("gstreamer1.0-libav", &["avenc_aac", "avenc_ffv1"]),
+    ("gstreamer1.0-nice", &["nicesink"]),
     ("gstreamer1.0-rtsp", &["rtspclientsink"]),
 ];
 

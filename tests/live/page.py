@@ -1,6 +1,8 @@
 """Opens the page of `factorseg-pipeline live` in a headless Chromium: plays it, changes it, clicks on it, and says how late it is.
 
     page.py PROGRAM SCREENSHOTS      the program, and a folder for pictures of the page
+
+Once by HLS, in a browser that has no WebRTC; and once by WebRTC, where GStreamer has the element whepserversink.
 """
 
 import json
@@ -21,7 +23,7 @@ LOOK = """(() => {
   const canvas = document.createElement("canvas");
   canvas.width = video.videoWidth; canvas.height = video.videoHeight;
   const picture = canvas.getContext("2d");
-  const time = begun + video.currentTime;
+  const time = seen();
   picture.drawImage(video, 0, 0);
   const bytes = picture.getImageData(0, 0, canvas.width, canvas.height).data;
   let colour = 0, count = 0, x = 0, y = 0;
@@ -53,20 +55,28 @@ def control(page, name, value):
     }})()""")
 
 
-def main(program, screenshots):
+def look(program, screenshots, way):
+    picture = lambda name: os.path.join(screenshots, f"{way.lower()}-{name}.png")
     source = ["--in", "test", "--size", f"{WIDTH}x{HEIGHT}", "--frame-rate", str(RATE)]
     server = subprocess.Popen(
         [program, "live", *source, "--listen", "127.0.0.1:0", "overlay=tint"], stdout=subprocess.PIPE, text=True
     )
     try:
         url = server.stdout.readline().removeprefix("page: ").strip()
+        print(f"by {way}; the program says:", server.stdout.readline().strip())
         state = lambda: json.load(urllib.request.urlopen(url + "state"))
         shown = lambda name: next(about["value"] for about in state()["controls"] if about["name"] == name)
         with Chromium(1280, 860) as page:
+            if way == "HLS":
+                page.call("Page.addScriptToEvaluateOnNewDocument", source="delete window.RTCPeerConnection;")
             page.open(url)
             opened = time.monotonic()
-            page.until("typeof begun !== 'undefined' && begun !== null && video.currentTime > 0")
+            page.until("typeof way !== 'undefined' && video.currentTime > 0 && seen() !== null")
             print(f"plays {time.monotonic() - opened:.1f} s after it was opened")
+            told = page.value("[way, element('transport').textContent]")
+            missing = state()["no_webrtc"]
+            because = f"For WebRTC: {missing}" if missing else "WebRTC failed: RTCPeerConnection is not defined"
+            assert told == (["HLS", f"By HLS, seconds late. {because}"] if way == "HLS" else ["WebRTC", ""]), told
             assert page.value("[video.videoWidth, video.videoHeight]") == [WIDTH, HEIGHT]
             before = page.value("video.currentTime")
             time.sleep(3)
@@ -74,7 +84,7 @@ def main(program, screenshots):
             print(f"{played:.1f} s of video in 3 s")
             assert played > 1.5, "it stalls"
             page.until(f"({LOOK}).colour > 5")
-            page.screenshot(os.path.join(screenshots, "page.png"))
+            page.screenshot(picture("page"))
 
             control(page, "overlay", "none")
             page.until(f"({LOOK}).colour < 1")
@@ -86,7 +96,9 @@ def main(program, screenshots):
             delays = []
             for _ in range(10):
                 time.sleep(0.5)
-                delays.append(state()["now"] - page.value("begun + video.currentTime"))
+                # What the page shows is asked for between two looks at the clock.
+                before, frame, after = state()["now"], page.value("seen()"), state()["now"]
+                delays.append((before + after) / 2 - frame)
             print(f"from glass to page {min(delays):.2f} to {max(delays):.2f} s")
 
             control(page, "overlay", "tint")
@@ -96,7 +108,7 @@ def main(program, screenshots):
             region = page.value("document.getElementById('said').textContent.split(' ')[1]")
             assert shown("foreground-regions") == region, region
             print("clicked on region", region)
-            page.screenshot(os.path.join(screenshots, "clicked.png"))
+            page.screenshot(picture("clicked"))
 
             control(page, "foreground-regions", "9")
             page.until("document.getElementById('said').className === 'bad'")
@@ -107,7 +119,7 @@ def main(program, screenshots):
             page.call("Emulation.setDeviceMetricsOverride", **metrics)
             assert page.value("document.documentElement.scrollWidth") <= 390, "wider than a telephone"
             time.sleep(1)
-            page.screenshot(os.path.join(screenshots, "phone.png"))
+            page.screenshot(picture("phone"))
             page.call("Emulation.clearDeviceMetricsOverride")
 
             broken = [event["params"] for event in page.events if event.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded")]
@@ -121,6 +133,14 @@ def main(program, screenshots):
     finally:
         server.kill()
         server.wait()
+
+
+def main(program, screenshots):
+    look(program, screenshots, "HLS")
+    if subprocess.run(["gst-inspect-1.0", "whepserversink"], stdout=subprocess.DEVNULL).returncode:
+        print("SKIPPED: WebRTC, as GStreamer has no element whepserversink; docs/pipelines.md says how to build it", file=sys.stderr)
+        return
+    look(program, screenshots, "WebRTC")
 
 
 if __name__ == "__main__":

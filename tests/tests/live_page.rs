@@ -6,9 +6,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use factorseg_tests::built;
+use gst::prelude::*;
+use gstreamer as gst;
 
 struct Server {
     program: Child,
+    /// How the video comes, in the program's words.
+    video: String,
     address: String,
     /// Between address and path.
     token: String,
@@ -23,14 +27,13 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(program.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let url = line.trim().strip_prefix("page: http://").unwrap();
+        let mut said = BufReader::new(program.stdout.take().unwrap()).lines();
+        let (page, video) = (said.next().unwrap().unwrap(), said.next().unwrap().unwrap());
+        let url = page.strip_prefix("page: http://").unwrap();
         let (address, token) = url.split_once('/').unwrap();
         Self {
             program,
+            video,
             address: address.to_owned(),
             token: token.to_owned(),
         }
@@ -110,4 +113,58 @@ fn beyond_this_machine_a_token_is_needed() {
     let (status, page) = server.get(&server.token);
     assert_eq!(status, "HTTP/1.1 200 OK");
     assert!(page.contains("<title>factorseg live</title>"), "{page}");
+}
+
+/// Whether GStreamer has the element that sends WebRTC here; Debian 12 has not.
+fn has_webrtc() -> bool {
+    gst::init().unwrap();
+    gst::ElementFactory::find("whepserversink").is_some()
+}
+
+#[test]
+fn without_webrtc_the_page_says_what_is_missing_and_how_to_get_it() {
+    if has_webrtc() {
+        eprintln!("SKIPPED: the element whepserversink is installed here");
+        return;
+    }
+    let server = Server::start("test", "127.0.0.1");
+    let missing = "the GStreamer element `whepserversink` is missing; build gst-plugin-webrtc 0.15 or newer as docs/pipelines.md says";
+    assert_eq!(
+        server.video,
+        format!("video: by HLS, seconds late; for WebRTC: {missing}")
+    );
+    let (_, state) = server.get("state");
+    assert!(state.contains(&format!("\"no_webrtc\":\"{missing}\"")), "{state}");
+    let book = include_str!("../../docs/pipelines.md");
+    assert!(
+        book.contains("gst-plugin-webrtc --version 0.15"),
+        "the way is in the book"
+    );
+}
+
+#[test]
+fn webrtc_sends_the_video_to_who_asks_with_the_token() {
+    if !has_webrtc() {
+        eprintln!("SKIPPED: no element whepserversink here; docs/pipelines.md says how to build it");
+        return;
+    }
+    let server = Server::start("test", "0.0.0.0");
+    assert_eq!(server.video, "video: by WebRTC, else by HLS");
+    let watch = |token: &str| {
+        let pipeline = gst::parse::launch(&format!(
+            "whepclientsrc stun-server=NULL signaller::whep-endpoint=http://{}/{token}whep ! videoconvert \
+             ! video/x-raw,format=GRAY8,width=160,height=90 ! fakesink name=sink num-buffers=24",
+            server.address
+        ));
+        let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+        let bus = pipeline.bus().unwrap();
+        let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &ends);
+        pipeline.set_state(gst::State::Null).unwrap();
+        end.expect("frames, or an error").type_()
+    };
+    assert_eq!(watch(&server.token), gst::MessageType::Eos, "two seconds of video");
+    assert_eq!(watch(""), gst::MessageType::Error, "without the token");
+    assert_eq!(watch(&server.token), gst::MessageType::Eos, "again");
 }

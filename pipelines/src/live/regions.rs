@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gstreamer as gst;
 use gstreamer_app as gst_app;
-use gstreamer_video as gst_video;
-use gstreamer_video::prelude::*;
+
+use crate::masks::with_rows;
 
 /// How long masks are kept: longer than any page is behind.
 const KEPT: gst::ClockTime = gst::ClockTime::from_seconds(30);
@@ -43,21 +43,15 @@ impl Regions {
     }
 
     fn keep(&self, sample: &gst::Sample) -> Option<()> {
-        let info = gst_video::VideoInfo::from_caps(sample.caps()?).ok()?;
-        let buffer = sample.buffer()?;
         let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-        let time = segment.to_running_time(buffer.pts()?)?;
-        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).ok()?;
-        let (width, height) = (info.width() as usize, info.height() as usize);
-        let (stride, pixels) = (frame.plane_stride()[0] as usize, frame.plane_data(0).ok()?);
-        let step = width.div_ceil(COLUMNS).max(1);
-        let rows = (0..height).step_by(step);
-        let numbers = rows.flat_map(|row| {
-            (0..width)
-                .step_by(step)
-                .map(move |column| pixels[row * stride + column])
-        });
-        self.push(time, numbers.collect(), width.div_ceil(step));
+        let time = segment.to_running_time(sample.buffer()?.pts()?)?;
+        let (numbers, columns) = with_rows(sample, |rows, width| {
+            let step = width.div_ceil(COLUMNS).max(1);
+            let coarse = rows.iter().step_by(step).flat_map(|row| row.iter().step_by(step));
+            (coarse.copied().collect(), width.div_ceil(step))
+        })
+        .ok()?;
+        self.push(time, numbers, columns);
         Some(())
     }
 
@@ -67,11 +61,6 @@ impl Regions {
             kept.pop_front();
         }
         kept.push_back(Labels { time, numbers, columns });
-    }
-
-    /// Running time of the last frame.
-    pub fn newest(&self) -> Option<gst::ClockTime> {
-        self.lock().back().map(|labels| labels.time)
     }
 
     /// The region at a place, in shares of the frame's width and height, when the frame of `time` was shown, or in the last

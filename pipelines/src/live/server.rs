@@ -3,12 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use anyhow::Result as Anyhow;
+use axum::body::Bytes;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header, uri::Authority};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::Authority};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use gst::prelude::*;
 use gstreamer as gst;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,6 +20,7 @@ use tempfile::TempDir;
 use super::controls;
 use super::regions::Regions;
 use super::segments::{Segments, playlist_from};
+use super::webrtc::WebRtc;
 
 /// Name of the playlist in its folder; the segments' begin like it.
 pub const PLAYLIST: &str = "live.m3u8";
@@ -45,6 +49,8 @@ pub struct Page {
     pub regions: Arc<Regions>,
     /// What the pipeline said.
     pub heard: Mutex<Heard>,
+    /// What sends the video by WebRTC, or why nothing does.
+    pub webrtc: Anyhow<WebRtc>,
 }
 
 /// What a pipeline said.
@@ -88,6 +94,8 @@ pub fn router(page: Arc<Page>, token: Option<&str>) -> Router {
         .route("/set", post(set))
         .route("/click", post(click))
         .route("/hls/{name}", get(video))
+        .route("/whep", post(watch))
+        .route("/whep/{session}", delete(leave))
         .with_state(page);
     let routes = match token {
         None => routes.layer(middleware::from_fn(this_machine)),
@@ -134,9 +142,10 @@ async fn state(State(page): State<Arc<Page>>) -> Json<Value> {
     let heard = page.heard();
     let begin = heard.segments.begin();
     Json(json!({
+        "no_webrtc": page.webrtc.as_ref().err().map(ToString::to_string),
         "segment": begin.map(|(number, _)| number),
         "segment_start": begin.map(|(_, start)| start.seconds_f64()),
-        "now": page.regions.newest().map(gst::ClockTime::seconds_f64),
+        "now": page.segment.current_running_time().map(gst::ClockTime::seconds_f64),
         "ended": heard.ended,
         "warnings": heard.warnings,
         "warning": heard.warning,
@@ -213,6 +222,37 @@ async fn video(
         bytes = playlist_from(&String::from_utf8_lossy(&bytes), from.from).into_bytes();
     }
     Ok(([(header::CONTENT_TYPE, content_type)], bytes).into_response())
+}
+
+/// Begins to send the video by WebRTC to who offers to receive it (WHEP).
+async fn watch(State(page): State<Arc<Page>>, headers: HeaderMap, offer: Bytes) -> Result<Response, Refusal> {
+    const SDP: &str = "application/sdp";
+    // A browser sends this type to another site only if that allows it.
+    if headers
+        .get(header::CONTENT_TYPE)
+        .is_none_or(|content_type| content_type != SDP)
+    {
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("an offer is {SDP}")));
+    }
+    let refuse = |error: &anyhow::Error| (StatusCode::NOT_FOUND, format!("no WebRTC: {error:#}"));
+    let webrtc = page.webrtc.as_ref().map_err(refuse)?;
+    let session = format!("{:032x}", rand::random::<u128>());
+    let answer = webrtc.offer(&session, offer.to_vec()).await;
+    let answer = answer.map_err(|error| (StatusCode::BAD_GATEWAY, format!("{error:#}")))?;
+    let location = format!("whep/{session}");
+    Ok((
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY),
+        [(header::CONTENT_TYPE, SDP), (header::LOCATION, &location)],
+        answer.body,
+    )
+        .into_response())
+}
+
+/// Ends a session of WebRTC.
+async fn leave(State(page): State<Arc<Page>>, Path(session): Path<String>) {
+    if let Ok(webrtc) = &page.webrtc {
+        webrtc.end(&session);
+    }
 }
 
 #[cfg(test)]

@@ -280,27 +280,6 @@ fn the_meta_survives_a_conversion_and_a_tee() {
 }
 
 #[test]
-fn the_documented_pipelines_can_be_built() {
-    init();
-    let text = include_str!("../../src/factorseg/mod.rs");
-    let pipelines: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("//! gst-launch-1.0 "))
-        .collect();
-    assert!(pipelines.len() >= 4);
-    for pipeline in pipelines {
-        let mut context = gst::ParseContext::new();
-        let built = gst::parse::launch_full(pipeline, Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
-        // Not every machine has a camera's or an encoder's element.
-        assert!(
-            built.is_ok() || !context.missing_elements().is_empty(),
-            "{pipeline}: {:?}",
-            built.err()
-        );
-    }
-}
-
-#[test]
 fn the_class_has_a_name_for_every_language_and_its_old_one() {
     let element = Fake::new(Behaviour::Whole).element();
     let deprecated = |name: &str| {

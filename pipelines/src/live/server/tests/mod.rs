@@ -1,6 +1,5 @@
 use axum::body::{Body, to_bytes};
 use axum::http::Method;
-use gst::prelude::*;
 use tower::ServiceExt;
 
 use super::*;
@@ -13,6 +12,9 @@ fn page() -> Arc<Page> {
         folder: TempDir::new().unwrap(),
         regions: Arc::default(),
         heard: Mutex::default(),
+        webrtc: Err(anyhow::anyhow!(
+            "the GStreamer element `whepserversink` is missing; build it"
+        )),
     })
 }
 
@@ -215,4 +217,34 @@ async fn other_machines_need_the_token_and_this_one_its_own_name() {
         "http://0.0.0.0:80/secret/"
     );
     assert_eq!(url("127.0.0.1:80".parse().unwrap(), None), "http://127.0.0.1:80/");
+}
+
+#[tokio::test]
+async fn an_offer_of_webrtc_has_its_type_and_an_answer_even_where_there_is_none() {
+    let page = page();
+    let router = router(page.clone(), Some("secret"));
+    let offer = async |path: &str, content_type: &str| {
+        let request = Request::post(path)
+            .header("content-type", content_type)
+            .body(Body::from("v=0"));
+        let answer = router.clone().oneshot(request.unwrap()).await.unwrap();
+        let status = answer.status().as_u16();
+        (status, to_bytes(answer.into_body(), 1 << 20).await.unwrap())
+    };
+    assert_eq!(offer("/whep", "application/sdp").await.0, 403, "past the token");
+    // What another site's form or script may send unasked.
+    for content_type in ["text/plain", "application/x-www-form-urlencoded"] {
+        assert_eq!(offer("/secret/whep", content_type).await.0, 415, "{content_type}");
+    }
+    let (status, text) = offer("/secret/whep", "application/sdp").await;
+    assert_eq!(status, 404);
+    assert_eq!(
+        text,
+        "no WebRTC: the GStreamer element `whepserversink` is missing; build it"
+    );
+    let state: Value = serde_json::from_str(&ask(&router, "/secret/state", None).await.1).unwrap();
+    assert_eq!(
+        state["no_webrtc"],
+        "the GStreamer element `whepserversink` is missing; build it"
+    );
 }
