@@ -194,7 +194,10 @@ impl Learner {
         let [decoder, masks] = [DECODER, MASK_GENERATOR].map(|name| part(self.network.list(), name));
         let encoder = 0..masks.start;
         let mut parts = vec![(DECODER, decoder), (MASK_GENERATOR, masks), (ENCODER, encoder)];
-        parts.retain(|(name, _)| rate_factor(recipe, phase, name) > 0.0);
+        // The head learns wherever a part of the mask generator does.
+        let learns =
+            |name: &str| rate_factor(recipe, phase, if name == MASK_GENERATOR { MASK_HEAD } else { name }) > 0.0;
+        parts.retain(|(name, _)| learns(name));
         parts
     }
 

@@ -45,6 +45,9 @@ pub(super) fn rate_factor(recipe: &Recipe, phase: &Phase, name: &str) -> f64 {
         }
     } else if !name.starts_with(MASK_GENERATOR) {
         phase.denoiser_factor * phase.encoder_factor
+    } else if phase.masks.parts.is_some() && !name.starts_with(MASK_HEAD) {
+        // What the larger regions' masks are made of.
+        0.0
     } else if phase.mask_head.is_learned() {
         phase.mask_generator_factor
     } else {
