@@ -22,7 +22,7 @@ mkdir -p "$FAKECUDA_CACHE"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/pictures"
-gst-launch-1.0 -q videotestsrc pattern=smpte motion=sweep num-buffers=8 ! video/x-raw,format=RGB,width=20,height=20 ! pngenc !
+gst-launch-1.0 -q videotestsrc pattern=smpte motion=sweep num-buffers=8 ! video/x-raw,format=RGB,width=20,height=20 ! pngenc ! \
     multifilesink location="$work/pictures/%d.png"
 
 # The phase of a recipe in which all parts learn.
@@ -31,6 +31,8 @@ recipe() {
 name = "$1"
 batch_size = 4
 micro_batch = $2
+ema_rate = 0.99
+label_dropout = 0.0
 gradient_clip = 1.0
 [[phases]]
 name = "release"
@@ -72,7 +74,7 @@ for name in uneven idle; do
     else
         wrong=1
     fi
-    rm "$work/sums"
+    rm -f "$work/sums"
 done
 FAKENCCL_FAIL=ncclCommInitRank:1 train uneven nccl not-joined
 expect not-joined "through host memory: .*NCCL: unhandled system error"

@@ -9,6 +9,17 @@ fn a_panic_becomes_an_error_with_its_reason() {
     );
     assert_eq!(reason(|| panic!("lost")), KernelError::Device("lost".into()));
     assert_eq!(caught(|| Ok(3)), Ok(3));
+    // As cubecl 0.10 fails: for each operation on its thread, then on the one that asked.
+    let failing = thread::Builder::new().name("DSD-0-0".to_owned()).spawn(|| {
+        for what in ["can't allocate buffer of size: 64", "the page doesn't exist"] {
+            let _ = catch_unwind(|| Err::<(), _>(what).unwrap());
+        }
+    });
+    failing.unwrap().join().unwrap();
+    let told = KernelError::Device("\"can't allocate buffer of size: 64\"".into());
+    assert_eq!(reason(|| panic!("CallError")), told);
+    // It is told once.
+    assert_eq!(reason(|| panic!("CallError")), KernelError::Device("CallError".into()));
 }
 
 /// As burn 0.21 reports a launch that fails, and the hundreds after it.
