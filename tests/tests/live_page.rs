@@ -134,7 +134,8 @@ fn without_webrtc_the_page_says_what_is_missing_and_how_to_get_it() {
         return;
     }
     let server = Server::start("test", "127.0.0.1");
-    let missing = "the GStreamer element `whepserversink` is missing; scripts/webrtc.sh builds it, as docs/pipelines.md says";
+    let missing =
+        "the GStreamer element `whepserversink` is missing; scripts/webrtc.sh builds it, as docs/pipelines.md says";
     assert_eq!(
         server.video,
         format!("video: by HLS, seconds late; for WebRTC: {missing}")
