@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the project needs on Debian 12 or newer, if it is missing. Called by the other scripts. MPI=1: with what the cargo
-# feature `mpi` needs. TESTS=1: with what the tests of pipelines need.
+# feature `mpi` needs. TESTS=1: with what the tests of pipelines need. WEBRTC=1: with what scripts/webrtc.sh builds with, and what it
+# takes to send WebRTC.
 set -euo pipefail
 
 minimum_rust=1.92
@@ -13,6 +14,7 @@ packages=(
 )
 [[ -n ${MPI:-} ]] && packages+=(libopenmpi-dev openmpi-bin libclang-dev)
 [[ -n ${TESTS:-} ]] && packages+=(python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-rtsp-server-1.0 gstreamer1.0-rtsp xvfb)
+[[ -n ${WEBRTC:-} ]] && packages+=(libgstreamer-plugins-bad1.0-dev gstreamer1.0-nice)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

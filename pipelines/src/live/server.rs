@@ -236,6 +236,12 @@ async fn watch(State(page): State<Arc<Page>>, headers: HeaderMap, offer: Bytes) 
     }
     let refuse = |error: &anyhow::Error| (StatusCode::NOT_FOUND, format!("no WebRTC: {error:#}"));
     let webrtc = page.webrtc.as_ref().map_err(refuse)?;
+    if !webrtc.has_begun() {
+        return Err((
+            StatusCode::SERVICE_UNAVAILABLE,
+            "there is no video yet; ask again".to_owned(),
+        ));
+    }
     let session = format!("{:032x}", rand::random::<u128>());
     let answer = webrtc.offer(&session, offer.to_vec()).await;
     let answer = answer.map_err(|error| (StatusCode::BAD_GATEWAY, format!("{error:#}")))?;

@@ -34,7 +34,7 @@ pub struct Answer {
 /// # Errors
 /// If something is not, with the way to get it.
 pub fn is_installed() -> Result<()> {
-    let way = "build gst-plugin-webrtc 0.15 or newer as docs/pipelines.md says";
+    let way = "scripts/webrtc.sh builds it, as docs/pipelines.md says";
     let sink = gst::ElementFactory::make(SINK).build();
     let sink = sink.map_err(|_| anyhow!("the GStreamer element `{SINK}` is missing; {way}"))?;
     let signaller = sink.property::<glib::Object>("signaller");
@@ -81,6 +81,12 @@ impl WebRtc {
             Some(false.to_value())
         });
         Ok(webrtc)
+    }
+
+    /// Whether there is video to be sent: before, the sink does not stand to be asked.
+    pub fn has_begun(&self) -> bool {
+        let pad = self.0.static_pad("video_0");
+        pad.is_some_and(|pad| pad.current_caps().is_some())
     }
 
     /// Answers the offer of a browser, which is then sent the video.

@@ -6,6 +6,5 @@
 
 pub mod curves;
 pub mod events;
-mod http;
 pub mod metrics;
 pub mod serve;

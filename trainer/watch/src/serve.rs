@@ -4,21 +4,36 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::uri::{Authority, Uri};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use serde_json::{Value, json};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use crate::curves;
-use crate::http::{self, Request, Response};
 use crate::metrics::Metrics;
 
 /// The page: one file, no other resources but the run's own.
 const PAGE: &str = include_str!("page.html");
+
+/// Nothing of other sites, and nothing kept.
+const HEADERS: [(HeaderName, &str); 3] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; img-src 'self'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CACHE_CONTROL, "no-store"),
+];
 
 /// Why a run cannot be shown.
 #[derive(Debug, Error)]
@@ -70,48 +85,42 @@ impl Server {
 
     /// Serves until `stop` is done.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        tokio::pin!(stop);
-        let loopback = self.address.ip().is_loopback();
-        loop {
-            tokio::select! {
-                () = &mut stop => return,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        tokio::spawn(answer(stream, self.run.clone(), loopback));
-                    }
-                    // Out of file descriptors, most likely: others close theirs.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-                },
-            }
-        }
+        let routes = Router::new().fallback_service(get(answer).with_state(self.run));
+        let routes = match self.address.ip().is_loopback() {
+            true => routes.layer(middleware::from_fn(this_machine)),
+            false => routes,
+        };
+        let routes = routes.layer(middleware::map_response(with_headers));
+        // Serving ends only when it is told to.
+        tokio::select! { _ = axum::serve(self.listener, routes) => {}, () = stop => {} }
     }
 }
 
-async fn answer(stream: TcpStream, run: Arc<PathBuf>, loopback: bool) {
-    let Some(request) = http::read(&stream).await else {
-        let answer = Response::error("400 Bad Request", "that is no request");
-        return http::write(&stream, &answer, false).await;
-    };
-    let head_only = request.method == "HEAD";
-    let response = if !head_only && request.method != "GET" {
-        Response::error("405 Method Not Allowed", "the page is only read")
-    } else if loopback && !is_this_machine(&request) {
-        // Another site's script must not reach the page through a name that it points here.
-        Response::error("421 Misdirected Request", "this server answers to localhost alone")
-    } else {
-        let found = tokio::task::spawn_blocking(move || respond(&run, &request.path)).await;
-        found.unwrap_or_else(|_| Response::error("500 Internal Server Error", "the page could not be made"))
-    };
-    http::write(&stream, &response, head_only).await;
+async fn with_headers(mut response: Response) -> Response {
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
-fn is_this_machine(request: &Request) -> bool {
-    request.host.as_deref().is_some_and(|host| {
-        host == "localhost"
-            || host
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
-    })
+/// Another site's script must not reach the page through a name that it points here.
+async fn this_machine(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = host.and_then(|host| host.parse::<Authority>().ok());
+    let name = authority.as_ref().map_or("", Authority::host);
+    let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
+    match name == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
+        true => next.run(request).await,
+        false => refusal(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this server answers to localhost alone",
+        ),
+    }
+}
+
+async fn answer(State(run): State<Arc<PathBuf>>, uri: Uri) -> Response {
+    let found = tokio::task::spawn_blocking(move || respond(&run, uri.path())).await;
+    found.unwrap_or_else(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be made"))
 }
 
 fn respond(run: &Path, path: &str) -> Response {
@@ -124,18 +133,18 @@ fn respond(run: &Path, path: &str) -> Response {
         "/metrics.jsonl" => std::fs::read(run.join("metrics.jsonl")).map(|bytes| ("text/plain; charset=utf-8", bytes)),
         _ => match path.strip_prefix("/samples/").filter(|name| is_sample(name)) {
             Some(name) => std::fs::read(run.join("samples").join(name)).map(|bytes| ("image/png", bytes)),
-            None => return Response::error("404 Not Found", "there is no such page"),
+            None => return refusal(StatusCode::NOT_FOUND, "there is no such page"),
         },
     };
     match found {
-        Ok((content_type, body)) => Response {
-            status: "200 OK",
-            content_type,
-            body,
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Response::error("404 Not Found", "not there yet"),
-        Err(error) => Response::error("500 Internal Server Error", &error.to_string()),
+        Ok((content_type, body)) => ([(header::CONTENT_TYPE, content_type)], body).into_response(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => refusal(StatusCode::NOT_FOUND, "not there yet"),
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
+}
+
+fn refusal(status: StatusCode, words: &str) -> Response {
+    (status, format!("{status}: {words}\n")).into_response()
 }
 
 /// Whether a name is a sample's: `step-`, digits, `.png`.
