@@ -70,6 +70,10 @@ classes = ["skin=1-12", "hair=13"]'
 else
     for part in seg-64-still.zip:seg_64 imagenet200-64-train.zip:imagenet200_64; do
         if [[ -z $print && ! -d $data/${part#*:} && ! -d $runs/data/${part#*:} ]]; then
+            if [[ ! -e $data/${part%:*} ]]; then
+                echo "paper.sh: $data has neither ${part#*:} nor ${part%:*}" >&2
+                exit 1
+            fi
             python3 -m zipfile -e "$data/${part%:*}" "$runs/data"
         fi
     done
