@@ -2,7 +2,7 @@
 # Trains, draws and scores what Tables 1 to 6 and Figures 7 to 12 of the paper show, on the sets at hand, and puts the figures
 # into docs/paper.md. What is done is not done again: start it again after Ctrl-C or a crash, and it goes on.
 #
-#   scripts/paper.sh DATA                      hours on two cores: 32 pixels, 16 channels
+#   scripts/paper.sh DATA                      an hour or two of one core: 32 pixels, 16 channels
 #   scripts/paper.sh DATA --scale smoke        a minute of processor time, to see that all of it runs: 16 pixels, 8 channels, 66 steps
 #   scripts/paper.sh DATA --scale paper        the paper's own: 64 pixels, 128 channels, 8 or 32 GPUs under MPI, its data sets
 #   scripts/paper.sh DATA --scale paper --print    says what would run
@@ -193,6 +193,12 @@ generate() {
 fid() { [[ -z ${INCEPTION:-} ]] || echo --inception "$INCEPTION" --real "$1"; }
 [[ -n $print ]] || mkdir -p "$runs/drawn"
 
+# Beside ours in Tables 1, 2 and 4: what is shipped, which learned by competition on other pictures.
+for number in 1 2 4; do
+    table=table$number
+    result "$table-embedded" "${evaluate[@]}" still "${!table}" "${segment[@]}"
+done
+
 # Tables 1, 2, and 6: ours, and the other ways to take in the masks.
 train first "$pictures1" "${ours[@]}"
 result table1 "${evaluate[@]}" still "$table1" --model "$(model first)" "${segment[@]}"
@@ -248,7 +254,7 @@ drawing=("$FACTORSEG" generate "${draw[@]}" "${device[@]}")
 picture figure7 "${drawing[@]}" --model "$(model first)" --out
 picture figure8 "${drawing[@]}" --model "$(model second)" --out
 picture figure9 "${drawing[@]}" --model "$(model faces)" --count 4 --out "$runs/drawn/scratch.png" --branches
-picture figure10 "${drawing[@]}" --model "$(model faces)" --count 3 --out "$runs/drawn/scratch.png" --trajectory
+picture figure10 "${drawing[@]}" --model "$(model faces)" --count 1 --out "$runs/drawn/scratch.png" --trajectory
 if [[ $scale != paper ]]; then
     picture figure11 "${drawing[@]}" --model "$(model classes)" --count 2 \
         --class n01443537,n02279972,n07747607,n04146614 --out
