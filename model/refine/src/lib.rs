@@ -11,6 +11,7 @@
 //! | [`motion`] | the object is what moves on its own: [`flow`] without the [`camera`]'s part; its [`appearance`] where it stops |
 //! | [`temporal`] | masks blended with those of the frame before |
 //! | [`guided`] | masks along the edges of colours |
+//! | [`instances`] | the object's connected pieces, followed from frame to frame |
 //! | [`outline`] | masks as runs and polygons |
 //! | [`plane`], [`simd`] | what they are made of |
 
@@ -19,6 +20,7 @@ pub mod camera;
 pub mod color;
 pub mod flow;
 pub mod guided;
+pub mod instances;
 pub mod map;
 pub mod motion;
 pub mod outline;

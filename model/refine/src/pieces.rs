@@ -70,17 +70,17 @@ pub fn misplaced(
 }
 
 /// The 4-connected pieces of a mask and of what is not in it.
-struct Pieces {
+pub(crate) struct Pieces {
     /// Piece of each pixel.
-    of_pixel: Vec<usize>,
+    pub(crate) of_pixel: Vec<usize>,
     /// Whether a piece is of the mask.
-    inside: Vec<bool>,
+    pub(crate) inside: Vec<bool>,
     /// Whether a piece touches the border of the picture.
     open: Vec<bool>,
 }
 
 impl Pieces {
-    fn of(mask: &[bool], width: usize) -> Self {
+    pub(crate) fn of(mask: &[bool], width: usize) -> Self {
         const NONE: usize = usize::MAX;
         let mut pieces = Self {
             of_pixel: vec![NONE; mask.len()],
@@ -117,7 +117,7 @@ impl Pieces {
         pieces
     }
 
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.inside.len()
     }
 }

@@ -166,6 +166,7 @@ pub fn score(
         annotation_flicker: mean(|report| report.annotation_flicker),
         objects: reports.iter().map(|report| report.objects.len()).sum(),
         by_object: VideoScores::mean(reports.iter().flat_map(|report| report.objects.iter().copied())),
+        by_piece: VideoScores::mean(reports.iter().flat_map(|report| report.pieces.iter().copied())),
         passes: passes.count(),
         milliseconds: 1e3 * seconds / frames.max(1) as f64,
         masks: common.figures(),

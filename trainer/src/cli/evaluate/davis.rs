@@ -130,10 +130,9 @@ fn print(report: &DavisReport, every: u16) {
     };
     line("model, one assignment", &report.model);
     if report.objects > report.sequences.len() {
-        line(
-            &format!("model, each of {} objects by its region", report.objects),
-            &report.by_object,
-        );
+        let by = |what: &str| format!("model, each of {} objects by its {what}", report.objects);
+        line(&by("region"), &report.by_object);
+        line(&by("piece"), &report.by_piece);
     }
     line("model, per-frame oracle (upper bound)", &report.oracle);
     for baseline in &report.baselines {
@@ -174,11 +173,9 @@ fn print_table(report: &DavisReport) {
     );
     line(&name, &report.model, &flicker(report.flicker));
     if report.objects > report.sequences.len() {
-        line(
-            &format!("model, each of {} objects by its region", report.objects),
-            &report.by_object,
-            "",
-        );
+        let by = |what: &str| format!("model, each of {} objects by its {what}", report.objects);
+        line(&by("region"), &report.by_object, "");
+        line(&by("piece"), &report.by_piece, "");
     }
     line("model, per-frame oracle", &report.oracle, "");
     for baseline in &report.baselines {

@@ -1,6 +1,6 @@
-//! Each object by the region that fits it best over its sequence: DAVIS-2017's measure of unsupervised methods.
+//! Each object by the proposal that fits it best over its sequence: DAVIS-2017's measure of unsupervised methods.
 //!
-//! As in its evaluation package, proposals (here the regions of the foreground, at most 20) are matched with the objects of the
+//! As in its evaluation package, proposals (here the regions of the foreground, or its pieces, at most 20) are matched with the objects of the
 //! first annotation so that the sum of their means of (J + F) / 2 is largest. An object that is left over is measured
 //! against nothing.
 
@@ -15,7 +15,7 @@ const MOST_PROPOSALS: usize = 20;
 
 /// J and F of each object and each proposal.
 pub(super) struct Objects {
-    /// A region, or nothing.
+    /// A region or a piece, or nothing.
     proposals: Vec<Option<u8>>,
     measured: Vec<Vec<Measured>>,
 }
@@ -40,9 +40,13 @@ impl Objects {
             let outline = Boundary::of(&mask, width, height, radius(width, height));
             (mask, outline)
         };
-        let of_region =
-            |proposal: &Option<u8>| outlined(regions.iter().map(|region| Some(*region) == *proposal).collect());
-        let proposals: Vec<_> = self.proposals.iter().map(of_region).collect();
+        let mut seen = [false; 256];
+        regions.iter().for_each(|region| seen[usize::from(*region)] = true);
+        let mask = |region: u8| outlined(regions.iter().map(|one| *one == region).collect());
+        let seen = |proposal: &Option<u8>| proposal.filter(|region| seen[usize::from(*region)]);
+        let proposals: Vec<_> = self.proposals.iter().map(|proposal| seen(proposal).map(mask)).collect();
+        // Most of the pieces are not there yet, or not any more.
+        let nothing = outlined(vec![false; regions.len()]);
         for (number, row) in (1..).zip(&mut self.measured) {
             let (object, outline) = outlined(frame.numbers.iter().map(|one| *one == number).collect());
             let truth: Vec<Truth> = (0..object.len())
@@ -54,9 +58,13 @@ impl Objects {
                     }
                 })
                 .collect();
-            for ((mask, boundary), measured) in proposals.iter().zip(row) {
+            let measure = |(mask, boundary): &(Vec<bool>, Boundary)| {
                 let j = Scores::of(mask.iter().copied(), &truth).iou;
-                measured.add((j, f_measure(boundary, &outline)));
+                (j, f_measure(boundary, &outline))
+            };
+            let of_nothing = measure(&nothing);
+            for (proposal, measured) in proposals.iter().zip(row) {
+                measured.add(proposal.as_ref().map_or(of_nothing, measure));
             }
         }
     }

@@ -44,6 +44,8 @@ pub struct SequenceReport {
     pub annotation_flicker: f64,
     /// Each object, by the region that was matched with it.
     pub objects: Vec<VideoScores>,
+    /// Each object, by the piece of the foreground that was matched with it.
+    pub pieces: Vec<VideoScores>,
 }
 
 /// Scores of a model on one data set.
@@ -75,6 +77,8 @@ pub struct DavisReport {
     pub objects: usize,
     /// Means over objects, each by the region that was matched with it: DAVIS-2017's unsupervised measure.
     pub by_object: VideoScores,
+    /// The same, by the connected piece of the foreground ([`factorseg_refine::instances`]) that was matched with it.
+    pub by_piece: VideoScores,
     /// Passes of the network for a frame, without noise draws.
     pub passes: usize,
     /// Time of a frame from the decoded picture to masks at its size.

@@ -1,5 +1,7 @@
 //! What is summed up over the frames of a sequence.
 
+use factorseg_refine::instances::{self, Instances};
+
 use super::fit::Fitted;
 use super::layout::Frame;
 use super::objects::Objects;
@@ -66,6 +68,8 @@ pub(super) struct Tally {
     flicker: Flicker,
     annotation_flicker: Flicker,
     objects: Objects,
+    instances: Instances,
+    pieces: Objects,
 }
 
 impl Tally {
@@ -80,6 +84,8 @@ impl Tally {
             flicker: Flicker::default(),
             annotation_flicker: Flicker::default(),
             objects: Objects::new(objects, &fitted.assignment.regions()),
+            instances: Instances::default(),
+            pieces: Objects::new(objects, &Vec::from_iter(1..=instances::MOST)),
         }
     }
 
@@ -106,6 +112,7 @@ impl Tally {
             let (j, f) = measure(&of(*assignment));
             (best.0.max(j), best.1.max(f))
         }));
+        self.pieces.add(frame, &self.instances.follow(&mask, width));
         self.flicker.add(mask);
         self.annotation_flicker.add(frame.object.clone());
         self.objects.add(frame, regions);
@@ -142,6 +149,7 @@ impl Tally {
             flicker: self.flicker.mean(),
             annotation_flicker: self.annotation_flicker.mean(),
             objects: self.objects.scores(),
+            pieces: self.pieces.scores(),
         }
     }
 }

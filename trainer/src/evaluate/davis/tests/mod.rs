@@ -131,3 +131,37 @@ fn regions_are_matched_with_objects() {
     assert_eq!(found, [1.0, 1.0, 0.0]);
     assert_eq!((report.objects, report.by_object.j.mean), (4, 0.75));
 }
+
+/// Two objects of one colour are one region and two pieces, which keep their numbers as they move.
+#[test]
+fn pieces_are_matched_with_objects_that_share_a_region() {
+    let root = davis_layout(2);
+    for i in 0..5 {
+        let path = |part: &str| root.path().join(part).join(format!("480p/green/{i:05}.png"));
+        let mut picture = image::open(path("JPEGImages")).unwrap().into_rgb8();
+        let white = image::open(path("Annotations")).unwrap().into_luma8();
+        let mut numbers = image::GrayImage::from_fn(48, 32, |x, y| image::Luma([white.get_pixel(x, y).0[0] / 255]));
+        // A second green box, of 6 by 6, that goes the other way.
+        for (x, y) in (30..36).flat_map(|x| (2..8).map(move |y| (x - i, y))) {
+            picture.put_pixel(x, y, image::Rgb([0, 255, 0]));
+            numbers.put_pixel(x, y, image::Luma([2]));
+        }
+        picture.save(path("JPEGImages")).unwrap();
+        numbers.save(path("Annotations")).unwrap();
+        let red = root.path().join(format!("Annotations/480p/red/{i:05}.png"));
+        let white = image::open(&red).unwrap().into_luma8();
+        image::GrayImage::from_fn(48, 32, |x, y| image::Luma([white.get_pixel(x, y).0[0] / 255]))
+            .save(red)
+            .unwrap();
+    }
+    let report = evaluate(root.path(), 1, "1,2");
+    let means = |scores: &[VideoScores]| -> Vec<f64> { scores.iter().map(|object| object.j.mean).collect() };
+    let green = &report.sequences[0];
+    // The region is one box too much for the object that it is matched with.
+    assert_eq!(means(&green.objects), [0.64, 0.0]);
+    assert_eq!(means(&green.pieces), [1.0, 1.0]);
+    assert_eq!(
+        (report.objects, report.by_piece.j.mean, report.by_piece.f.mean),
+        (3, 1.0, 1.0)
+    );
+}
