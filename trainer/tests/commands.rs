@@ -62,6 +62,47 @@ fn a_trained_checkpoint_is_inspected_and_segments_alone() {
     assert!((sum - 255).abs() <= 2, "{sum}");
 }
 
+/// The embedded checkpoint's masks of a picture with structure are the same files for any number of threads.
+#[test]
+fn masks_do_not_depend_on_threads() {
+    let scratch = Scratch::new();
+    let picture = scratch.path("picture.png");
+    let value = |x: u32, y: u32, step: u32| (x * x / 37 + y * step + (x * 7919 + y * 104_729) % 41) as u8;
+    RgbImage::from_fn(160, 90, |x, y| Rgb([3, 5, 11].map(|step| value(x, y, step))))
+        .save(&picture)
+        .unwrap();
+    let precisions = ["f32", "bf16"].into_iter().filter(|word| {
+        let precision: factorseg_model::Precision = word.parse().unwrap();
+        precision.runs_on_this_processor()
+    });
+    for precision in precisions {
+        let [one, two, three] = ["1", "2", "3"].map(|threads| {
+            let out = scratch.path(&format!("{precision}-{threads}"));
+            let mut command = program();
+            command.args([
+                "segment",
+                "--device",
+                "cpu",
+                "--soft",
+                "--precision",
+                precision,
+                "--threads",
+                threads,
+            ]);
+            expect(command.arg(&picture).arg("--out").arg(&out), 0);
+            let files = std::fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path());
+            let mut files: Vec<_> = files.map(|path| (path.file_name().unwrap().to_owned(), path)).collect();
+            files.sort();
+            files
+                .into_iter()
+                .map(|(name, path)| (name, std::fs::read(path).unwrap()))
+                .collect::<Vec<_>>()
+        });
+        assert!(one.len() > 2);
+        assert!(one == two && one == three, "{precision}");
+    }
+}
+
 /// Shares of the work together are the work, whoever says which share a process has.
 #[test]
 fn pictures_and_sequences_are_shared_out() {

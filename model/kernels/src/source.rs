@@ -117,15 +117,17 @@ unsafe fn load_region_body<V: Vector>(source: &Source<'_>, region: Region, to: *
                         channels: stop - start,
                     };
                     let columns = (begin, end, region.left, shift);
+                    let far = part.data.len() > NEAR;
                     match source.affine {
-                        None => load_line::<V, 0>(pixels, columns, pixels.from, pixels.from),
+                        None if far => load_line::<V, 0, true>(pixels, columns, pixels.from, pixels.from),
+                        None => load_line::<V, 0, false>(pixels, columns, pixels.from, pixels.from),
                         Some(affine) => {
                             let index = region.item * total + start;
                             let (scale, bias) = (affine.scale.as_ptr().add(index), affine.shift.as_ptr().add(index));
-                            if affine.activate {
-                                load_line::<V, 2>(pixels, columns, scale, bias);
-                            } else {
-                                load_line::<V, 1>(pixels, columns, scale, bias);
+                            match (affine.activate, far) {
+                                (true, true) => load_line::<V, 2, true>(pixels, columns, scale, bias),
+                                (true, false) => load_line::<V, 2, false>(pixels, columns, scale, bias),
+                                (false, _) => load_line::<V, 1, false>(pixels, columns, scale, bias),
                             }
                         }
                     }
@@ -145,18 +147,20 @@ struct Pixels {
     channels: usize,
 }
 
+/// Numbers of an activation that stays in the processor's cache from one layer to the next.
+pub(crate) const NEAR: usize = 512 * 1024;
 /// Numbers between what is loaded and what is asked for.
 const AHEAD: usize = 1024;
 
-/// `MODE` 0 copies, 1 maps, 2 maps and activates.
+/// `MODE` 0 copies, 1 maps, 2 maps and activates. What is `FAR` is asked for ahead, as the processor's own prefetching ends
+/// with each page.
 #[inline(always)]
-unsafe fn load_line<V: Vector, const MODE: usize>(
+unsafe fn load_line<V: Vector, const MODE: usize, const FAR: bool>(
     pixels: Pixels,
     (begin, end, left, shift): (usize, usize, isize, u32),
     scale: *const f32,
     bias: *const f32,
 ) {
-    // What lies so far ahead is asked for: the processor's own prefetching ends with each page.
     let ahead = (AHEAD / pixels.from_pixel).max(2) * pixels.from_pixel;
     for column in begin..end {
         let x = (left + column as isize) as usize >> shift;
@@ -166,7 +170,9 @@ unsafe fn load_line<V: Vector, const MODE: usize>(
             let to = pixels.to.add(column * pixels.to_pixel);
             let mut channel = 0;
             while channel < pixels.channels {
-                V::prefetch(from.wrapping_add(ahead + channel));
+                if FAR {
+                    V::prefetch(from.wrapping_add(ahead + channel));
+                }
                 let mut value = V::load(from.add(channel));
                 if MODE > 0 {
                     value = value.mul_add(V::load(scale.add(channel)), V::load(bias.add(channel)));

@@ -18,6 +18,7 @@ pub(crate) use workspaces::{Needs, Workspace, Workspaces};
 use crate::matrix::{Rows, multiply, multiply_pairs};
 use crate::memory::Shared;
 use crate::simd::{Arithmetic, InstructionSet};
+use crate::source::NEAR;
 use crate::threads::for_each;
 use crate::tiling::{Rectangle, Tiling};
 use crate::winograd::{Finish, finish_direct, finish_four, finish_two};
@@ -196,6 +197,7 @@ impl Job<'_> {
                 bias: convolution.bias.as_ptr(),
                 residual: self.residual,
                 out: self.out.pointer(0),
+                far: self.out.len() > NEAR,
                 sums: self
                     .sums
                     .as_ref()

@@ -25,6 +25,8 @@ pub(crate) struct Finish {
     pub(crate) residual: *const f32,
     /// The whole output [batch, height, width, channels].
     pub(crate) out: *mut f32,
+    /// Whether the output is larger than the cache, so that what lies ahead is asked for.
+    pub(crate) far: bool,
     /// Sums and sums of squares of the outputs of each of the rectangle's strips, [strips, 2, channels], or null.
     pub(crate) sums: *mut f32,
 }
@@ -119,11 +121,15 @@ unsafe fn finish_tile<V: Vector, S: Scheme>(
                     let offset = place + (y * finish.width + x) * finish.channels + channel;
                     let mut value = value.add(bias);
                     let ahead = offset + 2 * S::OUTPUTS * finish.channels;
+                    if finish.far {
+                        V::prefetch(finish.out.wrapping_add(ahead));
+                    }
                     if !finish.residual.is_null() {
-                        V::prefetch(finish.residual.wrapping_add(ahead));
+                        if finish.far {
+                            V::prefetch(finish.residual.wrapping_add(ahead));
+                        }
                         value = value.add(V::load(finish.residual.add(offset)));
                     }
-                    V::prefetch(finish.out.wrapping_add(ahead));
                     value.store(finish.out.add(offset));
                     sum = sum.add(value);
                     squares = value.mul_add(value, squares);
