@@ -256,7 +256,7 @@ fn bf16_gradients_point_where_pytorchs_do() {
                     worst.0, worst.1
                 );
                 assert!(loss < 0.01 && cosine > 0.995 && (length - 1.0).abs() < 0.05, "{what}");
-                assert!(worst.0 > 0.9, "{what}: {} at {}", worst.0, worst.1);
+                assert!(worst.0 > 0.85, "{what}: {} at {}", worst.0, worst.1);
                 // Rounded at all.
                 assert!(cosine < 1.0 - 1e-7, "{what}");
             }

@@ -81,8 +81,9 @@ pub(crate) fn tiling(convolution: &Convolution, batch: usize, height: usize, wid
     match convolution.method {
         Method::Winograd(side) => {
             let channels = convolution.depth() + convolution.outputs();
+            let numbers = convolution.arithmetic.numbers();
             // About 1 MiB of both operands.
-            let target = (256 * 1024 / (convolution.method.points() * channels)).clamp(32, 512);
+            let target = (256 * 1024 * numbers / (convolution.method.points() * channels)).clamp(32 * numbers, 512);
             Tiling::new(batch, height, width, side, target, target)
         }
         // Whole lines, so that a block's gradients lie side by side.
