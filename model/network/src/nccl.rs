@@ -118,10 +118,9 @@ pub fn identity(index: usize) -> Result<u64, String> {
     Nccl::get()?;
     let device = device(index)?;
     let uuid = driver::device::get_uuid(device).map_err(failed)?.bytes;
-    let words = uuid
-        .chunks(8)
-        .map(|half| half.iter().fold(0, |word, byte| word << 8 | u64::from(*byte as u8)));
-    Ok(words.fold(0, |mixed, word| mixed ^ word))
+    // FNV-1a
+    let mix = |hash: u64, byte: &c_char| (hash ^ u64::from(*byte as u8)).wrapping_mul(0x0000_0100_0000_01b3);
+    Ok(uuid.iter().fold(0xcbf2_9ce4_8422_2325, mix))
 }
 
 fn device(index: usize) -> Result<sys::CUdevice, String> {
