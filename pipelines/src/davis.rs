@@ -22,7 +22,7 @@ most 20, each of which keeps its index from frame to frame.
 Examples:
   factorseg-pipeline davis --in DAVIS --out results
   factorseg-pipeline davis --in DAVIS --out results --sequences blackswan,cows refine=guided
-  factorseg-pipeline davis --in DAVIS --out results --pieces     for the toolkit of DAVIS-2017, unsupervised
+  factorseg-pipeline davis --in DAVIS --out results --pieces
   factorseg evaluate davis DAVIS --help                      # scores a model on the same sequences")]
 pub struct Davis {
     /// The data set: a folder with JPEGImages/480p/SEQUENCE/*.jpg, JPEGImages/SEQUENCE/*.jpg, or SEQUENCE/*.jpg
