@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use factorseg_refine::instances::Instances;
 
 use crate::arguments::{Element, InputOptions};
 use crate::input::{HEAD, Input};
@@ -15,11 +16,13 @@ use crate::runner::{Ending, Job, Stop, say};
 /// Write masks of all sequences of a data set in the layout of DAVIS: SEQUENCE/FRAME.png, indices into its palette.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The index is 0 for the background, and 1, 2, ... for the regions of the object, in their order.
+The index is 0 for the background, and 1, 2, ... for the regions of the object, in their order; with --pieces for its connected pieces, at \
+most 20, each of which keeps its index from frame to frame.
 
 Examples:
   factorseg-pipeline davis --in DAVIS --out results
   factorseg-pipeline davis --in DAVIS --out results --sequences blackswan,cows refine=guided
+  factorseg-pipeline davis --in DAVIS --out results --pieces
   factorseg evaluate davis DAVIS --help                      # scores a model on the same sequences")]
 pub struct Davis {
     /// The data set: a folder with JPEGImages/480p/SEQUENCE/*.jpg, JPEGImages/SEQUENCE/*.jpg, or SEQUENCE/*.jpg
@@ -33,6 +36,10 @@ pub struct Davis {
     /// Only these
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     sequences: Vec<String>,
+
+    /// Tell connected pieces of the object apart, not regions
+    #[arg(long)]
+    pieces: bool,
 
     #[command(flatten)]
     element: Element,
@@ -61,12 +68,13 @@ impl Davis {
             fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
             let job = Job::new(&format!("{HEAD} ! {MASKS}"), &self.element.properties, stop)?;
             let pictures = input.pictures().to_vec();
+            let mut instances = self.pieces.then(Instances::default);
             each_mask(&job, move |mask| {
                 let picture = pictures.get(mask.index).and_then(|path| path.file_name());
                 let file = folder
                     .join(picture.context("more masks than pictures")?)
                     .with_extension("png");
-                write(&file, &mask).with_context(|| format!("cannot write {}", file.display()))
+                write(&file, &mask, instances.as_mut()).with_context(|| format!("cannot write {}", file.display()))
             })?;
             input.add_to(&job, "in", None)?;
             if job.run().await? == Ending::Interrupted {
@@ -98,12 +106,16 @@ fn sequences(data: &Path) -> Result<Vec<PathBuf>> {
     Ok(sequences)
 }
 
-fn write(path: &Path, mask: &Mask) -> Result<()> {
+fn write(path: &Path, mask: &Mask, instances: Option<&mut Instances>) -> Result<()> {
     let mut index = [0; 256];
     for (region, number) in mask.objects().into_iter().zip(1..) {
         index[usize::from(region)] = number;
     }
-    let indices: Vec<u8> = mask.labels.iter().map(|label| index[usize::from(*label)]).collect();
+    let mut indices: Vec<u8> = mask.labels.iter().map(|label| index[usize::from(*label)]).collect();
+    if let Some(instances) = instances {
+        let object: Vec<bool> = indices.iter().map(|index| *index > 0).collect();
+        indices = instances.follow(&object, mask.width);
+    }
     let mut encoder = png::Encoder::new(
         BufWriter::new(File::create(path)?),
         mask.width as u32,

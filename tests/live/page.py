@@ -9,6 +9,7 @@ import json
 import math
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -99,7 +100,7 @@ def look(program, screenshots, way):
                 # What the page shows is asked for between two looks at the clock.
                 before, frame, after = state()["now"], page.value("seen()"), state()["now"]
                 delays.append((before + after) / 2 - frame)
-            print(f"from glass to page {min(delays):.2f} to {max(delays):.2f} s")
+            print(f"from glass to page {statistics.median(delays):.2f} s, {min(delays):.2f} to {max(delays):.2f} s")
 
             control(page, "overlay", "tint")
             place = page.value("(() => { const b = video.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()")

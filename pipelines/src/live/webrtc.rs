@@ -76,8 +76,9 @@ impl WebRtc {
         webrtc.0.set_property("stun-server", None::<String>);
         // RTP's timestamps then say which frame it is: the page tells it when that is clicked on.
         webrtc.0.connect("payloader-setup", false, |values| {
-            let payloader = values[3].get::<gst::Element>().ok()?;
-            payloader.set_property("timestamp-offset", 0_u32);
+            if let Some(Ok(payloader)) = values.get(3).map(|value| value.get::<gst::Element>()) {
+                payloader.set_property("timestamp-offset", 0_u32);
+            }
             Some(false.to_value())
         });
         Ok(webrtc)

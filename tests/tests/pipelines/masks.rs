@@ -168,3 +168,55 @@ fn a_whole_data_set_has_masks_in_the_layout_of_davis() {
     ));
     assert!(text.contains("DAVIS holds no sequence `dog`"), "{text}");
 }
+
+#[test]
+fn pieces_of_the_object_keep_their_indices() {
+    let folder = folder();
+    let frames = folder.path().join("DAVIS/pair");
+    fs::create_dir_all(&frames).unwrap();
+    // Two bright discs on a dark ground, far apart, that move towards each other.
+    let discs = |index: u32| [(30 + 2 * index, 40, 14), (130 - 2 * index, 80, 18)];
+    let inside = |x: u32, y: u32, (at, row, radius): (u32, u32, u32)| {
+        x.abs_diff(at).pow(2) + y.abs_diff(row).pow(2) < radius * radius
+    };
+    for index in 0..6 {
+        let picture = image::RgbImage::from_fn(160, 120, |x, y| {
+            let bright = discs(index).iter().any(|disc| inside(x, y, *disc));
+            image::Rgb(if bright {
+                [230, 220, 60]
+            } else {
+                [30, 40, 60 + (x / 8) as u8]
+            })
+        });
+        picture.save(frames.join(format!("{index:05}.png"))).unwrap();
+    }
+    succeed(&mut pipeline(folder.path(), "davis --in DAVIS --out regions"));
+    succeed(&mut pipeline(folder.path(), "davis --in DAVIS --out pieces --pieces"));
+    let [regions, pieces] = ["regions", "pieces"].map(|out| {
+        let indices = |index: u32| {
+            let path = folder.path().join(format!("{out}/pair/{index:05}.png"));
+            let mut decoder = png::Decoder::new(std::io::BufReader::new(fs::File::open(path).unwrap()));
+            decoder.set_transformations(png::Transformations::IDENTITY);
+            let mut reader = decoder.read_info().unwrap();
+            let mut indices = vec![0; reader.output_buffer_size().unwrap()];
+            reader.next_frame(&mut indices).unwrap();
+            indices
+        };
+        (0..6).map(indices).collect::<Vec<_>>()
+    });
+    let first = discs(0).map(|(x, y, _)| pieces[0][(y * 160 + x) as usize]);
+    for (index, (regions, pieces)) in (0..).zip(regions.iter().zip(&pieces)) {
+        // Of a piece all is kept, but for specks of less than a thousandth of the frame.
+        let (object, kept) = (regions.iter().zip(pieces)).fold((0, 0), |(object, kept), (region, piece)| {
+            assert!(*piece == 0 || *region > 0);
+            (object + u32::from(*region > 0), kept + u32::from(*piece > 0))
+        });
+        assert!(kept * 10 >= object * 9, "frame {index}: {kept} of {object}");
+        let middle = discs(index).map(|(x, y, _)| pieces[(y * 160 + x) as usize]);
+        assert!(
+            middle[0] > 0 && middle[1] > 0 && middle[0] != middle[1],
+            "frame {index}: {middle:?}"
+        );
+        assert_eq!(middle, first, "frame {index}");
+    }
+}
