@@ -66,9 +66,11 @@ fn pass(network: &mut BurnTraining<Tested>, told: impl FnOnce(&mut BurnTraining<
 fn sums_take_the_place_of_gradients() {
     let (mut alone, mut joined) = (network(), network());
     let all = 0..alone.list.last().unwrap().range().end;
-    let within = |part: &str| alone.list.iter().filter(move |one| one.name.starts_with(part));
-    let [decoder, masks] = ["decoder.", "mask_generator."]
-        .map(|part| within(part).next().unwrap().range().start..within(part).last().unwrap().range().end);
+    let [decoder, masks] = ["decoder.", "mask_generator."].map(|part| {
+        let named = alone.list.iter().filter(|one| one.name.starts_with(part));
+        let places: Vec<Range<usize>> = named.map(Parameter::range).collect();
+        places[0].start..places[places.len() - 1].end
+    });
     assert!(joined.begin_sum(all.clone()).is_err(), "there are no others");
     pass(&mut alone, |_| {});
     let expected: Vec<f32> = alone.gradients(all.clone()).iter().map(|own| own + 1.0).collect();
