@@ -86,7 +86,11 @@ fn masks_stay_as_the_checkpoint_before_has_them_and_it_is_said_what_the_decoder_
         (&2.into(), &serde_json::json!([1]))
     );
     for ((name, before), (_, after)) in before.iter().zip(&tensors(&scratch, "decoder", 2)) {
-        assert_eq!(before == after, !name.starts_with("decoder."), "{name}");
+        // The last level has as many groups as channels: normalisation takes such a bias off again, and all that it learns is
+        // rounding.
+        if !(name.starts_with("decoder.levels.1.") && name.ends_with(".residual.conv_1.bias")) {
+            assert_eq!(before == after, !name.starts_with("decoder."), "{name}");
+        }
     }
 }
 
