@@ -233,8 +233,8 @@ impl Member {
             }
             let mut error = 0;
             // SAFETY: it writes one number.
-            self.nccl
-                .check(unsafe { (self.nccl.async_error)(self.communicator, &mut error) })?;
+            let asked = unsafe { (self.nccl.async_error)(self.communicator, &mut error) };
+            self.nccl.check(asked)?;
             self.nccl.check(error)?;
             thread::sleep(Duration::from_micros(20));
         }
