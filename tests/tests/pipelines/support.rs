@@ -11,11 +11,12 @@ use tempfile::TempDir;
 pub const BALL: &str = "videotestsrc pattern=ball background-color=0xff404040 num-buffers=12 \
     ! video/x-raw,width=160,height=120,framerate=10/1";
 
-/// `factorseg-pipeline` with arguments, in a folder; one that hangs is ended, and fails.
+/// `factorseg-pipeline` with arguments, in a folder; one that hangs is ended, and fails. It has longer after an interruption than it
+/// gives itself.
 pub fn pipeline(folder: &Path, arguments: &str) -> Command {
     let mut command = Command::new("timeout");
     command
-        .args(["--foreground", "--kill-after=5", "120"])
+        .args(["--foreground", "--kill-after=20", "120"])
         .arg(built("factorseg-pipeline"));
     command.current_dir(folder).args(arguments.split_whitespace());
     command
