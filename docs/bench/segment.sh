@@ -7,7 +7,7 @@
 #   OURS="--precision bf16" THEIRS=--bf16 docs/bench/segment.sh
 #
 # Environment: PRESETS, BATCHES, ENGINES (default: those of torch, openvino and onnxruntime that PYTHON has), and what
-# in_turn.sh says. `pip install openvino onnxruntime` in a virtual environment with torch has all three.
+# in_turn.sh says. `pip install openvino onnxruntime onnxscript` in a virtual environment with torch has all three.
 set -eu
 cd "$(dirname "$0")/../.."
 . docs/bench/in_turn.sh

@@ -58,7 +58,7 @@ def exported(model: Factorized, image: torch.Tensor, timestep: torch.Tensor, arg
     image = image.contiguous()
     if not path.exists():
         with torch.no_grad():
-            torch.onnx.export(Masks(), image, str(path), opset_version=16, input_names=["image"])
+            torch.onnx.export(Masks(), image, str(path), opset_version=18, input_names=["image"])
     values = image.numpy()
     if arguments.engine == "onnxruntime":
         import onnxruntime
