@@ -21,6 +21,8 @@ WIDTH, HEIGHT, RATE = 640, 360, 24
 
 # Mean distance of the colours of the shown frame from grey, and the middle of what is bright in it.
 LOOK = """(() => {
+  // A player that begins again has no frame yet.
+  if (!video.videoWidth) return { colour: NaN, x: NaN, y: NaN, time: NaN };
   const canvas = document.createElement("canvas");
   canvas.width = video.videoWidth; canvas.height = video.videoHeight;
   const picture = canvas.getContext("2d");
