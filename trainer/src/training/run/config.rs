@@ -264,8 +264,8 @@ impl RunConfig {
                 model.regions
             );
         }
-        let parts = recipe.phases.iter().filter_map(|phase| phase.masks.parts);
-        if let Some(parts) = { parts }.find(|parts| !model.regions.is_multiple_of(*parts)) {
+        let mut parts = recipe.phases.iter().filter_map(|phase| phase.masks.parts);
+        if let Some(parts) = parts.find(|parts| !model.regions.is_multiple_of(*parts)) {
             bail!(
                 "recipe {} has {parts} parts of each region; use --regions {} instead of {}",
                 recipe.name,
