@@ -1,6 +1,9 @@
 //! The video by WebRTC, through the element `whepserversink` of gst-plugin-webrtc: `webrtcsink` that is asked by WHEP, a standard
 //! of one HTTP request. The requests come through our own server, and so past its token.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::{Result, anyhow, ensure};
 use gst::glib;
 use gst::glib::subclass::SignalId;
@@ -18,7 +21,11 @@ const NEEDED: [&str; 3] = ["webrtcbin", "nicesink", "rtph264pay"];
 
 /// The sink of a running pipeline.
 #[derive(Debug)]
-pub struct WebRtc(gst::Element);
+pub struct WebRtc {
+    sink: gst::Element,
+    /// The sink has tried its codecs on the first frames.
+    started: Arc<AtomicBool>,
+}
 
 /// What a browser is answered.
 #[derive(Debug)]
@@ -69,13 +76,19 @@ impl WebRtc {
     /// If there is none.
     pub fn of(pipeline: &gst::Pipeline) -> Result<Self> {
         let sink = named(pipeline, SINK)?;
-        let webrtc = Self(sink);
+        let started = Arc::new(AtomicBool::new(false));
+        let webrtc = Self { sink, started };
         // No server of its own; and nobody elsewhere is asked which addresses this machine has.
         webrtc.signaller().set_property("host-addr", None::<String>);
         webrtc.signaller().set_property("stun-server", None::<String>);
-        webrtc.0.set_property("stun-server", None::<String>);
+        webrtc.sink.set_property("stun-server", None::<String>);
+        let started = webrtc.started.clone();
+        webrtc.signaller().connect("start", false, move |_| {
+            started.store(true, Ordering::Release);
+            Some(true.to_value())
+        });
         // RTP's timestamps then say which frame it is: the page tells it when that is clicked on.
-        webrtc.0.connect("payloader-setup", false, |values| {
+        webrtc.sink.connect("payloader-setup", false, |values| {
             if let Some(Ok(payloader)) = values.get(3).map(|value| value.get::<gst::Element>()) {
                 payloader.set_property("timestamp-offset", 0_u32);
             }
@@ -84,10 +97,10 @@ impl WebRtc {
         Ok(webrtc)
     }
 
-    /// Whether there is video to be sent: before, the sink does not stand to be asked.
+    /// Whether offers can be answered. Who asks before the sink knows its codecs is sent the video twice in one answer, which no
+    /// browser takes.
     pub fn has_begun(&self) -> bool {
-        let pad = self.0.static_pad("video_0");
-        pad.is_some_and(|pad| pad.current_caps().is_some())
+        self.started.load(Ordering::Acquire)
     }
 
     /// Answers the offer of a browser, which is then sent the video.
@@ -114,6 +127,6 @@ impl WebRtc {
     }
 
     fn signaller(&self) -> glib::Object {
-        self.0.property("signaller")
+        self.sink.property("signaller")
     }
 }
