@@ -15,6 +15,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::arguments::{Element, From};
 use crate::input::HEAD;
@@ -67,6 +68,7 @@ impl Live {
             folder,
             regions: Regions::watch(&masks.map_err(|_| anyhow!("`masks` is no appsink"))?),
             heard: Mutex::new(Heard::default()),
+            goes_on: Notify::new(),
             webrtc: webrtc.and_then(|()| WebRtc::of(&job.pipeline)),
         });
 

@@ -81,7 +81,6 @@ def look(program, screenshots, way):
             because = f"For WebRTC: {missing}" if missing else "WebRTC failed: RTCPeerConnection is not defined"
             assert told == (["HLS", f"By HLS, seconds late. {because}"] if way == "HLS" else ["WebRTC", ""]), told
             assert page.value("[video.videoWidth, video.videoHeight]") == [WIDTH, HEIGHT]
-            # A player of HLS that could not read its first segment has begun again by then.
             page.until("video.currentTime > 6")
             before = page.value("video.currentTime")
             time.sleep(3)

@@ -13,19 +13,26 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// Takes note of a message of `hlssink2`.
-    pub fn note(&mut self, message: &gst::message::Element) {
-        let Some(structure) = message.structure() else { return };
+    /// Takes note of a message of `hlssink2`: whether a segment is finished.
+    pub fn note(&mut self, message: &gst::message::Element) -> bool {
+        let Some(structure) = message.structure() else {
+            return false;
+        };
         match structure.name().as_str() {
             "splitmuxsink-fragment-opened" => self.starts.push(structure.get("running-time").unwrap_or_default()),
-            "splitmuxsink-fragment-closed" => self.finished += 1,
+            "splitmuxsink-fragment-closed" => {
+                self.finished += 1;
+                return true;
+            }
             _ => {}
         }
+        false
     }
 
-    /// Number and start of the segment that a player begins with: it wants three (RFC 8216, 6.3.3).
+    /// Number and start of the segment that a player begins with: it wants three (RFC 8216, 6.3.3), the third of which comes
+    /// while it waits for its first playlist.
     pub fn begin(&self) -> Option<(usize, gst::ClockTime)> {
-        let number = self.finished.checked_sub(3)?;
+        let number = self.finished.checked_sub(2)?;
         Some((number, *self.starts.get(number)?))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result as Anyhow;
 use axum::body::Bytes;
@@ -16,6 +17,7 @@ use gstreamer as gst;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 use super::controls;
 use super::regions::Regions;
@@ -24,6 +26,9 @@ use super::webrtc::WebRtc;
 
 /// Name of the playlist in its folder; the segments' begin like it.
 pub const PLAYLIST: &str = "live.m3u8";
+
+/// How long a player waits for a new segment before it is told that there is none. They are cut at key frames, every 30 frames.
+const NEXT_SEGMENT: Duration = Duration::from_secs(10);
 
 /// The page: one file, no other resources but the video.
 const PAGE: &str = include_str!("page.html");
@@ -49,6 +54,8 @@ pub struct Page {
     pub regions: Arc<Regions>,
     /// What the pipeline said.
     pub heard: Mutex<Heard>,
+    /// Tells that a segment is finished, or the video.
+    pub goes_on: Notify,
     /// What sends the video by WebRTC, or why nothing does.
     pub webrtc: Anyhow<WebRtc>,
 }
@@ -69,14 +76,21 @@ impl Page {
     /// Takes note of a message of the pipeline.
     pub fn note(&self, message: &gst::Message) {
         let mut heard = self.heard();
-        match message.view() {
+        let goes_on = match message.view() {
             gst::MessageView::Element(element) => heard.segments.note(element),
             gst::MessageView::Warning(warning) => {
                 heard.warnings += 1;
                 heard.warning = warning.error().to_string();
+                false
             }
-            gst::MessageView::Eos(_) => heard.ended = true,
-            _ => {}
+            gst::MessageView::Eos(_) => {
+                heard.ended = true;
+                true
+            }
+            _ => false,
+        };
+        if goes_on {
+            self.goes_on.notify_waiters();
         }
     }
 
@@ -203,7 +217,8 @@ struct From {
     from: usize,
 }
 
-/// The playlist, or a segment of the video.
+/// The playlist, or a segment of the video. A playlist is answered when the next segment is finished: Chromium's player gives up
+/// if it begins to play when it has read all segments, asks for more at once, and is told of none.
 async fn video(
     State(page): State<Arc<Page>>,
     Path(name): Path<String>,
@@ -216,6 +231,14 @@ async fn video(
         false if name == PLAYLIST => "application/vnd.apple.mpegurl",
         false => return Err((StatusCode::NOT_FOUND, "there is no such file".to_owned())),
     };
+    if !is_segment {
+        let goes_on = page.goes_on.notified();
+        let ended = page.heard().ended;
+        if !ended {
+            // Where the video stalls, the answer is the old playlist.
+            let _ = tokio::time::timeout(NEXT_SEGMENT, goes_on).await;
+        }
+    }
     let read = tokio::fs::read(page.folder.path().join(&name)).await;
     let mut bytes = read.map_err(|_| (StatusCode::NOT_FOUND, "not there yet, or not any more".to_owned()))?;
     if !is_segment {

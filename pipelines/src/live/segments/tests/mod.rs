@@ -20,7 +20,7 @@ fn a_playlist_begins_with_the_segment_that_is_asked_for() {
 }
 
 #[test]
-fn a_player_begins_with_the_last_three_that_are_whole() {
+fn a_player_begins_with_the_last_two_that_are_whole_and_the_next() {
     gst::init().unwrap();
     let mut segments = Segments::default();
     let mut note = |name: &str, seconds| {
@@ -33,12 +33,12 @@ fn a_player_begins_with_the_last_three_that_are_whole() {
         }
         segments.begin().map(|(number, start)| (number, start.seconds()))
     };
-    for (second, begin) in [None, None, Some((0, 0)), Some((1, 1)), Some((2, 2))]
+    for (second, begin) in [None, Some((0, 0)), Some((1, 1)), Some((2, 2)), Some((3, 3))]
         .into_iter()
         .enumerate()
     {
         note("splitmuxsink-fragment-opened", second as u64);
         assert_eq!(note("splitmuxsink-fragment-closed", second as u64 + 1), begin);
     }
-    assert_eq!(note("splitmuxsink-fragment-opened", 5), Some((2, 2)));
+    assert_eq!(note("splitmuxsink-fragment-opened", 5), Some((3, 3)));
 }

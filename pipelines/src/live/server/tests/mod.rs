@@ -12,6 +12,7 @@ fn page() -> Arc<Page> {
         folder: TempDir::new().unwrap(),
         regions: Arc::default(),
         heard: Mutex::default(),
+        goes_on: Notify::new(),
         webrtc: Err(anyhow::anyhow!(
             "the GStreamer element `whepserversink` is missing; build it"
         )),
@@ -136,7 +137,7 @@ async fn the_state_tells_what_the_pipeline_said() {
         gst::LibraryError::Settings,
         "no such class",
     ));
-    for name in ["splitmuxsink-fragment-opened", "splitmuxsink-fragment-closed"].repeat(3) {
+    for name in ["splitmuxsink-fragment-opened", "splitmuxsink-fragment-closed"].repeat(2) {
         let structure = gst::Structure::builder(name)
             .field("running-time", gst::ClockTime::from_mseconds(500))
             .build();
@@ -152,8 +153,36 @@ async fn the_state_tells_what_the_pipeline_said() {
 }
 
 #[tokio::test]
+async fn a_playlist_comes_with_the_next_segment_and_at_once_when_there_is_none() {
+    let page = page();
+    let router = router(page.clone(), None);
+    let file = page.folder.path().join(PLAYLIST);
+    std::fs::write(&file, "#EXTM3U\n").unwrap();
+    let mut asked = std::pin::pin!(ask(&router, "/hls/live.m3u8", None));
+    tokio::select! {
+        biased;
+        answer = &mut asked => panic!("too early: {answer:?}"),
+        () = std::future::ready(()) => {}
+    }
+    page.note(&gst::message::Warning::new(
+        gst::LibraryError::Settings,
+        "no such class",
+    ));
+    let closed = gst::Structure::new_empty("splitmuxsink-fragment-closed");
+    std::fs::write(&file, "#EXTM3U\n#EXTINF:1,\nnext\n").unwrap();
+    page.note(&gst::message::Element::new(closed));
+    assert_eq!(asked.await, (200, "#EXTM3U\n#EXTINF:1,\nnext\n".to_owned()));
+    page.note(&gst::message::Eos::new());
+    assert_eq!(
+        ask(&router, "/hls/live.m3u8", None).await,
+        (200, "#EXTM3U\n#EXTINF:1,\nnext\n".to_owned())
+    );
+}
+
+#[tokio::test]
 async fn only_the_video_s_files_are_served() {
     let page = page();
+    page.note(&gst::message::Eos::new());
     let router = router(page.clone(), None);
     std::fs::write(page.folder.path().join("live-00007.ts"), "video").unwrap();
     std::fs::write(page.folder.path().join("live-x.ts"), "secret").unwrap();
