@@ -5,6 +5,7 @@ mod common;
 use common::{Scratch, expect, program};
 use factorseg_trainer::data::labels::LabelMap;
 use image::{GrayImage, Luma, Rgb, RgbImage};
+use serde_json::Value;
 
 /// A checkpoint of two classes of ImageNet, as VOC's cat and dog are told.
 fn trained() -> (Scratch, String) {
@@ -21,7 +22,7 @@ fn trained() -> (Scratch, String) {
     (scratch, model)
 }
 
-fn json(arguments: &[&str], scratch: &Scratch, set: &str, model: &str) -> Vec<serde_json::Value> {
+fn json(arguments: &[&str], scratch: &Scratch, set: &str, model: &str) -> Vec<Value> {
     let mut command = program();
     command.arg("evaluate").args(arguments).arg(scratch.path(set));
     command.args(["--json", "--device", "cpu", "--threads", "1", "--model", model]);
@@ -44,9 +45,8 @@ fn put(scratch: &Scratch, name: &str, pixel: impl Fn(u32, u32) -> u8) {
     }
 }
 
-#[test]
-fn voc_is_scored_by_class() {
-    let (scratch, model) = trained();
+/// VOC2012 in small: cats in all of six pictures, dogs in five of them, a column of void.
+fn put_voc(scratch: &Scratch) {
     let label = |i: u32, x: u32| -> u8 {
         match x {
             x if x < 4 + i => 8,
@@ -56,16 +56,22 @@ fn voc_is_scored_by_class() {
         }
     };
     for i in 0..6 {
-        put(&scratch, &format!("voc/JPEGImages/{i}.jpg"), |x, _| {
+        put(scratch, &format!("voc/JPEGImages/{i}.jpg"), |x, _| {
             label(i, x).saturating_mul(20)
         });
         // One picture has a cat alone.
-        put(&scratch, &format!("voc/SegmentationClass/{i}.png"), |x, _| {
+        put(scratch, &format!("voc/SegmentationClass/{i}.png"), |x, _| {
             if i == 5 && x > 15 { 0 } else { label(i, x) }
         });
     }
     scratch.write("voc/ImageSets/Segmentation/train.txt", "0\n1\n");
     scratch.write("voc/ImageSets/Segmentation/val.txt", "2\n3\n4\n5\n");
+}
+
+#[test]
+fn voc_is_scored_by_class() {
+    let (scratch, model) = trained();
+    put_voc(&scratch);
     let report = &json(&["voc"], &scratch, "voc", &model)[0];
     let classes = report["classes"].as_array().unwrap();
     let row = |at: usize| {
@@ -96,6 +102,84 @@ fn voc_is_scored_by_class() {
     assert!(note.contains("lacks 18 of the 20 classes"), "{note}");
 }
 
+/// What the processes report of their shares is, put together, what one process reports of the whole.
+#[test]
+fn shares_of_pictures_make_up_the_whole() {
+    let (scratch, model) = trained();
+    put_voc(&scratch);
+    for i in 0..14 {
+        for part in ["images", "masks", "maps"] {
+            let value = if part == "maps" { 1 } else { 255 };
+            put(&scratch, &format!("set/{part}/{i:02}.png"), |x, y| {
+                if (i..i + 8).contains(&x) && y > i / 2 { value } else { 0 }
+            });
+        }
+    }
+    let of = |arguments: &[&str], set: &str| {
+        let of = |more: &[&str]| json(&[arguments, more].concat(), &scratch, set, &model).remove(0);
+        (of(&[]), ["0/3", "1/3", "2/3"].map(|shard| of(&["--shard", shard])))
+    };
+    for (command, set, scored) in [("still", "set", 11), ("voc", "voc", 7)] {
+        let (whole, shares) = of(&[command], set);
+        let pictures = |report: &Value| report["pictures"].as_array().unwrap().clone();
+        let mut joined: Vec<Value> = shares.iter().flat_map(pictures).collect();
+        assert_eq!((pictures(&whole).len(), joined.len()), (scored, scored));
+        joined.sort_by_key(|row| (row["class"].to_string(), row["picture"].to_string()));
+        assert_eq!(pictures(&whole), joined, "{command}");
+        for share in &shares {
+            for fitted in ["fitted_images", "foreground_regions"] {
+                assert_eq!(share[fitted], whole[fitted]);
+            }
+        }
+        // The figures of the whole are means over its pictures. Numbers are not read to the last bit.
+        for score in ["accuracy", "iou", "dice", "mean_iou"] {
+            let check = |whole: &Value, of: &dyn Fn(&Value) -> Value| {
+                let values = joined.iter().map(|row| of(row)[score].as_f64().unwrap());
+                let mean = values.sum::<f64>() / scored as f64;
+                assert!((mean - whole[score].as_f64().unwrap()).abs() < 1e-12, "{mean} {whole}");
+            };
+            for of in ["model", "model_or_complement", "oracle", "model_mean_mask"] {
+                check(&whole[of], &|row| row[of].clone());
+            }
+            for (at, line) in whole["baselines"].as_array().unwrap().iter().enumerate() {
+                check(&line["scores"], &|row| row["baselines"][at].clone());
+            }
+        }
+    }
+
+    let parts = ["parts", "--maps", "maps", "--class-of", "object=1"];
+    let (whole, shares) = of(&parts, "set");
+    for of in ["model", "same_map", "one_class"] {
+        let pixels = |report: &Value| -> Vec<u64> {
+            let rows = report[of]["pixels"].as_array().unwrap().iter();
+            rows.flat_map(|row| row.as_array().unwrap())
+                .map(|count| count.as_u64().unwrap())
+                .collect()
+        };
+        let mut sums = [0; 4];
+        for share in &shares {
+            sums.iter_mut()
+                .zip(pixels(share))
+                .for_each(|(sum, count)| *sum += count);
+        }
+        assert_eq!(pixels(&whole), sums, "{of}");
+        let right = (sums[0] + sums[3]) as f64 / (11 * 20 * 16) as f64;
+        assert!((whole[of]["accuracy"].as_f64().unwrap() - right).abs() < 1e-12);
+    }
+    assert!(shares.iter().all(|share| share["assignment"] == whole["assignment"]));
+
+    // More processes than pictures, whose place a launcher gives.
+    let mut last = program();
+    last.args(["evaluate", "still", "--json", "--device", "cpu", "--model", &model])
+        .arg(scratch.path("set"));
+    last.envs([("OMPI_COMM_WORLD_RANK", "11"), ("OMPI_COMM_WORLD_SIZE", "12")]);
+    let report: Value = serde_json::from_slice(&last.output().unwrap().stdout).unwrap();
+    assert_eq!(
+        (&report["fitted_images"], &report["scored_images"]),
+        (&3.into(), &0.into())
+    );
+}
+
 #[test]
 fn each_picture_has_the_class_of_its_folder_and_noise_levels_are_swept() {
     let (scratch, model) = trained();
@@ -109,7 +193,7 @@ fn each_picture_has_the_class_of_its_folder_and_noise_levels_are_swept() {
     }
     let one = |more: &[&str]| json(&[&["still"], more].concat(), &scratch, "set", &model);
     let (plain, told) = (one(&[]), one(&["--class-by-folder"]));
-    let by_class = |report: &serde_json::Value| report["classes"].as_array().unwrap().len();
+    let by_class = |report: &Value| report["classes"].as_array().unwrap().len();
     assert_eq!((by_class(&plain[0]), by_class(&told[0])), (2, 2));
     assert_ne!(plain[0]["masks"], told[0]["masks"], "the class changes the masks");
     let swept = one(&["--sweep", "10,30,300"]);

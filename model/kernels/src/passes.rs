@@ -89,16 +89,28 @@ pub trait TrainingPass: Send {
     fn batch(&self) -> usize;
 
     /// All parameters.
-    fn parameters(&self) -> Vec<f32>;
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn parameters(&self) -> Result<Vec<f32>, KernelError>;
 
     /// Takes over parameters, which are as many.
-    fn set_parameters(&mut self, values: &[f32]);
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn set_parameters(&mut self, values: &[f32]) -> Result<(), KernelError>;
 
     /// The gradients of whole parameters, `range` of the flat values; 0 where one takes no part.
-    fn gradients(&self, range: Range<usize>) -> Vec<f32>;
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn gradients(&self, range: Range<usize>) -> Result<Vec<f32>, KernelError>;
 
     /// Replaces those of the whole parameters from `start` on, as by sums with other devices' gradients.
-    fn set_gradients(&mut self, start: usize, values: &[f32]);
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn set_gradients(&mut self, start: usize, values: &[f32]) -> Result<(), KernelError>;
 
     /// Joins the passes of other processes, which do the same: from then on their devices can sum gradients up.
     ///
@@ -180,13 +192,22 @@ pub trait TrainingPass: Send {
     fn exchange(&mut self) -> Result<(), KernelError>;
 
     /// Moves parameters and average by the gradients.
-    fn update(&mut self, update: &Update<'_>);
+    ///
+    /// # Errors
+    /// If the device fails; the parameters may have moved in part.
+    fn update(&mut self, update: &Update<'_>) -> Result<(), KernelError>;
 
     /// Everything that a checkpoint holds.
-    fn snapshot(&self) -> Snapshot;
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn snapshot(&self) -> Result<Snapshot, KernelError>;
 
     /// Goes back to a snapshot of the same network.
-    fn restore(&mut self, snapshot: &Snapshot);
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), KernelError>;
 }
 
 /// What a [`TrainingPass`] is made for.

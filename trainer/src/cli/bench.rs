@@ -239,7 +239,7 @@ impl TrainBench {
         let weights = initial_weights(&model, 0);
         let mut learner = Learner::new(&model, &recipe, 0, &weights, device, threads, self.compute.precision)?;
         ranks.connect(device, &mut learner)?;
-        learner.enter(0, &phase);
+        learner.enter(0, &phase)?;
         let maker = BatchMaker {
             seed: 0,
             side,

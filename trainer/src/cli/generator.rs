@@ -67,7 +67,7 @@ impl GeneratorArguments {
         };
         let device = self.device.resolve()?;
         let mut network = device.training(&config.architecture(), size, self.threads, Precision::F32)?;
-        network.set_parameters(&checkpoint.load()?);
+        network.set_parameters(&checkpoint.load()?)?;
         network.begin(Learned::NOTHING);
         let from = from.unwrap_or(config.schedule.timesteps);
         let sampler = Sampler::new(&config, self.sampler, from, self.steps.unwrap_or(from));

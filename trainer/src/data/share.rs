@@ -34,7 +34,12 @@ impl Share {
         places.next().unwrap_or(Self::WHOLE)
     }
 
-    /// Every `count`th item.
+    /// Whether the item at a place of a list belongs to it: every `count`th does.
+    pub fn holds(&self, place: usize) -> bool {
+        place % self.count == self.index
+    }
+
+    /// Its items of a list.
     pub fn take<T>(&self, items: Vec<T>) -> Vec<T> {
         items.into_iter().skip(self.index).step_by(self.count).collect()
     }

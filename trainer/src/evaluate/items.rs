@@ -12,6 +12,7 @@ use super::matlab;
 use crate::data::folder::Kind;
 use crate::data::labels::{LabelMap, Stored};
 use crate::data::resample::shrink;
+use crate::data::share::Share;
 
 /// Without a split of the set's own, one in so many pictures is fitted on.
 const FIT_EVERY: usize = 5;
@@ -97,6 +98,25 @@ impl Items {
             *count += 1;
             *count <= limit
         });
+    }
+
+    /// # Errors
+    /// If there are none to fit on, or none to score.
+    pub fn check(&self) -> Result<()> {
+        let fitted = self.all.iter().filter(|item| item.fit).count();
+        let scored = self.all.len() - fitted;
+        ensure!(
+            fitted > 0 && scored > 0,
+            "{fitted} pictures to fit on and {scored} to score; both need one"
+        );
+        Ok(())
+    }
+
+    /// Keeps a share of those that are scored, and all that are fitted on: all processes fit alike.
+    pub fn share(&mut self, share: Share) {
+        let mut places = 0..;
+        self.all
+            .retain(|item| item.fit || places.next().is_some_and(|place| share.holds(place)));
     }
 
     /// Reads a picture, upright, and its map.

@@ -8,11 +8,12 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{Error, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use factorseg_model::Engine;
 use image::RgbImage;
 use serde::Serialize;
 
+use super::assignment::labels;
 use super::common_grid::CommonGrid;
 use super::files::open_labels;
 use super::items::{Items, Map};
@@ -72,10 +73,11 @@ impl PartedImages {
     /// Without `parts` these are the paper's of CelebAMask-HQ.
     ///
     /// # Errors
-    /// As [`Items::open`], and if a map cannot be read, does not say its values (greys in a palette, colours), or has
+    /// As [`Items::open`] and [`Items::check`], and if a map cannot be read, does not say its values (greys in a palette, colours), or has
     /// none that a class names in the whole set.
     pub fn open(folder: &Path, maps: &str, parts: &[PartClass], limit: Option<usize>) -> Result<Self> {
         let items = Items::open(folder, maps, limit)?;
+        items.check().with_context(|| folder.display().to_string())?;
         let files = items.all.iter().filter_map(|item| match &item.map {
             Map::File(path) => Some(path),
             _ => None,
@@ -159,6 +161,8 @@ pub struct PartScores {
     pub iou: Vec<f64>,
     /// Their mean.
     pub mean_iou: f64,
+    /// The pixels that these follow from, `[true class, predicted class]`.
+    pub pixels: Vec<Vec<u64>>,
 }
 
 /// Pixels by true and predicted class.
@@ -181,7 +185,7 @@ impl Confusion {
         }
     }
 
-    fn scores(&self) -> PartScores {
+    fn scores(self) -> PartScores {
         let all: u64 = self.counts.iter().flatten().sum();
         let right: u64 = (0..self.counts.len()).map(|class| self.counts[class][class]).sum();
         let iou: Vec<f64> = (0..self.counts.len())
@@ -197,6 +201,7 @@ impl Confusion {
             accuracy: right as f64 / all.max(1) as f64,
             mean_iou: iou.iter().sum::<f64>() / iou.len() as f64,
             iou,
+            pixels: self.counts,
         }
     }
 }
@@ -218,7 +223,7 @@ pub struct PartReport {
     pub same_map: PartScores,
     /// The most frequent class everywhere.
     pub one_class: PartScores,
-    /// Figures of the masks.
+    /// Figures of the masks of all images that were segmented.
     pub masks: MaskFigures,
 }
 
@@ -249,16 +254,11 @@ impl Tally {
 /// Measures `engine` on `images`.
 ///
 /// # Errors
-/// If there are fewer than two images, they differ in size, or the engine fails.
+/// If the images differ in size, one cannot be read, or the engine fails.
 pub fn evaluate(engine: &mut dyn Engine, passes: &Passes, images: &PartedImages) -> Result<PartReport> {
     let (items, parts) = (&images.items.all, &images.parts);
     let fitted_images = items.iter().filter(|item| item.fit).count();
     let scored_images = items.len() - fitted_images;
-    ensure!(
-        fitted_images > 0 && scored_images > 0,
-        "{} images; at least two are needed, one to fit on",
-        items.len()
-    );
     let size = images.read(0)?.0.dimensions();
     let pixels = size.0 as usize * size.1 as usize;
     let (regions, classes) = (engine.info().regions, parts.len() + 1);
@@ -274,17 +274,12 @@ pub fn evaluate(engine: &mut dyn Engine, passes: &Passes, images: &PartedImages)
     };
     let mut index = 0;
     let mut common = CommonGrid::new(regions);
-    predict(
-        engine,
-        passes,
-        (0..items.len()).map(read),
-        &mut common,
-        |_, classes, found| {
-            let tally = if items[index].fit { &mut fit } else { &mut test };
-            tally.add(&classes, &found);
-            index += 1;
-        },
-    )?;
+    predict(engine, passes, (0..items.len()).map(read), |_, classes, map| {
+        common.add(&map);
+        let tally = if items[index].fit { &mut fit } else { &mut test };
+        tally.add(&classes, &labels(&map.probabilities, regions));
+        index += 1;
+    })?;
     let (assignment, [model, same_map, one_class]) = scores(&fit, &test, classes);
     let names = parts.iter().map(|part| part.name.clone());
     Ok(PartReport {

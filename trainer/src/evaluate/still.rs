@@ -5,15 +5,15 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use factorseg_model::Engine;
 use image::RgbImage;
 use serde::Serialize;
 
-use super::assignment::{Assignment, Foreground};
+use super::assignment::{Assignment, Foreground, labels};
 use super::baselines::{FixedMask, Line, TruthMask};
 use super::common_grid::CommonGrid;
-use super::files::survey;
+use super::files::{file_name, survey};
 use super::items::{Items, Map, VOID};
 use super::metrics::{RegionCounts, Scores, Truth, highest};
 use super::picture_baselines::{K_MEANS, Ranks, UNLIKE_THE_FRAME};
@@ -41,7 +41,7 @@ impl LabelledImages {
     /// Opens a data set and looks at all masks whose layout does not say what they mean.
     ///
     /// # Errors
-    /// As [`Items::open`], and if the masks cannot be read or are ambiguous.
+    /// As [`Items::open`] and [`LabelledImages::of`].
     pub fn open(folder: &Path, limit: Option<usize>) -> Result<Self> {
         Self::of(Items::open(folder, "masks", limit)?).with_context(|| folder.display().to_string())
     }
@@ -49,8 +49,9 @@ impl LabelledImages {
     /// As [`LabelledImages::open`], of items.
     ///
     /// # Errors
-    /// If the masks cannot be read or are ambiguous.
+    /// As [`Items::check`], and if the masks cannot be read or are ambiguous.
     pub fn of(items: Items) -> Result<Self> {
+        items.check()?;
         let mut files = items.all.iter().filter_map(|item| match &item.map {
             Map::File(path) => Some(path),
             _ => None,
@@ -93,6 +94,25 @@ impl LabelledImages {
     }
 }
 
+/// Scores of one picture. Those of a data set are their means, in parts or as a whole.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PictureScores {
+    /// Its file's name.
+    pub picture: String,
+    /// Its class, where the layout has classes.
+    pub class: Option<String>,
+    /// As in [`StillReport::model`].
+    pub model: Scores,
+    /// As in [`StillReport::model_or_complement`].
+    pub model_or_complement: Scores,
+    /// As in [`StillReport::oracle`].
+    pub oracle: Scores,
+    /// As in [`StillReport::model_mean_mask`].
+    pub model_mean_mask: Scores,
+    /// In the order of [`StillReport::baselines`].
+    pub baselines: Vec<Scores>,
+}
+
 /// Scores of one class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClassScores {
@@ -127,18 +147,20 @@ pub struct StillReport {
     pub model_or_complement: Scores,
     /// The model, the best assignment for each image and score: an upper bound, not a result.
     pub oracle: Scores,
-    /// The model's mean mask, the same for every image: what its masks score without content.
+    /// The model's mean mask of the images that were fitted on, the same for every image: what its masks score without content.
     pub model_mean_mask: Scores,
     /// Scores that need no model: three that never look at the picture, then three that do.
     pub baselines: Vec<Line<Scores>>,
-    /// Figures of the masks.
+    /// Figures of the masks of all images that were segmented.
     pub masks: MaskFigures,
+    /// Each image that was scored.
+    pub pictures: Vec<PictureScores>,
 }
 
 /// Measures `engine` on `images`, told the class of each by `tell`; `progress` hears how many are done.
 ///
 /// # Errors
-/// If there are fewer than two images, one cannot be read, or the engine fails.
+/// If an image cannot be read or the engine fails.
 pub fn evaluate(
     engine: &mut dyn Engine,
     passes: &Passes,
@@ -151,22 +173,20 @@ pub fn evaluate(
     let items = &images.items.all;
     let regions = engine.info().regions;
     let (fit, test): (Vec<usize>, Vec<usize>) = (0..items.len()).partition(|index| items[*index].fit);
-    ensure!(
-        !fit.is_empty() && !test.is_empty(),
-        "{data_set} has {} images to fit on and {} to score; both need one",
-        fit.len(),
-        test.len()
-    );
     let (mut counts, mut fit_truths, mut fit_ranks) = (Vec::with_capacity(items.len()), Vec::new(), Vec::new());
-    let (mut common, mut fitted) = (CommonGrid::new(regions), 0);
+    let [mut common, mut common_of_fit] = [(); 2].map(|()| CommonGrid::new(regions));
+    let mut fitted = 0;
     for alike in items.chunk_by(|a, b| a.class == b.class) {
         tell(engine, alike[0].class.as_deref())?;
         let first = counts.len();
         let pictures = (first..first + alike.len()).map(|index| images.read(index));
-        predict(engine, passes, pictures, &mut common, |picture, truth, found| {
+        predict(engine, passes, pictures, |picture, truth, map| {
             let index = counts.len();
+            let found = labels(&map.probabilities, regions);
             counts.push(RegionCounts::of(found, &truth.pixels, regions));
+            common.add(&map);
             if items[index].fit {
+                common_of_fit.add(&map);
                 if fitted % fit.len().div_ceil(MOST_KEPT) == 0 {
                     fit_ranks.push(Ranks::unlike_the_frame(&picture));
                     fit_truths.push(truth);
@@ -182,7 +202,7 @@ pub fn evaluate(
         Scores::mean(fit.iter().map(|index| scores(assignment, *index))).mean_iou
     })?;
     let goal = |scores: &Scores| scores.mean_iou;
-    let mean_regions = common.labels();
+    let mean_regions = common_of_fit.labels();
     let mean_masks = all
         .iter()
         .map(|assignment| FixedMask::Grid(assignment.mask(&mean_regions).collect()));
@@ -195,55 +215,61 @@ pub fn evaluate(
         (UNLIKE_THE_FRAME, share, Ranks::unlike_the_frame),
         ("blob in the middle, with the color model", 0.5, Ranks::blob),
     ];
+    let other = chosen.complement(regions);
     // What only the fit tells how to make is scored in a second look at the images.
-    let mut of_mean_mask = Vec::with_capacity(test.len());
-    let mut of_baselines = vec![Vec::with_capacity(test.len()); fixed.len() + looking.len()];
-    for index in &test {
-        let (picture, truth) = images.read(*index)?;
+    let mut pictures = Vec::with_capacity(test.len());
+    for index in test {
+        let (picture, truth) = images.read(index)?;
         let truth = std::slice::from_ref(&truth);
-        of_mean_mask.push(mean_mask.scores(truth));
         let of_fixed = fixed.iter().map(|(_, mask)| mask.scores(truth));
         let of_looking = looking
             .iter()
             .map(|(_, share, rank)| Ranks::scores(&[rank(&picture)], *share, truth));
-        for (all, scores) in of_baselines.iter_mut().zip(of_fixed.chain(of_looking)) {
-            all.push(scores);
-        }
+        let model = scores(chosen, index);
+        let each = all.iter().map(|assignment| scores(*assignment, index));
+        pictures.push(PictureScores {
+            picture: file_name(&items[index].picture),
+            class: items[index].class.clone(),
+            model,
+            model_or_complement: model.best(scores(other, index)),
+            oracle: each.reduce(Scores::best).unwrap_or_default(),
+            model_mean_mask: mean_mask.scores(truth),
+            baselines: of_fixed.chain(of_looking).collect(),
+        });
     }
     let names = fixed
         .iter()
         .map(|(what, _)| *what)
         .chain(looking.iter().map(|(what, ..)| *what));
-    let mean = |of: &dyn Fn(usize) -> Scores| Scores::mean(test.iter().map(|index| of(*index)));
-    let other = chosen.complement(regions);
-    let by_class = test.chunk_by(|a, b| items[*a].class == items[*b].class);
-    let of_class = |all: &[usize]| {
+    let mean = |of: &dyn Fn(&PictureScores) -> Scores| Scores::mean(pictures.iter().map(of));
+    let of_class = |all: &[PictureScores]| {
         Some(ClassScores {
-            class: items[all[0]].class.clone()?,
+            class: all[0].class.clone()?,
             images: all.len(),
-            scores: Scores::mean(all.iter().map(|index| scores(chosen, *index))),
+            scores: Scores::mean(all.iter().map(|picture| picture.model)),
         })
     };
     Ok(StillReport {
         data_set: data_set.to_owned(),
         masks_taken_for: images.taken_for(),
         fitted_images: fit.len(),
-        scored_images: test.len(),
+        scored_images: pictures.len(),
         assignment: foreground.to_string(),
         foreground_regions: chosen.regions(),
-        model: mean(&|index| scores(chosen, index)),
-        classes: by_class.filter_map(of_class).collect(),
-        model_or_complement: mean(&|index| scores(chosen, index).best(scores(other, index))),
-        oracle: mean(&|index| {
-            let each = all.iter().map(|assignment| scores(*assignment, index));
-            each.reduce(Scores::best).unwrap_or_default()
-        }),
-        model_mean_mask: Scores::mean(of_mean_mask),
+        model: mean(&|picture| picture.model),
+        classes: pictures
+            .chunk_by(|a, b| a.class == b.class)
+            .filter_map(of_class)
+            .collect(),
+        model_or_complement: mean(&|picture| picture.model_or_complement),
+        oracle: mean(&|picture| picture.oracle),
+        model_mean_mask: mean(&|picture| picture.model_mean_mask),
         baselines: names
-            .zip(of_baselines)
-            .map(|(what, all)| Line::from((what, Scores::mean(all))))
+            .enumerate()
+            .map(|(index, what)| Line::from((what, mean(&|picture| picture.baselines[index]))))
             .collect(),
         masks: common.figures(),
+        pictures,
     })
 }
 

@@ -101,7 +101,7 @@ pub fn pass(
     slopes.iter_mut().for_each(|slope| *slope *= weight as f32);
     timing::lap(Part::Forward);
     network.backward_masks(&slopes)?;
-    whole(network, MASK_GENERATOR);
+    whole(network, MASK_GENERATOR)?;
     network.backward_encode()?;
     timing::lap(Part::Backward);
     softmax(&mut masks, part.size, regions);

@@ -80,20 +80,22 @@ impl TrainingPass for CpuTraining {
         self.network.options().batch
     }
 
-    fn parameters(&self) -> Vec<f32> {
-        self.network.parameters().to_vec()
+    fn parameters(&self) -> Result<Vec<f32>, KernelError> {
+        Ok(self.network.parameters().to_vec())
     }
 
-    fn set_parameters(&mut self, values: &[f32]) {
+    fn set_parameters(&mut self, values: &[f32]) -> Result<(), KernelError> {
         self.network.parameters_mut().copy_from_slice(values);
+        Ok(())
     }
 
-    fn gradients(&self, range: Range<usize>) -> Vec<f32> {
-        self.network.gradients()[range].to_vec()
+    fn gradients(&self, range: Range<usize>) -> Result<Vec<f32>, KernelError> {
+        Ok(self.network.gradients()[range].to_vec())
     }
 
-    fn set_gradients(&mut self, start: usize, values: &[f32]) {
+    fn set_gradients(&mut self, start: usize, values: &[f32]) -> Result<(), KernelError> {
         self.network.parameters_and_gradients().1[start..][..values.len()].copy_from_slice(values);
+        Ok(())
     }
 
     fn begin(&mut self, learned: Learned) {
@@ -139,7 +141,7 @@ impl TrainingPass for CpuTraining {
         }
     }
 
-    fn update(&mut self, update: &Update<'_>) {
+    fn update(&mut self, update: &Update<'_>) -> Result<(), KernelError> {
         let memory = self
             .memory
             .get_or_insert_with(|| Memory::new(self.network.parameters()));
@@ -177,9 +179,10 @@ impl TrainingPass for CpuTraining {
             self.updates[first..place].fill(Some(updates));
         }
         self.math.average(&mut memory.average, parameters, update.average_rate);
+        Ok(())
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> Result<Snapshot, KernelError> {
         let moments = |(parameter, updates): (&Parameter, &Option<u64>)| {
             let (memory, updates) = (self.memory.as_ref()?, (*updates)?);
             Some(Moments {
@@ -189,17 +192,17 @@ impl TrainingPass for CpuTraining {
             })
         };
         let raw = self.network.parameters().to_vec();
-        Snapshot {
+        Ok(Snapshot {
             average: self
                 .memory
                 .as_ref()
                 .map_or(raw.clone(), |memory| memory.average.clone()),
             moments: self.network.list().iter().zip(&self.updates).map(moments).collect(),
             raw,
-        }
+        })
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) {
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), KernelError> {
         self.network.parameters_mut().copy_from_slice(&snapshot.raw);
         let memory = self.memory.get_or_insert_with(|| Memory::new(&snapshot.raw));
         memory.average.copy_from_slice(&snapshot.average);
@@ -211,5 +214,6 @@ impl TrainingPass for CpuTraining {
                 memory.second[parameter.range()].copy_from_slice(&moments.second);
             }
         }
+        Ok(())
     }
 }

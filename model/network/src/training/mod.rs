@@ -155,42 +155,40 @@ impl<B: AutodiffBackend> TrainingPass for BurnTraining<B> {
         self.size.batch
     }
 
-    fn parameters(&self) -> Vec<f32> {
-        joined::<B>(&self.weights)
+    fn parameters(&self) -> Result<Vec<f32>, KernelError> {
+        caught(|| Ok(joined::<B>(&self.weights)))
     }
 
-    fn set_parameters(&mut self, values: &[f32]) {
-        self.weights = self.rows(values);
+    fn set_parameters(&mut self, values: &[f32]) -> Result<(), KernelError> {
+        self.weights = caught(|| Ok(self.rows(values)))?;
+        Ok(())
     }
 
-    fn gradients(&self, range: Range<usize>) -> Vec<f32> {
+    fn gradients(&self, range: Range<usize>) -> Result<Vec<f32>, KernelError> {
         let mut all = Vec::with_capacity(range.len());
         let within = |parameter: &Parameter| range.contains(&parameter.range().start);
-        for (parameter, gradient) in self
-            .list
-            .iter()
-            .zip(&self.gradients)
-            .filter(|(parameter, _)| within(parameter))
-        {
-            match gradient {
-                Some(gradient) => all.extend(values(gradient.clone())),
-                None => all.resize(all.len() + parameter.range().len(), 0.0),
+        let list = self.list.iter().zip(&self.gradients);
+        caught(|| {
+            for (parameter, gradient) in list.filter(|(parameter, _)| within(parameter)) {
+                match gradient {
+                    Some(gradient) => all.extend(values(gradient.clone())),
+                    None => all.resize(all.len() + parameter.range().len(), 0.0),
+                }
             }
-        }
-        all
+            Ok(all)
+        })
     }
 
-    fn set_gradients(&mut self, start: usize, values: &[f32]) {
+    fn set_gradients(&mut self, start: usize, values: &[f32]) -> Result<(), KernelError> {
         let range = start..start + values.len();
-        for (parameter, gradient) in self.list.iter().zip(&mut self.gradients) {
-            let place = parameter.range();
-            if range.contains(&place.start) {
-                *gradient = Some(flat(
-                    values[place.start - start..place.end - start].to_vec(),
-                    &self.device,
-                ));
+        let list = self.list.iter().map(Parameter::range).zip(&mut self.gradients);
+        caught(|| {
+            for (place, gradient) in list.filter(|(place, _)| range.contains(&place.start)) {
+                let own = &values[place.start - start..place.end - start];
+                *gradient = Some(flat(own.to_vec(), &self.device));
             }
-        }
+            Ok(())
+        })
     }
 
     fn join(&mut self, group: &DeviceGroup) -> Result<(), KernelError> {
@@ -297,26 +295,34 @@ impl<B: AutodiffBackend> TrainingPass for BurnTraining<B> {
         Ok(())
     }
 
-    fn update(&mut self, update: &Update<'_>) {
-        self.optimizer.update(&mut self.weights, &mut self.gradients, update);
-        (self.pass, self.waiting) = (None, None);
+    fn update(&mut self, update: &Update<'_>) -> Result<(), KernelError> {
+        caught(|| {
+            self.optimizer.update(&mut self.weights, &mut self.gradients, update);
+            (self.pass, self.waiting) = (None, None);
+            Ok(())
+        })
     }
 
-    fn snapshot(&self) -> Snapshot {
-        let raw = self.parameters();
-        Snapshot {
-            average: self.optimizer.average().map_or(raw.clone(), joined::<B>),
-            moments: self.optimizer.moments(),
-            raw,
-        }
+    fn snapshot(&self) -> Result<Snapshot, KernelError> {
+        caught(|| {
+            let raw = joined::<B>(&self.weights);
+            Ok(Snapshot {
+                average: self.optimizer.average().map_or(raw.clone(), joined::<B>),
+                moments: self.optimizer.moments(),
+                raw,
+            })
+        })
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) {
-        self.set_parameters(&snapshot.raw);
-        let row = |values: &[f32]| flat(values.to_vec(), &self.device);
-        let moments = |moments: &Moments| (row(&moments.first), row(&moments.second), moments.updates);
-        let moments = snapshot.moments.iter().map(|of| of.as_ref().map(moments)).collect();
-        self.optimizer.restore(self.rows(&snapshot.average), moments);
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), KernelError> {
+        caught(|| {
+            self.weights = self.rows(&snapshot.raw);
+            let row = |values: &[f32]| flat(values.to_vec(), &self.device);
+            let moments = |moments: &Moments| (row(&moments.first), row(&moments.second), moments.updates);
+            let moments = snapshot.moments.iter().map(|of| of.as_ref().map(moments)).collect();
+            self.optimizer.restore(self.rows(&snapshot.average), moments);
+            Ok(())
+        })
     }
 }
 

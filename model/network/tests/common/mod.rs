@@ -1,45 +1,64 @@
-//! Networks of checkpoints, in burn: on the CPU, or with the feature `cuda` on the first CUDA device, which
-//! `tests/cuda/run.sh` emulates.
-#![allow(dead_code, reason = "each test file takes what it needs")]
+//! Passes on the device that is tested: burn's on the CPU, or with the feature `cuda` the first CUDA device, which
+//! `tests/cuda/quick.sh` emulates.
+//!
+//! There the tests are those of `factorseg-model`, and take what the library has compiled: a test that names burn's types is built for
+//! minutes.
 
 use std::path::PathBuf;
 
-use burn::tensor::{Tensor, TensorData};
-use factorseg_model::checkpoint::Checkpoint;
-use factorseg_network::parameters::fill;
-use factorseg_network::{Factorized, MaskNetwork};
+use factorseg_kernels::{Architecture, KernelError, SegmentationPass, TrainingPass, TrainingSize, WeightLookup};
 
-/// The backend that is tested, and its device.
+/// A network in training.
 #[cfg(not(feature = "cuda"))]
-pub type Tested = burn_flex::Flex;
-#[cfg(feature = "cuda")]
-pub type Tested = burn_cuda::Cuda;
+pub fn training(
+    architecture: &Architecture,
+    size: TrainingSize,
+    bf16: bool,
+) -> Result<Box<dyn TrainingPass>, KernelError> {
+    type Training = factorseg_network::BurnTraining<burn::backend::Autodiff<burn_flex::Flex>>;
+    Ok(Box::new(Training::new(architecture, size, Default::default(), bf16)?))
+}
 
-pub fn device() -> <Tested as burn::tensor::backend::BackendTypes>::Device {
-    Default::default()
+/// A network in training.
+#[cfg(feature = "cuda")]
+pub fn training(
+    architecture: &Architecture,
+    size: TrainingSize,
+    bf16: bool,
+) -> Result<Box<dyn TrainingPass>, KernelError> {
+    factorseg_network::cuda::training(0, architecture, size, bf16)
+}
+
+/// A network that segments.
+#[cfg(not(feature = "cuda"))]
+pub fn segmentation(
+    architecture: &Architecture,
+    lookup: &WeightLookup<'_>,
+    bf16: bool,
+) -> Result<Box<dyn SegmentationPass>, KernelError> {
+    type Segmentation = factorseg_network::BurnSegmentation<burn_flex::Flex>;
+    Ok(Box::new(Segmentation::new(
+        architecture,
+        lookup,
+        Default::default(),
+        bf16,
+    )?))
+}
+
+/// A network that segments.
+#[cfg(feature = "cuda")]
+pub fn segmentation(
+    architecture: &Architecture,
+    lookup: &WeightLookup<'_>,
+    bf16: bool,
+) -> Result<Box<dyn SegmentationPass>, KernelError> {
+    factorseg_network::cuda::segmentation(0, architecture, lookup, bf16)
 }
 
 /// A file that the reference implementation wrote.
+#[allow(dead_code, reason = "not all tests read one")]
 pub fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/reference/fixtures")
-        .join(name)
-}
-
-/// Values as one row.
-pub fn row(values: Vec<f32>) -> Tensor<Tested, 1> {
-    let count = values.len();
-    Tensor::from_data(TensorData::new(values, [count]), &device())
-}
-
-/// The whole network.
-pub fn whole(checkpoint: &mut Checkpoint) -> Factorized<Tested> {
-    let network = Factorized::new(&checkpoint.config().architecture(), &device());
-    fill(network, |name| row(checkpoint.read(name).unwrap()), |_| false)
-}
-
-/// The part that segments.
-pub fn masks(checkpoint: &mut Checkpoint) -> MaskNetwork<Tested> {
-    let network = MaskNetwork::new(&checkpoint.config().architecture(), &device());
-    fill(network, |name| row(checkpoint.read(name).unwrap()), |_| false)
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut fixtures = root.ancestors().map(|folder| folder.join("tests/reference/fixtures"));
+    fixtures.find(|folder| folder.exists()).unwrap().join(name)
 }

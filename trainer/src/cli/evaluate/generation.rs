@@ -18,7 +18,6 @@ use crate::data::folder::ImageFolder;
 use crate::data::labels::{LabelMap, Stored};
 use crate::evaluate::assignment::labels;
 use crate::evaluate::clusters::Clusters;
-use crate::evaluate::common_grid::CommonGrid;
 use crate::evaluate::fid::Moments;
 use crate::evaluate::files::open;
 use crate::evaluate::inception::{FEATURES, Inception};
@@ -148,8 +147,7 @@ impl Generation {
         let (width, height) = open(&generated[0])?.dimensions();
         let pixels = width as usize * height as usize;
         let [mut fit, mut test] = [(); 2].map(|()| Tally::new(MOST_REGIONS.into(), classes, pixels));
-        let mut common = CommonGrid::new(classes);
-        predict(&mut engine, &passes, images, &mut common, |_, map, found| {
+        predict(&mut engine, &passes, images, |_, map, masks| {
             // Regions count from 1 in files.
             let drawn: Vec<u8> = map
                 .values
@@ -158,7 +156,7 @@ impl Generation {
                 .collect();
             let tally = if index % 5 == 0 { &mut fit } else { &mut test };
             if drawn.len() == pixels && drawn.iter().all(|region| *region < MOST_REGIONS) {
-                tally.add(&found, &drawn);
+                tally.add(&labels(&masks.probabilities, classes), &drawn);
             } else {
                 odd += 1;
             }

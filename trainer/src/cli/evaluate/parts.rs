@@ -9,6 +9,7 @@ use factorseg_model::Engine;
 
 use super::clusters::ClusterArguments;
 use super::{print_masks, say_skipped};
+use crate::cli::arguments::ShardArgument;
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
 use crate::evaluate::parts::{self, PartClass, PartScores, PartedImages};
 
@@ -38,6 +39,8 @@ pub struct Parts {
     clusters: ClusterArguments,
     #[command(flatten)]
     passes: PassArguments,
+    #[command(flatten)]
+    shard: ShardArgument,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -51,12 +54,13 @@ impl Parts {
     pub fn run(self) -> Result<ExitCode> {
         let mut segmenter = self.segmenter.load()?;
         let passes = self.passes.passes(&segmenter)?;
-        let images = PartedImages::open(&self.data, &self.maps, &self.classes, self.limit)?;
+        let mut images = PartedImages::open(&self.data, &self.maps, &self.classes, self.limit)?;
         say_skipped(&images.items.skipped);
         if !images.unnamed.is_empty() {
             let values: Vec<String> = images.unnamed.iter().map(u16::to_string).collect();
             eprintln!("values that no class names are background: {}", values.join(", "));
         }
+        images.items.share(self.shard.share());
         let mut clusters = self.clusters.fit(&self.segmenter, segmenter.options(), &images.items)?;
         let engine: &mut dyn Engine = match &mut clusters {
             Some(clusters) => clusters,

@@ -9,7 +9,7 @@ use factorseg_model::{Engine, SegmenterOptions};
 
 use super::clusters::ClusterArguments;
 use super::{Common, positional, print_masks, say_skipped, teller};
-use crate::cli::arguments::from_1;
+use crate::cli::arguments::{ShardArgument, from_1};
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
 use crate::evaluate::metrics::Scores;
 use crate::evaluate::still::{self, LabelledImages, StillReport};
@@ -37,6 +37,8 @@ pub struct Still {
     #[command(flatten)]
     passes: PassArguments,
     #[command(flatten)]
+    shard: ShardArgument,
+    #[command(flatten)]
     common: Common,
     /// Tell the model of each image the class that its folder names
     #[arg(long)]
@@ -54,12 +56,14 @@ impl Still {
     pub fn run(self) -> Result<ExitCode> {
         let mut segmenter = self.segmenter.load()?;
         let passes = self.passes.passes(&segmenter)?;
+        let share = self.shard.share();
         let timesteps = match &self.sweep[..] {
             [] => vec![segmenter.options().timestep],
             sweep => sweep.to_vec(),
         };
         for (index, folder) in self.data.iter().enumerate() {
-            let images = LabelledImages::open(folder, self.limit)?;
+            let mut images = LabelledImages::open(folder, self.limit)?;
+            images.items.share(share);
             let name = folder.file_name().map_or_else(
                 || folder.display().to_string(),
                 |name| name.to_string_lossy().into_owned(),

@@ -8,7 +8,7 @@ use clap::Args;
 use factorseg_model::{ClassLabel, find_class};
 
 use super::{Common, print_masks, teller};
-use crate::cli::arguments::from_1;
+use crate::cli::arguments::{ShardArgument, from_1};
 use crate::cli::segmenter::{PassArguments, SegmenterArguments};
 use crate::evaluate::items::voc;
 use crate::evaluate::metrics::Scores;
@@ -57,6 +57,8 @@ pub struct Voc {
     #[command(flatten)]
     passes: PassArguments,
     #[command(flatten)]
+    shard: ShardArgument,
+    #[command(flatten)]
     common: Common,
     /// Use only the first images of train.txt and of val.txt
     #[arg(long, value_name = "N")]
@@ -68,7 +70,11 @@ impl Voc {
     pub fn run(self) -> Result<ExitCode> {
         let mut engine = self.segmenter.load()?;
         let passes = self.passes.passes(&engine)?;
-        let images = LabelledImages::of(voc(&self.root, &CLASSES.map(|(name, ..)| name), self.limit)?)?;
+        let names = CLASSES.map(|(name, ..)| name);
+        let mut images = voc(&self.root, &names, self.limit)
+            .and_then(LabelledImages::of)
+            .with_context(|| self.root.display().to_string())?;
+        images.items.share(self.shard.share());
         let labels = factorseg_model::Engine::info(&engine).classes.clone();
         let lacking = CLASSES
             .iter()

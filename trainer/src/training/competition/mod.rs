@@ -46,12 +46,12 @@ pub fn pass(
     scale(&mut found.slopes);
     timing::lap(Part::Forward);
     network.backward_decode(&found.slopes)?;
-    whole(network, DECODER);
+    whole(network, DECODER)?;
     network.backward_encode()?;
     network.exchange()?;
     scale(&mut found.mask_slopes);
     network.backward_masks(&regions.logit_slopes(found.mask_slopes))?;
-    whole(network, MASK_GENERATOR);
+    whole(network, MASK_GENERATOR)?;
     network.backward_encode()?;
     network.exchange()?;
     timing::lap(Part::Backward);

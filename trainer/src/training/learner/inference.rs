@@ -55,8 +55,8 @@ impl Learner {
         pass: impl Fn(&mut dyn TrainingPass, Range<usize>) -> Result<Vec<f32>, KernelError>,
     ) -> Result<Vec<f32>> {
         let network = self.network.as_mut();
-        let own = network.parameters();
-        network.set_parameters(weights);
+        let own = network.parameters()?;
+        network.set_parameters(weights)?;
         network.begin(Learned::NOTHING);
         let (image, batch) = (3 * self.side * self.side, network.batch());
         let mut chunk = |index: usize, timesteps: &[i32]| {
@@ -67,7 +67,9 @@ impl Learner {
         };
         let chunks = timesteps.chunks(batch).enumerate();
         let joined: Result<Vec<Vec<f32>>, KernelError> = chunks.map(|(index, part)| chunk(index, part)).collect();
-        self.network.set_parameters(&own);
-        Ok(joined?.concat())
+        let back = self.network.set_parameters(&own);
+        let joined = joined?.concat();
+        back?;
+        Ok(joined)
     }
 }

@@ -10,7 +10,7 @@ pub use outcome::{MaskBatch, StepOutcome};
 use std::ops::Range;
 
 use anyhow::{Result, ensure};
-use factorseg_kernels::{Adam, DeviceGroup, Parameter, Snapshot, TrainingPass, TrainingSize, Update};
+use factorseg_kernels::{Adam, DeviceGroup, KernelError, Parameter, Snapshot, TrainingPass, TrainingSize, Update};
 use factorseg_model::{Device, ModelConfig, NoiseSchedule, Precision};
 
 use super::{competition, paper, self_training};
@@ -21,7 +21,7 @@ use crate::recipe::{MaskHead, Phase, Recipe};
 use names::{ENCODER, learned, part, rate_factor};
 
 /// Is told of a part of the network whose gradient is whole, by name.
-pub(super) type WholePart<'a> = dyn FnMut(&mut dyn TrainingPass, &'static str) + 'a;
+pub(super) type WholePart<'a> = dyn FnMut(&mut dyn TrainingPass, &'static str) -> Result<(), KernelError> + 'a;
 
 /// The network in training: weights, their average, and Adam's moments, flat in the order of the model's parameters.
 pub struct Learner {
@@ -72,7 +72,7 @@ impl Learner {
             "{} weights for a network of {count}",
             values.len()
         );
-        network.set_parameters(values);
+        network.set_parameters(values)?;
         Ok(Self {
             network,
             regions: model.regions,
@@ -88,18 +88,25 @@ impl Learner {
     }
 
     /// What happens once, before the first step of phase `index`.
-    pub fn enter(&mut self, index: usize, phase: &Phase) {
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn enter(&mut self, index: usize, phase: &Phase) -> Result<(), KernelError> {
         if let MaskHead::Released { std } = phase.mask_head {
-            let mut snapshot = self.network.snapshot();
+            let mut snapshot = self.network.snapshot()?;
             let mut chance = random(self.seed, Stream::MaskHead, index as u64);
             paper::release(self.network.list(), &mut snapshot, std, &mut chance);
-            self.network.restore(&snapshot);
+            self.network.restore(&snapshot)?;
         }
+        Ok(())
     }
 
     /// Takes over `exported` weights where a phase does not learn: raw, averaged, and without a memory of gradients.
-    pub fn settle(&mut self, recipe: &Recipe, phase: &Phase, exported: &[f32]) {
-        let mut snapshot = self.network.snapshot();
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn settle(&mut self, recipe: &Recipe, phase: &Phase, exported: &[f32]) -> Result<(), KernelError> {
+        let mut snapshot = self.network.snapshot()?;
         for (index, parameter) in self.network.list().iter().enumerate() {
             if rate_factor(recipe, phase, &parameter.name) == 0.0 {
                 let range = parameter.range();
@@ -108,7 +115,7 @@ impl Learner {
                 snapshot.moments[index] = None;
             }
         }
-        self.network.restore(&snapshot);
+        self.network.restore(&snapshot)
     }
 
     /// The first half of a step ([`Ranks::step`](super::parallel::Ranks::step)): the gradient of the micro-batches at hand, in the
@@ -131,10 +138,9 @@ impl Learner {
         for (index, part) in batch.parts.iter().enumerate() {
             let weight = part.size as f64 / recipe.batch_size as f64;
             let last = index + 1 == batch.parts.len();
-            let mut whole = |network: &mut dyn TrainingPass, part: &'static str| {
-                if last {
-                    whole(network, part);
-                }
+            let mut whole = |network: &mut dyn TrainingPass, part: &'static str| match last {
+                true => whole(network, part),
+                false => Ok(()),
             };
             let (part_loss, values) = if recipe.self_training.is_some() {
                 self_training::pass(self, part, weight, &mut whole)?
@@ -158,7 +164,10 @@ impl Learner {
     }
 
     /// The second half: moves weights and average by the gradient.
-    pub fn apply(&mut self, step: u64, recipe: &Recipe, phase: &Phase, phase_step: u64) {
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn apply(&mut self, step: u64, recipe: &Recipe, phase: &Phase, phase_step: u64) -> Result<(), KernelError> {
         let rate = phase.learning_rate_at(phase_step);
         let factor = |parameter: &Parameter| rate * rate_factor(recipe, phase, &parameter.name);
         let rates: Vec<f64> = self.network.list().iter().map(factor).collect();
@@ -173,12 +182,15 @@ impl Learner {
                 },
                 rates: &rates,
                 average_rate: paper::average_rate(recipe, step),
-            });
-        });
+            })
+        })
     }
 
     /// The weights.
-    pub fn parameters(&self) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn parameters(&self) -> Result<Vec<f32>, KernelError> {
         self.network.parameters()
     }
 
@@ -202,13 +214,19 @@ impl Learner {
     }
 
     /// Everything that a checkpoint holds.
-    pub fn snapshot(&self) -> Snapshot {
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn snapshot(&self) -> Result<Snapshot, KernelError> {
         self.network.snapshot()
     }
 
     /// Goes back to a snapshot of a learner of the same network.
-    pub fn restore(&mut self, snapshot: &Snapshot) {
-        self.network.restore(snapshot);
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), KernelError> {
+        self.network.restore(snapshot)
     }
 }
 

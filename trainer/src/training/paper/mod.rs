@@ -46,7 +46,7 @@ pub fn pass(
     let slopes: Vec<f32> = errors.collect();
     timing::lap(Part::Forward);
     let mut mask_slopes = network.backward_decode(&slopes)?;
-    whole(network, DECODER);
+    whole(network, DECODER)?;
     if let Some(masks) = &masks {
         softmax_slopes(
             masks,
@@ -57,7 +57,7 @@ pub fn pass(
             temperature,
         );
         network.backward_masks(&mask_slopes)?;
-        whole(network, MASK_GENERATOR);
+        whole(network, MASK_GENERATOR)?;
     }
     network.backward_encode()?;
     timing::lap(Part::Backward);

@@ -150,9 +150,9 @@ impl Ranks {
                 outcome.loss = loss[0] as f32;
                 outcome
             }
-            None => learner.accumulate(batch, recipe, phase, phase_step, &mut |_, _| {})?,
+            None => learner.accumulate(batch, recipe, phase, phase_step, &mut |_, _| Ok(()))?,
         };
-        learner.apply(batch.step, recipe, phase, phase_step);
+        learner.apply(batch.step, recipe, phase, phase_step)?;
         Ok(outcome)
     }
 
@@ -166,15 +166,20 @@ impl Ranks {
     }
 
     /// The ranks whose `hash` is another than that of rank 0. All wait for each other.
-    pub fn unlike(&self, hash: impl FnOnce() -> u64) -> Vec<usize> {
-        let Some(world) = &self.world else { return Vec::new() };
-        let own = hash().to_le_bytes();
+    ///
+    /// # Errors
+    /// Those of `hash`.
+    pub fn unlike<E>(&self, hash: impl FnOnce() -> Result<u64, E>) -> Result<Vec<usize>, E> {
+        let Some(world) = &self.world else {
+            return Ok(Vec::new());
+        };
+        let own = hash()?.to_le_bytes();
         let mut first = own;
         world.broadcast(&mut first);
         let mut differ = vec![0.0; self.share.count];
         differ[self.share.index] = f64::from(u8::from(own != first));
         world.sum_exactly(&mut differ);
-        (0..differ.len()).filter(|rank| differ[*rank] > 0.0).collect()
+        Ok((0..differ.len()).filter(|rank| differ[*rank] > 0.0).collect())
     }
 
     /// What `bytes` gives on rank 0, on all.

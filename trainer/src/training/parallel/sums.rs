@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::{panic, thread};
 
 use anyhow::{Result, anyhow};
-use factorseg_kernels::TrainingPass;
+use factorseg_kernels::{KernelError, TrainingPass};
 use factorseg_model::Device;
 
 use super::{Ranks, World};
@@ -72,17 +72,18 @@ fn part_by_part(
     learner: &mut Learner,
     parts: &Parts,
     accumulate: impl FnOnce(&mut Learner, &mut WholePart<'_>) -> Result<StepOutcome>,
-    mut begin: impl FnMut(&mut dyn TrainingPass, Range<usize>),
+    mut begin: impl FnMut(&mut dyn TrainingPass, Range<usize>) -> Result<(), KernelError>,
 ) -> Result<StepOutcome> {
     let mut next = 0;
     let outcome = accumulate(learner, &mut |network, whole| {
         if let Some((_, place)) = parts.get(next).filter(|(name, _)| *name == whole) {
-            begin(network, place.clone());
+            begin(network, place.clone())?;
             next += 1;
         }
+        Ok(())
     })?;
     for (_, place) in &parts[next..] {
-        begin(learner.network.as_mut(), place.clone());
+        begin(learner.network.as_mut(), place.clone())?;
     }
     Ok(outcome)
 }
@@ -93,13 +94,8 @@ pub(super) fn by_devices(
     parts: &Parts,
     accumulate: impl FnOnce(&mut Learner, &mut WholePart<'_>) -> Result<StepOutcome>,
 ) -> Result<StepOutcome> {
-    let mut begun = Ok(());
-    let outcome = part_by_part(learner, parts, accumulate, |network, place| {
-        if begun.is_ok() {
-            begun = network.begin_sum(place);
-        }
-    })?;
-    timed(Part::Reduction, || begun.and_then(|()| learner.network.end_sums()))?;
+    let outcome = part_by_part(learner, parts, accumulate, |network, place| network.begin_sum(place))?;
+    timed(Part::Reduction, || learner.network.end_sums())?;
     Ok(outcome)
 }
 
@@ -121,13 +117,14 @@ pub(super) fn through_host(
         });
         // A thread that no longer takes any has panicked, which joining it tells.
         let outcome = part_by_part(learner, parts, accumulate, |network, place| {
-            let _ = give.send(network.gradients(place));
+            let _ = give.send(network.gradients(place)?);
+            Ok(())
         })?;
         drop(give);
         let sums = timed(Part::Reduction, || summing.join());
         let sums = sums.unwrap_or_else(|panic| panic::resume_unwind(panic));
         for ((_, place), values) in parts.iter().zip(&sums) {
-            learner.network.set_gradients(place.start, values);
+            learner.network.set_gradients(place.start, values)?;
         }
         Ok(outcome)
     })

@@ -127,10 +127,9 @@ impl Record {
         before: &Phase,
         phase: &Phase,
     ) -> Result<()> {
-        let average = learner.snapshot().average;
+        let average = learner.snapshot()?.average;
         let exported = self.exported(learner, config, before, before.masks.temperature.to, average)?;
-        learner.settle(&config.recipe, phase, &exported);
-        Ok(())
+        Ok(learner.settle(&config.recipe, phase, &exported)?)
     }
 
     /// Logs a line.
@@ -187,7 +186,7 @@ impl Record {
             return Ok(());
         }
         let temperature = phase.masks.temperature.at(place.phase_step, phase.steps);
-        let average = learner.snapshot().average;
+        let average = learner.snapshot()?.average;
         let weights = self.exported(learner, config, phase, temperature, average)?;
         let masks = self.held_out.masks(learner, &weights)?;
         let regions = config.model.regions;
@@ -211,7 +210,7 @@ impl Record {
 
     /// Writes the checkpoint of step 0: what the run begins with, whatever becomes of where it came from.
     pub(super) fn save_start(&self, learner: &Learner, config: &RunConfig) -> Result<()> {
-        let snapshot = learner.snapshot();
+        let snapshot = learner.snapshot()?;
         let exported = snapshot.average.clone();
         let content = self.content(config, 0, snapshot, exported);
         Ok(state::save(

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use factorseg_kernels::KernelError;
 use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::{CheckpointInfo, CheckpointSource, Device, NoiseSchedule};
 
@@ -87,6 +88,7 @@ pub fn start(
     }
     run.take_over()?;
     run.train(RunningLoss::default(), 0, signals)
+        .map_err(|error| with_way_out(error, device, path))
 }
 
 /// Goes on with the run in the folder `path`, which rank 0 has opened as `directory`, on `data` if it has moved.
@@ -154,6 +156,7 @@ pub fn resume(
         eprintln!("resuming {} at step {}", path.display(), restored.step);
     }
     run.train(restored.running, restored.step, signals)
+        .map_err(|error| with_way_out(error, device, path))
 }
 
 /// The device of this rank; the CPU only if the run fits into memory.
@@ -163,6 +166,20 @@ fn device(config: &RunConfig, ranks: &Ranks) -> Result<Device> {
         memory::check(config)?;
     }
     Ok(device)
+}
+
+/// A device that fails takes the steps since the newest checkpoint of the run in `path` with it: its error says how to go on.
+fn with_way_out(error: anyhow::Error, device: Device, path: &Path) -> anyhow::Error {
+    let fails = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref::<KernelError>(), Some(KernelError::Device(_)))
+    };
+    match error.chain().any(fails) {
+        true => anyhow!(
+            "training failed on {device}: {error:#}; the newest checkpoint is whole: go on with `factorseg resume {}`",
+            path.display()
+        ),
+        false => error,
+    }
 }
 
 /// What differs where one bit of the values does.
@@ -202,7 +219,7 @@ impl<'a> Run<'a> {
         let mut learner = Learner::new(model, &config.recipe, config.seed, weights, device, threads, precision)?;
         ranks.connect(device, &mut learner)?;
         let alike = serde_json::to_vec(&(config.seed, model, &config.recipe, &config.data.fingerprint))?;
-        let unlike = ranks.unlike(|| crc32fast::hash(&alike).into());
+        let unlike = ranks.unlike(|| anyhow::Ok(crc32fast::hash(&alike).into()))?;
         ensure!(
             unlike.is_empty(),
             "ranks {unlike:?} have other pictures or options than rank 0: give all ranks the same command line, and the same data \
@@ -248,7 +265,8 @@ impl<'a> Run<'a> {
         }
         let learner = &self.learner;
         let bytes = self.ranks.from_lead(|| {
-            state::encode(0, learner.parameter_list(), &learner.snapshot(), RunningLoss::default())
+            let snapshot = learner.snapshot()?;
+            state::encode(0, learner.parameter_list(), &snapshot, RunningLoss::default())
                 .map_err(|reason| anyhow!(reason))
         })?;
         state::decode("of rank 0".as_ref(), &bytes, &mut self.learner)?;
@@ -281,7 +299,7 @@ impl<'a> Run<'a> {
                     }
                     self.take_over()?;
                 }
-                self.learner.enter(index, phase);
+                self.learner.enter(index, phase)?;
                 self.note(&describe(phase, index, recipe.phases.len()), false);
             }
             let Some(batch) = loader.next_batch()? else {
@@ -349,7 +367,9 @@ impl<'a> Run<'a> {
 
     /// Writes a checkpoint, with a score where it was planned: where a run was interrupted must not decide which is best.
     fn checkpoint(&mut self, place: Place<'_>, running: RunningLoss, scored: bool) -> Result<()> {
-        let unlike = self.ranks.unlike(|| fingerprint(&self.learner.parameters()));
+        let unlike = self
+            .ranks
+            .unlike(|| self.learner.parameters().map(|values| fingerprint(&values)))?;
         if !unlike.is_empty() {
             self.note(
                 &format!("the weights of ranks {unlike:?} have drifted: they take over those of rank 0"),
@@ -358,7 +378,7 @@ impl<'a> Run<'a> {
             self.take_over()?;
         }
         let Some(record) = &mut self.record else { return Ok(()) };
-        let snapshot = self.learner.snapshot();
+        let snapshot = self.learner.snapshot()?;
         // Before it is scored: nothing can be said of such a network.
         state::finite(self.learner.parameter_list(), &snapshot.raw, "the weights", place.step)?;
         let score = match scored {

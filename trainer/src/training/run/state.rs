@@ -14,7 +14,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use factorseg_kernels::{Moments, Parameter, Snapshot};
+use factorseg_kernels::{KernelError, Moments, Parameter, Snapshot};
 use factorseg_model::checkpoint::{self, WeightType};
 use factorseg_model::{CheckpointError, CheckpointInfo, ModelConfig};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -55,6 +55,9 @@ pub enum StateError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The device does not take it.
+    #[error(transparent)]
+    Device(#[from] KernelError),
     /// There is nothing to resume from.
     #[error("no checkpoint in {0}; delete the run's folder and start again with `factorseg train`")]
     None(PathBuf),
@@ -476,7 +479,7 @@ pub fn decode(path: &Path, bytes: &[u8], learner: &mut Learner) -> Result<Restor
         raw: all("raw")?,
         average: all("average")?,
     };
-    learner.restore(&snapshot);
+    learner.restore(&snapshot)?;
     let running = RunningLoss {
         sum: f64::from_bits(progress.loss_sum_bits),
         count: progress.loss_count,

@@ -17,7 +17,7 @@ fn gradients_agree_with_finite_differences() {
     imitating.self_training = Some(SelfTraining::default());
     for recipe in [recipe(MaskHead::Trained), imitating] {
         let mut started = learner(&config(), &scrambled(&config(), false));
-        let before = started.snapshot();
+        let before = started.snapshot().unwrap();
         let step = |learner: &mut Learner| {
             let mut batch = batch(&[4]);
             batch.parts[0].targets = masks(4);
@@ -35,7 +35,7 @@ fn gradients_agree_with_finite_differences() {
                 for (value, gradient) in moved.raw[parameter.range()].iter_mut().zip(&gradient) {
                     *value += (distance / slope) as f32 * gradient;
                 }
-                started.restore(&moved);
+                started.restore(&moved).unwrap();
                 step(&mut started)
             };
             let found = (along(0.02) - along(-0.02)) / 0.04;

@@ -55,7 +55,7 @@ fn first_step(learner: &mut Learner, recipe: &Recipe, parts: &[usize]) -> f32 {
 /// Gradients by parameter after one step: Adam's first moments start with a tenth of them.
 fn gradients(learner: &Learner) -> Vec<(String, Option<Vec<f32>>)> {
     let names = learner.parameter_list().iter().map(|one| one.name.clone());
-    let moments = learner.snapshot().moments;
+    let moments = learner.snapshot().unwrap().moments;
     names
         .zip(
             moments

@@ -4,8 +4,8 @@ use crate::training::testing::{config, learner, scrambled};
 fn content(learner: &Learner, model: &ModelConfig, step: u64) -> Content {
     Content {
         step,
-        snapshot: learner.snapshot(),
-        exported: learner.parameters(),
+        snapshot: learner.snapshot().unwrap(),
+        exported: learner.parameters().unwrap(),
         model: model.clone(),
         info: CheckpointInfo::default(),
         running: RunningLoss::default(),
@@ -18,7 +18,7 @@ fn what_is_not_finite_is_never_written() {
     let folder = tempfile::tempdir().unwrap();
     let model = config();
     let mut learner = learner(&model, &scrambled(&model, false));
-    let weights = learner.parameters();
+    let weights = learner.parameters().unwrap();
     let save = |learner: &Learner, step: u64, exported: &[f32]| {
         let content = Content {
             exported: exported.to_vec(),
@@ -27,7 +27,7 @@ fn what_is_not_finite_is_never_written() {
         super::save(folder.path(), &content, 2)
     };
     save(&learner, 1, &weights).unwrap();
-    let whole = learner.snapshot();
+    let whole = learner.snapshot().unwrap();
     for (wild, what) in [
         (f32::NAN, "weights"),
         (f32::INFINITY, "averaged weights"),
@@ -48,7 +48,7 @@ fn what_is_not_finite_is_never_written() {
                 });
             }
         }
-        learner.restore(&state);
+        learner.restore(&state).unwrap();
         let error = save(&learner, 2, &exported).unwrap_err().to_string();
         assert!(error.contains(what) && error.contains("step 2"), "{error}");
         let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
