@@ -1,5 +1,9 @@
 //! Matrix products with packed right-hand sides: the arithmetic of every convolution and projection.
 
+mod tiles;
+
+pub(crate) use tiles::multiply_tiles;
+
 use crate::memory::Buffer;
 use crate::simd::{
     Arithmetic, CHANNEL_BLOCK, InstructionSet, Pair, Single, Vector, Word, dispatch, dispatch_pairs, padded, round_half,
@@ -243,12 +247,34 @@ dispatch!(
     )
 );
 
+/// As [`multiply`]; words of `left` and `right` are pairs of bfloat16, those of `out` single numbers.
+///
+/// # Safety
+/// As for [`multiply`]. A set with tiles takes depths of whole half tiles (8 words).
+pub(crate) unsafe fn multiply_pairs(
+    set: InstructionSet,
+    rows: usize,
+    left: Rows<*const f32>,
+    right: Right,
+    panels: (usize, usize),
+    out: Rows<*mut f32>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if set.has_tiles() {
+            multiply_tiles(set, rows, left, &[0], right, panels, out);
+        } else {
+            multiply_vectors(set, rows, left, right, panels, out);
+        }
+    }
+}
+
 dispatch_pairs!(
-    /// See `multiply_words`; words of `left` and `right` are pairs of bfloat16, those of `out` single numbers.
+    /// [`multiply_pairs`] with vectors.
     ///
     /// # Safety
-    /// As for `multiply`.
-    pub(crate) unsafe fn multiply_pairs = multiply_words<Pair>(
+    /// As for [`multiply_pairs`].
+    unsafe fn multiply_vectors = multiply_words<Pair>(
         rows: usize,
         left: Rows<*const f32>,
         right: Right,

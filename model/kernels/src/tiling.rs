@@ -101,11 +101,11 @@ impl Tiling {
         &rectangles[first..(first + self.per_block).min(rectangles.len())]
     }
 
-    /// Tiles of the largest block.
-    pub(crate) fn largest_block(&self) -> usize {
+    /// What the rectangles of a block add up to at most.
+    pub(crate) fn largest_block(&self, size: impl Fn(&Rectangle) -> usize) -> usize {
         self.rectangles
             .chunks(self.per_block)
-            .map(|block| block.iter().map(Rectangle::tiles).sum())
+            .map(|block| block.iter().map(&size).sum())
             .max()
             .unwrap_or(0)
     }

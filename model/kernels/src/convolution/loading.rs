@@ -69,6 +69,7 @@ impl Loading<'_> {
                 let channels = self.convolution.chunk_channels(rectangle.rows, rectangle.columns);
                 self.convolution.inputs().div_ceil(channels)
             }
+            Method::Patches { .. } if self.convolution.shifts(self.pairing) => rectangle.rows + 2,
             Method::Patches { .. } => rectangle.rows,
         }
     }
@@ -102,12 +103,13 @@ impl Loading<'_> {
                     stride,
                     padding,
                 } => {
-                    let row = first_row + part * (rows(rectangle) / parts);
+                    let used = rows(rectangle) / parts;
+                    let row = first_row + part * used;
                     let y = (rectangle.row + part) * stride;
                     match self.input {
                         Input::Activations(ref source) => {
                             let kernel = (kernel, stride, padding);
-                            self.prepare_patches(source, rectangle, kernel, y, left, row, region);
+                            self.prepare_patches(source, rectangle, kernel, y, left, (row, used), region);
                         }
                         Input::Planar(planar) => {
                             self.prepare_planar(planar, rectangle, (kernel, stride, padding), y, left, row);
@@ -173,7 +175,7 @@ impl Loading<'_> {
         }
     }
 
-    /// Patches of one row of outputs.
+    /// Patches of one row of outputs, or one line of the input itself: `used` rows of the left-hand side.
     #[allow(clippy::too_many_arguments)]
     fn prepare_patches(
         &self,
@@ -182,11 +184,10 @@ impl Loading<'_> {
         (kernel, stride, padding): (usize, usize, usize),
         y: usize,
         left: Shared<'_>,
-        row: usize,
+        (row, used): (usize, usize),
         region: &mut [f32],
     ) {
         let (words, arithmetic) = (self.convolution.left_row(self.pairing), self.convolution.arithmetic);
-        let used = self.convolution.left_rows(self.pairing, rectangle) / rectangle.rows;
         assert!((row + used) * words <= left.len());
         let mut place = Region {
             item: rectangle.item,
@@ -221,6 +222,11 @@ impl Loading<'_> {
             }
         };
         if kernel == 1 && stride == 1 {
+            load(place, 0, 0);
+            return;
+        }
+        if self.convolution.shifts(self.pairing) {
+            place.columns = used;
             load(place, 0, 0);
             return;
         }

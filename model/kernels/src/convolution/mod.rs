@@ -15,7 +15,7 @@ pub(crate) use loading::{Input, Loading, Planar};
 pub(crate) use packed::{Convolution, Kernel, Method, Pairing};
 pub(crate) use workspaces::{Needs, Workspace, Workspaces};
 
-use crate::matrix::{Rows, multiply, multiply_pairs};
+use crate::matrix::{Rows, multiply, multiply_pairs, multiply_tiles};
 use crate::memory::Shared;
 use crate::simd::{Arithmetic, InstructionSet};
 use crate::source::NEAR;
@@ -144,49 +144,61 @@ impl Job<'_> {
     fn multiply(&self, rectangles: &[Rectangle], chunk: usize, left: Shared<'_>, product: &mut [f32]) {
         let Loading { set, convolution, .. } = self.loading;
         let weights = &convolution.weights;
-        let tiles: usize = rectangles.iter().map(Rectangle::tiles).sum();
-        let point = convolution.left_point(Pairing::Inputs, tiles);
+        let left_rows = |rectangle: &Rectangle| convolution.left_rows(Pairing::Inputs, rectangle);
+        let left_row = convolution.left_row(Pairing::Inputs);
+        let rows: usize = rectangles.iter().map(left_rows).sum();
+        let point = convolution.left_point(Pairing::Inputs, rows);
         let from = chunk * convolution.chunk_panels();
         let panels = (from, (from + convolution.chunk_panels()).min(weights.panels()));
         let columns = weights.columns_of(panels.0, panels.1);
-        let (product_row, product_point) = convolution.product_sizes(tiles);
+        let products = rectangles.iter().map(|rectangle| convolution.product_rows(rectangle));
+        let (product_row, product_point) = convolution.product_sizes(products.sum());
         assert!(
-            (weights.points() - 1) * point + tiles * weights.depth() <= left.len(),
+            (weights.points() - 1) * point + rows * left_row <= left.len(),
             "left-hand side"
         );
         assert!(
             weights.points() * product_point <= product.len(),
             "workspace of products"
         );
-        let multiply = match convolution.arithmetic {
-            Arithmetic::F32 => multiply,
-            Arithmetic::Bf16 => multiply_pairs,
+        let left_at = |row: usize| Rows {
+            data: left.pointer(row * left_row).cast_const(),
+            row: left_row,
+            point,
         };
-        // SAFETY: the left-hand side and the products were measured above; the rows are written already.
+        let mut product_at = |row: usize| Rows {
+            data: product[row * product_row..].as_mut_ptr(),
+            row: product_row,
+            point: product_point,
+        };
+        // SAFETY: the left-hand side and the products were measured above; the rows are written already. The last rows of a
+        // rectangle's products are those of its last output: from there the last tap is at the end of its left-hand side.
         unsafe {
-            multiply(
-                set,
-                tiles,
-                Rows {
-                    data: left.pointer(0).cast_const(),
-                    row: weights.depth(),
-                    point,
-                },
-                weights.right(),
-                panels,
-                Rows {
-                    data: product.as_mut_ptr(),
-                    row: product_row,
-                    point: product_point,
-                },
-            );
+            if convolution.shifted {
+                let (mut row, mut to) = (0, 0);
+                for rectangle in rectangles {
+                    let taps = convolution.taps(rectangle.columns);
+                    let count = convolution.product_rows(rectangle);
+                    let right = weights.right();
+                    multiply_tiles(set, count - 2, left_at(row), &taps, right, panels, product_at(to));
+                    row += left_rows(rectangle);
+                    to += count;
+                }
+            } else {
+                let multiply = match convolution.arithmetic {
+                    Arithmetic::F32 => multiply,
+                    Arithmetic::Bf16 => multiply_pairs,
+                };
+                multiply(set, rows, left_at(0), weights.right(), panels, product_at(0));
+            }
         }
-        let mut tile = 0;
+        let mut row = 0;
         for rectangle in rectangles {
             let sums = 2 * rectangle.strip * weights.columns();
             let finish = Finish {
-                product: product[tile * product_row..].as_ptr(),
+                product: product[row * product_row..].as_ptr(),
                 product_row,
+                product_line: convolution.product_line(rectangle),
                 product_point,
                 rectangle: *rectangle,
                 height: self.tiling.height,
@@ -212,7 +224,7 @@ impl Job<'_> {
                     Method::Patches { .. } => finish_direct(set, &finish),
                 }
             }
-            tile += rectangle.tiles();
+            row += convolution.product_rows(rectangle);
         }
     }
 }

@@ -65,6 +65,9 @@ pub(crate) struct Convolution {
     /// Rows are the inputs, times the taps where patches are gathered; in bf16 two of them make one row of words.
     pub(super) weights: PackedMatrix,
     pub(super) bias: Buffer,
+    /// Whether a 3x3 kernel of stride 1 gathers no patches: the left-hand side is the input with a border of one pixel, and
+    /// each tap multiplies its rows from another one on. Matrix tiles can, and leave no time to gather.
+    pub(super) shifted: bool,
 }
 
 /// The weights to pack: `value(output, input, ky, kx)`. Inputs and outputs are positions in padded channels; whoever
@@ -142,11 +145,20 @@ impl Convolution {
         );
         let weights = PackedMatrix::zeroed(set, method.points(), rows / arithmetic.numbers(), outputs);
         let bias = Buffer::zeroed(weights.columns());
+        let shifted = matches!(
+            method,
+            Method::Patches {
+                kernel: 3,
+                stride: 1,
+                padding: 1
+            }
+        );
         Self {
             method,
             arithmetic,
             weights,
             bias,
+            shifted: shifted && arithmetic == Arithmetic::Bf16 && set.has_tiles(),
         }
     }
 
@@ -180,6 +192,7 @@ impl Convolution {
     /// Words of a row of the left-hand side.
     pub(crate) fn left_row(&self, pairing: Pairing) -> usize {
         match pairing {
+            Pairing::Inputs if self.shifted => self.weights.depth() / 9,
             Pairing::Inputs => self.weights.depth(),
             Pairing::Rows => self.depth(),
         }
@@ -193,7 +206,38 @@ impl Convolution {
         };
         match self.method {
             Method::Winograd(_) => rectangle.tiles().div_ceil(shared),
+            Method::Patches { .. } if self.shifts(pairing) => (rectangle.rows + 2) * (rectangle.columns + 2),
             Method::Patches { .. } => rectangle.rows * rectangle.columns.div_ceil(shared),
+        }
+    }
+
+    /// Whether the left-hand side is the input itself.
+    pub(super) fn shifts(&self, pairing: Pairing) -> bool {
+        self.shifted && pairing == Pairing::Inputs
+    }
+
+    /// Where the rows of each tap begin, in words, if the input is the left-hand side of a rectangle so wide.
+    pub(super) fn taps(&self, columns: usize) -> [usize; 9] {
+        std::array::from_fn(|tap| (tap / 3 * (columns + 2) + tap % 3) * self.left_row(Pairing::Inputs))
+    }
+
+    /// Rows of the product from one row of a rectangle's tiles to the next. Where the input is the left-hand side, the two
+    /// rows at a line's end belong to no output.
+    pub(super) fn product_line(&self, rectangle: &Rectangle) -> usize {
+        rectangle.columns + if self.shifted { 2 } else { 0 }
+    }
+
+    pub(super) fn product_rows(&self, rectangle: &Rectangle) -> usize {
+        rectangle.rows * self.product_line(rectangle)
+    }
+
+    /// Tiles of a block at most: enough for the multipliers, and few enough that everything of a block stays in the cache.
+    pub(crate) fn block_tiles(&self) -> usize {
+        match self.method {
+            Method::Winograd(_) => 32,
+            // The borders of blocks are loaded twice.
+            Method::Patches { .. } if self.shifted => 512,
+            Method::Patches { .. } => 96,
         }
     }
 
@@ -217,9 +261,10 @@ impl Convolution {
         self.weights.panels().div_ceil(self.chunk_panels())
     }
 
-    pub(super) fn product_sizes(&self, tiles: usize) -> (usize, usize) {
+    /// Distances of rows and points in a product of so many rows.
+    pub(super) fn product_sizes(&self, rows: usize) -> (usize, usize) {
         let row = self.weights.columns_of(0, self.chunk_panels()).len();
-        (row, tiles * row + CHANNEL_BLOCK)
+        (row, rows * row + CHANNEL_BLOCK)
     }
 
     /// Channels loaded at a time for a rectangle: about 96 KiB of input.
@@ -233,7 +278,8 @@ impl Convolution {
 
     /// What one thread needs for the tiling.
     pub(crate) fn needs(&self, tiling: &Tiling) -> Needs {
-        let tiles = tiling.largest_block();
+        let left_rows = tiling.largest_block(|rectangle| self.left_rows(Pairing::Inputs, rectangle));
+        let product_rows = tiling.largest_block(|rectangle| self.product_rows(rectangle));
         let region = match self.method {
             Method::Winograd(side) => {
                 let (rows, columns) = tiling.largest_rectangle();
@@ -247,14 +293,14 @@ impl Convolution {
                 let (_, columns) = tiling.largest_rectangle();
                 match self.arithmetic {
                     Arithmetic::F32 => 0,
-                    Arithmetic::Bf16 => columns.max(kernel) * self.inputs(),
+                    Arithmetic::Bf16 => (columns + kernel - 1) * self.inputs(),
                 }
             }
         };
         Needs {
-            left: self.method.points() * self.left_point(Pairing::Inputs, tiles),
+            left: self.method.points() * self.left_point(Pairing::Inputs, left_rows),
             region,
-            product: self.method.points() * self.product_sizes(tiles).1,
+            product: self.method.points() * self.product_sizes(product_rows).1,
         }
     }
 }

@@ -45,7 +45,7 @@ impl Memory {
                     let level = program.tensors[layer.output].level;
                     let (height, columns) = (options.height >> level, options.width >> level);
                     let side = packed.method.side();
-                    let most = if side == 1 { 96 } else { 32 };
+                    let most = packed.block_tiles();
                     let target = block_target(batch * height.div_ceil(side) * columns.div_ceil(side), most, threads);
                     let tiles = Tiling::new(batch, height, columns, side, most, target);
                     needs = needs.join(packed.needs(&tiles));

@@ -3,16 +3,23 @@
 //! A kernel is written once, as an `#[inline(always)]` function generic over [`Vector`]. The macro `dispatch!` makes
 //! one copy of it for each instruction set, compiled with that set's features, and a safe function that picks the
 //! copy by an [`InstructionSet`], a value that exists only for sets that this processor has.
+//!
+//! Matrix tiles are another unit, [`TileUnit`], which such a set may have beside its vectors.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
 mod sets;
+mod tiles;
 mod vector;
 mod words;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use amx::Amx;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
@@ -20,6 +27,7 @@ pub(crate) use avx512::Avx512;
 pub(crate) use portable::Portable;
 pub(crate) use sets::Level;
 pub use sets::{Arithmetic, InstructionSet};
+pub(crate) use tiles::{EmulatedTiles, TILE, TileBlock, TileShape, TileUnit};
 pub(crate) use vector::{CHANNEL_BLOCK, Pairs, Vector, exp, padded, sigmoid, silu};
 pub(crate) use words::{Pair, RowPair, Single, Word, pair};
 

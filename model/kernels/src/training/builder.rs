@@ -169,7 +169,7 @@ impl<'a> Builder<'a> {
         let convolution = Convolution::zeroed(set, arithmetic, method, inputs, outputs);
         // One thread's blocks, whatever the number of threads: the sums' order must not depend on it.
         let plan = |items: usize| {
-            let most = if method.side() == 1 { 96 } else { 32 };
+            let most = convolution.block_tiles();
             Tiling::new(items, height, width, method.side(), most, most)
         };
         let tiling = plan(items);

@@ -7,9 +7,11 @@ use crate::tiling::Rectangle;
 /// Where and how the outputs of one rectangle of tiles are written.
 #[derive(Clone, Copy)]
 pub(crate) struct Finish {
-    /// `INPUTS`^2 matrices [tiles, columns], rows `product_row` and matrices `product_point` apart.
+    /// `INPUTS`^2 matrices [tiles, columns], rows `product_row` and matrices `product_point` apart; rows of tiles are
+    /// `product_line` of their rows apart.
     pub(crate) product: *const f32,
     pub(crate) product_row: usize,
+    pub(crate) product_line: usize,
     pub(crate) product_point: usize,
     /// The rectangle of tiles, and the size of the image.
     pub(crate) rectangle: Rectangle,
@@ -68,16 +70,17 @@ unsafe fn finish_tiles<V: Vector, S: Scheme>(finish: &Finish) {
             }
         }
         for tile in 0..rectangle.tiles() {
-            let y = (rectangle.row + tile / rectangle.columns) * S::OUTPUTS;
-            let x = (rectangle.column + tile % rectangle.columns) * S::OUTPUTS;
+            let (row, column) = (tile / rectangle.columns, tile % rectangle.columns);
+            let y = (rectangle.row + row) * S::OUTPUTS;
+            let x = (rectangle.column + column) * S::OUTPUTS;
             let (rows, columns) = (S::OUTPUTS.min(finish.height - y), S::OUTPUTS.min(finish.width - x));
-            let product = finish.product.add(tile * finish.product_row);
+            let product = finish
+                .product
+                .add((row * finish.product_line + column) * finish.product_row);
             let place = (image + y * finish.width + x) * finish.channels + finish.first;
             let sums = match finish.sums.is_null() {
                 true => finish.sums,
-                false => finish
-                    .sums
-                    .add(tile / rectangle.columns * 2 * finish.channels + finish.first),
+                false => finish.sums.add(row * 2 * finish.channels + finish.first),
             };
             if rows == S::OUTPUTS && columns == S::OUTPUTS {
                 finish_tile::<V, S>(finish, product, place, sums, S::OUTPUTS, S::OUTPUTS);

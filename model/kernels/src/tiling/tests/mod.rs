@@ -16,7 +16,7 @@ fn every_tile_is_in_one_rectangle() {
         let mut strips = Vec::new();
         for block in 0..tiling.blocks(batch) {
             let rectangles = tiling.block(batch, block);
-            assert!(rectangles.iter().map(Rectangle::tiles).sum::<usize>() <= tiling.largest_block());
+            assert!(rectangles.iter().map(Rectangle::tiles).sum::<usize>() <= tiling.largest_block(Rectangle::tiles));
             for rectangle in rectangles {
                 for row in rectangle.row..rectangle.row + rectangle.rows {
                     strips.push((
