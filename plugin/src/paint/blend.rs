@@ -1,6 +1,8 @@
 //! Drawing by a foreground as large as the frame, such as [`super::guided`] makes it: each byte moves towards a
 //! target by the weight of its pixel. Targets are small grids, interpolated bilinearly, as in [`super::layers`].
 
+use std::ops::Range;
+
 use factorseg_refine::vectorised;
 
 use super::grid::{Grids, Place, RowPair, interpolate, nearest, rows};
@@ -23,6 +25,7 @@ pub enum Weight {
 }
 
 /// How much of its colour a pixel keeps that is foreground by `p`, above a background of some opacity (`0..=1`, not 0).
+#[inline]
 pub(super) fn kept_color(p: f32, opacity: f32) -> f32 {
     p / (p + (1.0 - p) * opacity)
 }
@@ -36,21 +39,37 @@ pub struct Blend {
     pub targets: Grids<Vec<f32>>,
 }
 
-/// The weights of all values of the foreground.
-type Table = [i16; 256];
+/// How a sample's weight follows from its foreground.
+#[derive(Clone, Copy)]
+enum Curve {
+    /// What the foreground of a byte, 0 and each further one add to it.
+    Line { zero: f32, byte: f32 },
+    /// That of colours where the background has this opacity.
+    Seen(f32),
+}
 
-impl Blend {
-    /// The weights for a channel.
-    fn weights(&self, channel: Channel) -> Table {
-        std::array::from_fn(|p| {
-            let p = p as f32 / 255.0;
-            let weight = match (self.weight, channel) {
-                (Weight::Foreground(strength), _) => strength * p,
-                (Weight::Seen(opacity), Channel::Color(_)) => 1.0 - kept_color(p, opacity),
-                (Weight::Background | Weight::Seen(_), _) => 1.0 - p,
-            };
-            (weight * ONE + 0.5) as i16
-        })
+impl Curve {
+    fn new(weight: Weight, channel: Channel) -> Self {
+        let line = |zero: f32, one: f32| Self::Line {
+            zero: zero * ONE,
+            byte: (one - zero) * ONE / 255.0,
+        };
+        match (weight, channel) {
+            (Weight::Foreground(strength), _) => line(0.0, strength),
+            (Weight::Seen(opacity), Channel::Color(_)) => Self::Seen(opacity),
+            (Weight::Background | Weight::Seen(_), _) => line(1.0, 0.0),
+        }
+    }
+
+    /// The least and the greatest foreground whose weight is not 0.
+    fn moving(self) -> Option<[u8; 2]> {
+        let bytes: [u8; 256] = std::array::from_fn(|byte| byte as u8);
+        let mut all = [0; 256];
+        weights(self, &bytes, &mut all);
+        // Weights only rise with the foreground, or only fall.
+        let least = all.iter().position(|weight| *weight != 0)?;
+        let greatest = all.iter().rposition(|weight| *weight != 0)?;
+        Some([least as u8, greatest as u8])
     }
 }
 
@@ -59,6 +78,7 @@ impl Blend {
 pub struct Blender {
     weights: Vec<i16>,
     targets: RowPair<Vec<i16>>,
+    samples: Samples,
     wide: Vec<f32>,
 }
 
@@ -68,7 +88,11 @@ impl Blender {
         let Grids { width, height, .. } = blend.targets;
         for (index, plane) in frame.iter_mut().enumerate().take(layout.planes) {
             let channels = blend.targets.in_plane(layout, index);
-            let tables: Vec<Table> = channels.iter().map(|(c, ..)| blend.weights(c.channel)).collect();
+            let curves: Vec<Curve> = channels
+                .iter()
+                .map(|(component, ..)| Curve::new(blend.weight, component.channel))
+                .collect();
+            let moving: Vec<_> = curves.iter().map(|curve| curve.moving()).collect();
             let Some((shape, ..)) = channels.first() else {
                 continue;
             };
@@ -83,31 +107,43 @@ impl Blender {
             for (y, place) in rows(shape, height).iter().enumerate() {
                 let row = (shape.down * y).min(layout.height - 1);
                 let foreground = &foreground[row * layout.width..(row + 1) * layout.width];
+                let drawn = moving.iter().map(|moving| drawn(foreground, (*moving)?));
                 if !shape.is_bytes() {
-                    for ((component, grid, columns), table) in channels.iter().zip(&tables) {
+                    for (((component, grid, columns), curve), drawn) in channels.iter().zip(&curves).zip(drawn) {
+                        let Some(drawn) = drawn else { continue };
+                        let samples = covering(component, drawn);
                         let grid = [place.first, place.second].map(|row| &grid[row * width..(row + 1) * width]);
                         let target = |x: usize| {
                             let [top, bottom] = grid.map(|row| columns[x].of(row));
                             top + (bottom - top) * place.fraction
                         };
+                        self.wide.resize(samples.len(), 0.0);
                         let row = &mut plane.data[y * plane.stride..];
-                        blend_wide(component, foreground, table, target, row, &mut self.wide);
+                        component.read(row, samples.start, &mut self.wide);
+                        let weights = self.samples.weights(component, foreground, *curve, samples.clone());
+                        for (x, (value, weight)) in samples.clone().zip(self.wide.iter_mut().zip(weights)) {
+                            *value += (target(x) - *value) * f32::from(*weight) / ONE;
+                        }
+                        component.write(row, samples.start, &self.wide);
                     }
                     continue;
                 }
-                let (mut begin, mut end) = (bytes, 0);
-                let moving: Vec<_> = tables.iter().map(|table| drawn(foreground, table)).collect();
                 // A pixel that moves in one channel only has a weight of 0 in others.
-                let Some(first) = moving.iter().flatten().map(|(first, _)| *first).min() else {
+                let Some(drawn) = drawn.flatten().reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)) else {
                     continue;
                 };
-                let last = moving.iter().flatten().map(|(_, last)| *last).max().unwrap_or(first);
-                for ((component, ..), table) in channels.iter().zip(&tables) {
-                    let first = nearest(first, component.across, component.width);
-                    let last = nearest(last, component.across, component.width);
-                    self.weigh(component, foreground, table, first..last + 1);
-                    begin = begin.min(component.offset + first * component.step);
-                    end = end.max(component.offset + last * component.step + 1);
+                let (mut begin, mut end) = (bytes, 0);
+                for ((component, ..), curve) in channels.iter().zip(&curves) {
+                    let samples = covering(component, drawn.clone());
+                    let first = component.offset + samples.start * component.step;
+                    begin = begin.min(first);
+                    end = end.max(component.offset + (samples.end - 1) * component.step + 1);
+                    let weights = self.samples.weights(component, foreground, *curve, samples);
+                    let out = &mut self.weights[first..];
+                    match component.step {
+                        1 => out[..weights.len()].copy_from_slice(weights),
+                        step => out.iter_mut().step_by(step).zip(weights).for_each(|(out, w)| *out = *w),
+                    }
                 }
                 let at = y * plane.stride;
                 let targets = self
@@ -122,60 +158,81 @@ impl Blender {
             }
         }
     }
+}
 
-    /// Sets the weights of some samples of a row.
-    fn weigh(&mut self, component: &Component, row: &[u8], table: &Table, samples: std::ops::Range<usize>) {
-        let weight = |p: &u8| table[usize::from(*p)];
-        let out = &mut self.weights[component.offset..];
-        let pairs = row.as_chunks::<2>().0;
-        match (component.across, component.step) {
-            (1, 1) => {
-                let pixels = out[samples.clone()].iter_mut().zip(&row[samples]);
-                pixels.for_each(|(out, p)| *out = weight(p));
+/// The samples of a component that lie on some pixels of a row.
+fn covering(component: &Component, pixels: Range<usize>) -> Range<usize> {
+    let [first, last] = [pixels.start, pixels.end - 1].map(|x| nearest(x, component.across, component.width));
+    first..last + 1
+}
+
+/// Samples of a row: scratch memory.
+#[derive(Debug, Default)]
+struct Samples {
+    foreground: Vec<u8>,
+    weights: Vec<i16>,
+}
+
+impl Samples {
+    /// The weights of some samples of a component, from the foreground of the row's pixels.
+    fn weights(&mut self, component: &Component, row: &[u8], curve: Curve, samples: Range<usize>) -> &[i16] {
+        self.weights.resize(samples.len(), 0);
+        let across = component.across;
+        if across == 1 {
+            weights(curve, &row[samples], &mut self.weights);
+        } else {
+            let pixels = &row[samples.start * across..(samples.end * across).min(row.len())];
+            self.foreground.resize(samples.len(), 0);
+            means(pixels, across, &mut self.foreground);
+            weights(curve, &self.foreground, &mut self.weights);
+        }
+        &self.weights
+    }
+}
+
+vectorised! {
+    /// The means of `across` values at a time; the last may have fewer.
+    fn means(values: &[u8], across: usize, out: &mut [u8]) {
+        if across == 2 {
+            let (pairs, rest) = values.as_chunks::<2>();
+            for (out, [a, b]) in out.iter_mut().zip(pairs) {
+                *out = ((u16::from(*a) + u16::from(*b)) / 2) as u8;
             }
-            (2, 1) if samples.end <= pairs.len() => {
-                let pixels = out[samples.clone()].iter_mut().zip(&pairs[samples]);
-                pixels.for_each(|(out, pair)| *out = table[mean(pair)]);
+            if let ([value], Some(out)) = (rest, out.last_mut()) {
+                *out = *value;
             }
-            (across, step) => {
-                let covered = row.chunks(across).skip(samples.start);
-                let out = out.iter_mut().step_by(step).skip(samples.start).take(samples.len());
-                out.zip(covered).for_each(|(out, covered)| *out = table[mean(covered)]);
+            return;
+        }
+        for (out, values) in out.iter_mut().zip(values.chunks(across)) {
+            let sum: usize = values.iter().map(|value| usize::from(*value)).sum();
+            *out = (sum / values.len()) as u8;
+        }
+    }
+}
+
+vectorised! {
+    /// The weights of samples.
+    fn weights(curve: Curve, foreground: &[u8], out: &mut [i16]) {
+        match curve {
+            Curve::Line { zero, byte } => {
+                for (out, p) in out.iter_mut().zip(foreground) {
+                    *out = rounded(zero + byte * f32::from(*p));
+                }
+            }
+            Curve::Seen(opacity) => {
+                for (out, p) in out.iter_mut().zip(foreground) {
+                    *out = rounded((1.0 - kept_color(f32::from(*p) / 255.0, opacity)) * ONE);
+                }
             }
         }
     }
 }
 
-fn mean(covered: &[u8]) -> usize {
-    if let [a, b] = *covered {
-        return (usize::from(a) + usize::from(b)) / 2;
-    }
-    let sum: usize = covered.iter().map(|p| usize::from(*p)).sum();
-    sum / covered.len()
-}
-
-/// Moves the samples of one row, which are wider than a byte.
-fn blend_wide(
-    component: &Component,
-    foreground: &[u8],
-    table: &Table,
-    target: impl Fn(usize) -> f32,
-    row: &mut [u8],
-    wide: &mut Vec<f32>,
-) {
-    let Some((first, last)) = drawn(foreground, table) else {
-        return;
-    };
-    let first = nearest(first, component.across, component.width);
-    let last = nearest(last, component.across, component.width);
-    wide.resize(last + 1 - first, 0.0);
-    component.read(row, first, wide);
-    let covered = foreground.chunks(component.across).skip(first);
-    for (x, (value, covered)) in (first..).zip(wide.iter_mut().zip(covered)) {
-        let weight = f32::from(table[mean(covered)]) / ONE;
-        *value += (target(x) - *value) * weight;
-    }
-    component.write(row, first, wide);
+/// The nearest integer.
+#[inline(always)]
+fn rounded(value: f32) -> i16 {
+    // At 1.5 * 2^23 the last bit of a float is worth one: adding it rounds, and the low bits are the number.
+    (value + 12_582_912.0).to_bits() as i16
 }
 
 /// Spreads a row of the targets' grids over the bytes of a row of a plane.
@@ -185,18 +242,22 @@ fn spread(row: usize, grid_width: usize, channels: &[(&Component, &Vec<f32>, Vec
         interpolate(&grid[row * grid_width..(row + 1) * grid_width], columns, &mut wide);
         let out = out[component.offset..].iter_mut().step_by(component.step);
         for (out, value) in out.zip(wide) {
-            *out = (value.clamp(0.0, 255.0) * TARGET + 0.5) as i16;
+            *out = rounded(value.clamp(0.0, 255.0) * TARGET);
         }
     }
 }
 
-/// The first and the last pixel of a row that moves.
-fn drawn(row: &[u8], table: &Table) -> Option<(usize, usize)> {
-    // Weights only rise with the foreground, or only fall.
-    let least = table.iter().position(|weight| *weight != 0)? as u8;
-    let most = table.iter().rposition(|weight| *weight != 0)? as u8;
-    let moves = |p: &u8| (least..=most).contains(p);
-    Some((row.iter().position(moves)?, row.iter().rposition(moves)?))
+/// The pixels of a row from the first to the last whose foreground lies in `least..=greatest`.
+fn drawn(row: &[u8], [least, greatest]: [u8; 2]) -> Option<Range<usize>> {
+    // Whole blocks at first, which are compared at once.
+    const BLOCK: usize = 64;
+    let moves = |p: &u8| (least..=greatest).contains(p);
+    let any = |block: &[u8]| block.iter().fold(false, |any, p| any | moves(p));
+    let first = BLOCK * row.chunks(BLOCK).position(any)?;
+    let first = first + row[first..].iter().position(moves)?;
+    let end = row.len() - BLOCK * row.rchunks(BLOCK).position(any)?;
+    let last = row[..end].iter().rposition(moves)?;
+    Some(first..last + 1)
 }
 
 vectorised! {

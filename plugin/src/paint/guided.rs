@@ -7,17 +7,12 @@
 //! interpolation, and 0.898 against 0.882 if they are blurred first; the filter's own offset, which smooths the mask
 //! over its window, has 0.925 and 0.891. Components are used as they are (YUV or RGB).
 
-use std::ops::Range;
-
 use factorseg_refine::guided::{Fit, Guide};
 use factorseg_refine::{Plane, vectorised};
 
 use super::grid::{RowPair, interpolate, nearest, places};
 use crate::pixels::layout::{self, Channel, Component, Layout};
 
-/// Columns of a frame that are computed from the top to the bottom before the next ones: what they need stays in the first-level
-/// cache. A multiple of all subsamplings.
-const STRIP: usize = 512;
 /// Half the side of the window that is fitted, in cells.
 const RADIUS: usize = 1;
 
@@ -57,57 +52,54 @@ impl Refiner {
         let grids: Vec<&Plane> = fit.slopes.iter().chain([&fit.offset]).collect();
         let rows = places(height, height as f64, grid_height);
         self.components.resize(colors.len(), Vec::new());
-        for left in (0..width).step_by(STRIP) {
-            let strip = left..(left + STRIP).min(width);
-            self.spread.reset(|rows| {
-                rows.resize(grids.len(), Vec::new());
-                rows.iter_mut().for_each(|row| row.resize(strip.len(), 0.0));
+        self.spread.reset(|rows| {
+            rows.resize(grids.len(), Vec::new());
+            rows.iter_mut().for_each(|row| row.resize(width, 0.0));
+        });
+        // The row of each component that is converted now.
+        let mut converted = vec![usize::MAX; colors.len()];
+        for (y, (place, out)) in rows.iter().zip(foreground.chunks_exact_mut(width)).enumerate() {
+            let [top, bottom] = self.spread.around(place, |grid_row, rows| {
+                for (out, grid) in rows.iter_mut().zip(&grids) {
+                    interpolate(grid.row(grid_row), &columns, out);
+                }
             });
-            // The row of each component that is converted now.
-            let mut converted = vec![usize::MAX; colors.len()];
-            for (y, place) in rows.iter().enumerate() {
-                let [top, bottom] = self.spread.around(place, |grid_row, rows| {
-                    for (out, grid) in rows.iter_mut().zip(&grids) {
-                        interpolate(grid.row(grid_row), &columns[strip.clone()], out);
-                    }
-                });
-                for (index, component) in colors.iter().enumerate() {
-                    let row = nearest(y, component.down, component.height);
-                    if converted[index] != row {
-                        converted[index] = row;
-                        let plane = &frame[component.plane];
-                        widen(component, plane, row, &strip, &mut self.components[index]);
-                    }
+            for (index, component) in colors.iter().enumerate() {
+                let row = nearest(y, component.down, component.height);
+                if converted[index] != row {
+                    converted[index] = row;
+                    let plane = &frame[component.plane];
+                    widen(
+                        component,
+                        &plane.data[row * plane.stride..],
+                        width,
+                        &mut self.components[index],
+                    );
                 }
-                let row = &mut foreground[y * width..][strip.clone()];
-                // One component, or three.
-                let [first, second, third] = [0, 1, 2].map(|index| index.min(colors.len() - 1));
-                let of = |index: usize| (&top[index][..], &bottom[index][..], &self.components[index][..]);
-                let offset = (&top[colors.len()][..], &bottom[colors.len()][..]);
-                if third == first {
-                    apply_one(of(first), offset, place.fraction, row);
-                } else {
-                    apply_three([of(first), of(second), of(third)], offset, place.fraction, row);
-                }
+            }
+            // One component, or three.
+            let [first, second, third] = [0, 1, 2].map(|index| index.min(colors.len() - 1));
+            let of = |index: usize| (&top[index][..], &bottom[index][..], &self.components[index][..]);
+            let offset = (&top[colors.len()][..], &bottom[colors.len()][..]);
+            if third == first {
+                apply_one(of(first), offset, place.fraction, out);
+            } else {
+                apply_three([of(first), of(second), of(third)], offset, place.fraction, out);
             }
         }
     }
 }
 
-/// A strip of a row of a component, as wide as in the frame.
-fn widen(component: &Component, plane: &layout::Plane<'_>, row: usize, strip: &Range<usize>, out: &mut Vec<f32>) {
-    out.resize(strip.len(), 0.0);
-    let first = strip.start / component.across;
-    let last = nearest(strip.end - 1, component.across, component.width);
-    let row = &plane.data[row * plane.stride..];
+/// A row of a component, as wide as the frame.
+fn widen(component: &Component, row: &[u8], width: usize, out: &mut Vec<f32>) {
+    out.resize(width, 0.0);
     if !component.is_bytes() {
         for (i, out) in out.chunks_mut(component.across).enumerate() {
-            out.fill(component.get(row, (first + i).min(last)) as f32 * component.unit());
+            out.fill(component.get(row, i.min(component.width - 1)) as f32 * component.unit());
         }
         return;
     }
-    let at = |sample: usize| component.offset + sample * component.step;
-    let samples = &row[at(first)..=at(last)];
+    let samples = &row[component.offset..=component.offset + (component.width - 1) * component.step];
     match (component.across, component.step) {
         (1, 1) => spread_bytes(samples, out),
         (2, 1) => spread_pairs(samples, out),

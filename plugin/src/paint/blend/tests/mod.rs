@@ -72,3 +72,57 @@ fn a_weight_of_zero_keeps_every_byte() {
         assert_eq!(usize::from(*byte), if foreground[i] == 255 { 7 } else { i });
     }
 }
+
+#[test]
+fn every_foreground_weighs_what_its_definition_says() {
+    let opacity = 0.3;
+    let every: Vec<u8> = (0..=255).collect();
+    for (weight, channel, expected) in [
+        (
+            Weight::Foreground(0.7),
+            Channel::Color(1),
+            (|p| 0.7 * p) as fn(f64) -> f64,
+        ),
+        (Weight::Background, Channel::Color(0), |p| 1.0 - p),
+        (Weight::Seen(opacity), Channel::Alpha, |p| 1.0 - p),
+        // What is seen of two colours over each other, by their opacities.
+        (Weight::Seen(opacity), Channel::Color(0), |p| {
+            0.3 * (1.0 - p) / (p + 0.3 * (1.0 - p))
+        }),
+    ] {
+        let mut found = [0; 256];
+        weights(Curve::new(weight, channel), &every, &mut found);
+        for (p, found) in found.into_iter().enumerate() {
+            let off = f64::from(found) - 16383.0 * expected(p as f64 / 255.0);
+            assert!(off.abs() < 0.51, "{weight:?} {channel:?} {p}: {found}, off by {off}");
+        }
+    }
+}
+
+#[test]
+fn a_sample_weighs_as_the_mean_of_its_pixels() {
+    for (width, across) in [(7, 2), (8, 2), (9, 4), (1, 2), (130, 2)] {
+        let row: Vec<u8> = (0..width).map(|x| (x * 37 % 256) as u8).collect();
+        let mut found = vec![0; row.len().div_ceil(across)];
+        means(&row, across, &mut found);
+        for (found, pixels) in found.into_iter().zip(row.chunks(across)) {
+            let mean = pixels.iter().map(|p| f64::from(*p)).sum::<f64>() / pixels.len() as f64;
+            assert_eq!(found, mean as u8, "{pixels:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_drawn_reaches_from_the_first_to_the_last_pixel_that_moves() {
+    for length in [1, 5, 63, 64, 65, 128, 200] {
+        assert_eq!(drawn(&vec![3; length], [4, 255]), None);
+        for first in (0..length).step_by(13) {
+            for last in (first..length).step_by(17) {
+                let mut row = vec![3; length];
+                row[first] = 4;
+                row[last] = 255;
+                assert_eq!(drawn(&row, [4, 255]), Some(first..last + 1), "of {length}");
+            }
+        }
+    }
+}
