@@ -116,15 +116,16 @@ class Appearance:
         self.counts = new if self.counts is None else [0.9 * old + fresh for old, fresh in zip(self.counts, new)]
 
 
-def run(frames, guides, network, flows, memory=True, constants=CONSTANTS):
-    """Probabilities of the object in successive frames."""
+def run(frames, guides, network, flows, memory=True, constants=CONSTANTS, camera=residual, alter=None):
+    """Probabilities of the object in successive frames. `camera` and `alter` are for motion_variants.py: another camera's motion, and
+    a change of the evidence of motion, from what it is made of and the mask before, brought along."""
     k, appearance, out, previous, sure = constants, Appearance(), [], None, 0.0
     for frame, guide, net, flow in zip(frames, guides, network, flows):
         z, weight, guess = log_odds(up(net)), 0.0, None
         grid = np.minimum((down(frame) * CELLS).astype(int), CELLS - 1)
         cells = ((grid[..., 0] * CELLS + grid[..., 1]) * CELLS + grid[..., 2]).ravel()
         if previous is not None:
-            left, scale = residual(flow)
+            left, scale = camera(flow)
             length = blurred(np.sqrt((left**2).sum(0)), k["blur"])
             scale += k["noise"]
             level = np.quantile(length, k["level"])
@@ -135,6 +136,8 @@ def run(frames, guides, network, flows, memory=True, constants=CONSTANTS):
             if guess is not None:
                 z = z + appearance.trust * (1 - weight) * (up(guess) - z)
             motion = np.clip(np.log((length + 1e-3) / max(k["threshold"] * np.sqrt(scale * level), 1e-30)), -k["limit"], k["limit"])
+            if alter is not None:
+                motion = alter(motion, left, length, scale, level, warp(flow, out[-1]), weight)
             z = (1 - weight * (1 - k["network"])) * z + k["motion"] * weight * motion
             still = 0.9 + 0.1 * sure
             z = z + (still + weight * (0.3 - still)) * (before - z)
