@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing, checks format and lints, and runs every test: those of the build for CPUs whole, then those of the
-# network in burn, computed on the CPU. The code for CUDA is linted, which type-checks it.
+# Installs what is missing, checks format and lints, and runs every test: those of the build for CPUs whole, those of the network in
+# burn, computed on the CPU, and those on an emulated CUDA device that minutes allow.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 MPI=1 TESTS=1 scripts/setup.sh
@@ -18,3 +18,5 @@ cargo clippy --release --locked -p factorseg-trainer --no-default-features -- -D
 cargo test --release --locked -p factorseg-data --features object-store --test remote
 cargo test --release --locked -p factorseg-network --no-fail-fast
 cargo clippy --release --locked -p factorseg-network -p factorseg-model --features factorseg-model/cuda -- -D warnings
+# The code for CUDA, on a device that the CPU emulates.
+tests/cuda/quick.sh

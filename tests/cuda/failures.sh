@@ -1,61 +1,111 @@
 #!/usr/bin/env bash
-# A device that fails: at its memory, a copy, a kernel, and in the middle of a stream. The element gives one error, or
-# passes frames on; nothing hangs or is aborted; and with a device that works the same command runs again. On the emulated
-# device (README.md); a pass takes most of a minute the first time, when its kernels are compiled.
+# A device that fails: at its memory, a copy, a kernel, early and in the middle. On the emulated device (README.md).
+# - Under the element: one error, or frames pass on; nothing hangs or is aborted; the same command runs again on a device that works.
+# - In training: one error that says how to go on; the newest checkpoint is whole, and `resume` comes to the same weights, bit for bit.
 #
-#   tests/cuda/failures.sh
+#   tests/cuda/failures.sh             both
+#   tests/cuda/failures.sh stream      one of them: stream or training
 #
-# Environment: PIPELINE (a built factorseg-pipeline with CUDA; default: built with cargo), FAKECUDA_* as in run.sh.
+# Environment: PIPELINE, FACTORSEG (built programs with CUDA; default: built with cargo), CLIP (pictures 0.png, 1.png, ... of the stream),
+# FAKECUDA_* as in emulated.sh.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-make --silent -C tests/cuda
-target=${CARGO_TARGET_DIR:-$PWD/target}
-if [[ -z ${PIPELINE:-} ]]; then
+(($#)) || set -- stream training
+built=${CARGO_TARGET_DIR:-$PWD/target}/release
+if [[ -z ${PIPELINE:-} && " $* " == *" stream "* ]]; then
     cargo build --release --locked -p factorseg-pipelines
-    PIPELINE=$target/release/factorseg-pipeline
 fi
-export LD_LIBRARY_PATH=$PWD/tests/cuda/emu CUDA_PATH=$PWD/tests/cuda FAKECUDA_INCLUDE=$PWD/tests/cuda/include
-export FAKECUDA_CC=${FAKECUDA_CC:-70} FAKECUDA_CACHE=${FAKECUDA_CACHE:-$target/fakecuda} FAKECUDA_QUIET=1
-export CUBECL_AUTOTUNE_LEVEL=minimal
-mkdir -p "$FAKECUDA_CACHE"
+if [[ -z ${FACTORSEG:-} && " $* " == *" training "* ]]; then
+    cargo build --release --locked -p factorseg-trainer
+fi
+PIPELINE=${PIPELINE:-$built/factorseg-pipeline} FACTORSEG=${FACTORSEG:-$built/factorseg}
+# shellcheck source=emulated.sh
+. tests/cuda/emulated.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-clip=${CLIP:-$work/clip}
-mkdir -p "$work/clip"
-gst-launch-1.0 -q videotestsrc pattern=ball num-buffers=4 ! video/x-raw,format=RGB,width=96,height=96 ! pngenc ! multifilesink location="$work/clip/%d.png"
 wrong=0
 
-# How a run of a few frames ends: its status, and the last line that it says.
+# Runs a command: its status, and the last line that it says.
 run() {
     status=0
-    timeout 1800 "$PIPELINE" overlay --in "$clip" --out "$work/out.mp4" device=cuda "$@" 2>"$work/log" >"$work/out" || status=$?
+    timeout 1800 "$@" 2>"$work/log" >"$work/out" || status=$?
     last=$(grep -a . "$work/log" | tail -n 1 || true)
 }
 # With the status and the words that it must end with, and no panic.
 expect() {
     if [[ $status == "$2" && $last == *"${3:-}"* ]] && ! grep -qa panicked "$work/log"; then
-        echo "$1: status $status, $(wc -l <"$work/log") lines, ${last:0:160}"
+        echo "$1: status $status, $(wc -l <"$work/log") lines, ${last:0:200}"
     else
         echo "$1: status $status, expected $2 and \"${3:-}\": $(wc -l <"$work/log") lines, ${last:0:300}"
         wrong=1
     fi
 }
+# How often a command calls the entry point of the driver $1.
+calls() {
+    local entry=$1
+    shift
+    rm -f "$work/calls"
+    FAKECUDA_LOG=$work/calls "$@" &>/dev/null
+    grep -c "^CALL $entry\$" "$work/calls"
+}
 
-run
-expect "a device that works" 0
-launches=$(FAKECUDA_LOG=$work/calls "$PIPELINE" overlay --in "$clip" --out "$work/out.mp4" device=cuda &>/dev/null; grep -c LAUNCH "$work/calls")
-# Memory runs out; the weights, a result, the first kernel, one in the middle of the stream.
-for failure in MEMORY=2 FAIL=cuMemcpyHtoDAsync_v2:3 FAIL=cuMemcpy2DAsync_v2:2 FAIL=cuLaunchKernel:1 "FAIL=cuLaunchKernel:$((launches * 3 / 4))"; do
-    export "FAKECUDA_$failure"
-    run
-    case $failure in
-        MEMORY*) expect "$failure" 1 "allocate" ;;
-        *) expect "$failure" 1 "failed on cuda:0" ;;
-    esac
-    run on-error=passthrough
-    expect "$failure, passed on" 0
-    unset "FAKECUDA_${failure%%=*}"
-done
-run
-expect "a device that works again" 0
+stream() {
+    local clip=${CLIP:-$work/clip}
+    mkdir -p "$work/clip"
+    gst-launch-1.0 -q videotestsrc pattern=ball num-buffers=4 ! video/x-raw,format=RGB,width=96,height=96 ! pngenc ! \
+        multifilesink location="$work/clip/%d.png"
+    local overlay=("$PIPELINE" overlay --in "$clip" --out "$work/out.mp4" device=cuda)
+    run "${overlay[@]}"
+    expect "a device that works" 0
+    local launches
+    launches=$(calls cuLaunchKernel "${overlay[@]}")
+    # Memory runs out; the weights, a result, the first kernel, one in the middle of the stream.
+    for failure in MEMORY=2 FAIL=cuMemcpyHtoDAsync_v2:3 FAIL=cuMemcpy2DAsync_v2:2 FAIL=cuLaunchKernel:1 "FAIL=cuLaunchKernel:$((launches * 3 / 4))"; do
+        export "FAKECUDA_$failure"
+        run "${overlay[@]}"
+        case $failure in
+            MEMORY*) expect "$failure" 1 "allocate" ;;
+            *) expect "$failure" 1 "failed on cuda:0" ;;
+        esac
+        run "${overlay[@]}" on-error=passthrough
+        expect "$failure, passed on" 0
+        unset "FAKECUDA_${failure%%=*}"
+    done
+    run "${overlay[@]}"
+    expect "a device that works again" 0
+}
+
+training() {
+    make_pictures "$work/pictures"
+    make_recipe "$work/steps.toml" 4 4
+    train() {
+        rm -rf "$work/$1"
+        "$FACTORSEG" train "$work/pictures" --run "$work/$1" --recipe "$work/steps.toml" "${smallest[@]}" --save-every 1
+    }
+    run train whole
+    expect "training on a device that works" 0
+    run env FAKECUDA_MEMORY=1 "$FACTORSEG" train "$work/pictures" --run "$work/none" --recipe "$work/steps.toml" "${smallest[@]}"
+    expect "MEMORY=1, before a run begins" 1 "allocate"
+    # Early and late kernels, and results: of a stage, and of the weights that a checkpoint reads.
+    local launches results failure
+    launches=$(calls cuLaunchKernel train counted)
+    results=$(grep -c '^CALL cuMemcpyDtoHAsync_v2$' "$work/calls")
+    for failure in "cuLaunchKernel:$((launches / 8))" "cuLaunchKernel:$((launches * 3 / 4))" \
+        "cuMemcpyDtoHAsync_v2:$((results / 2))" "cuMemcpyDtoHAsync_v2:$((results - 1))"; do
+        export FAKECUDA_FAIL=$failure
+        run train cut
+        expect "training, $failure" 1 "the newest checkpoint is whole: go on with \`factorseg resume $work/cut\`"
+        unset FAKECUDA_FAIL
+        local left
+        left=$(ls "$work/cut/checkpoints")
+        run "$FACTORSEG" resume "$work/cut"
+        expect "    resumed after ${left##*step-}" 0
+        if ! cmp <(weights "$work/cut/model.safetensors") <(weights "$work/whole/model.safetensors"); then
+            echo "    other weights than without the failure"
+            wrong=1
+        fi
+    done
+}
+
+for part in "$@"; do "$part"; done
 exit $wrong

@@ -5,19 +5,16 @@
 #   tests/cuda/run.sh                     everything
 #   tests/cuda/run.sh --test reference    some tests alone
 #
-# Environment: FAKECUDA_* (libcuda.cpp), FAKECUDA_CACHE (compiled kernels, default target/fakecuda).
+# Environment: FAKECUDA_*, FAKECUDA_CACHE (emulated.sh).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-make --silent -C tests/cuda
-target=${CARGO_TARGET_DIR:-$PWD/target}
-export LD_LIBRARY_PATH=$PWD/tests/cuda/emu CUDA_PATH=$PWD/tests/cuda FAKECUDA_INCLUDE=$PWD/tests/cuda/include
-export FAKECUDA_CC=${FAKECUDA_CC:-70} FAKECUDA_CACHE=${FAKECUDA_CACHE:-$target/fakecuda} FAKECUDA_QUIET=1
-export CUBECL_AUTOTUNE_LEVEL=minimal
-mkdir -p "$FAKECUDA_CACHE"
-cargo test --release --locked -p factorseg-network --features cuda "$@" -- --test-threads=1
+cargo test --release --locked -p factorseg-network --features cuda --config "target.'cfg(unix)'.runner = '$PWD/tests/cuda/emulate'" \
+    "$@" -- --test-threads=1
 (($#)) && exit
 cargo build --release --locked -p factorseg-trainer
-factorseg=$target/release/factorseg
+factorseg=${CARGO_TARGET_DIR:-$PWD/target}/release/factorseg
+# shellcheck source=emulated.sh
+. tests/cuda/emulated.sh
 for precision in "f32 1e-3" "bf16 3e-2"; do
     read -r name allowed <<<"$precision"
     "$factorseg" bench segment --device cuda --precision "$name" --parity "$allowed" --warm

@@ -1,18 +1,19 @@
-//! Burn and the kernels compute the same.
+//! Burn and the kernels compute the same, and what the reference implementation does.
 
-mod common;
+mod passes;
 
 use std::sync::Arc;
 
-use common::{segmentation, training};
 use factorseg_kernels::{
     Adam, Architecture, Arithmetic, CpuTraining, Decoding, KernelError, Learned, Masks, Noising, PlanOptions,
-    SegmentationPass, SegmentationPlan, Snapshot, Threads, TrainingPass, TrainingSize, Update,
+    SegmentationPass, SegmentationPlan, Snapshot, Threads, TrainingPass, TrainingSize, Update, WeightLookup,
 };
 use factorseg_model::checkpoint::Checkpoint;
 use factorseg_model::noise::standard_normal;
 use factorseg_model::softmax::softmax;
 use factorseg_model::{CheckpointSource, ModelConfig, Preset};
+use passes::{fixture, segmentation, training};
+use safetensors::SafeTensors;
 
 const SIDE: usize = 8;
 const IMAGES: usize = 3;
@@ -352,16 +353,10 @@ fn bfloat16_is_32_bits_but_for_rounding() {
     }
 }
 
-/// The shipped checkpoint by both, several pictures, draws, levels and classes; and in bfloat16.
-#[test]
-fn segmentation_is_alike() {
-    let mut checkpoint = Checkpoint::open(&CheckpointSource::Embedded).unwrap();
-    let (config, weights) = (checkpoint.config().clone(), checkpoint.load_segmentation().unwrap());
-    let architecture = config.architecture();
-    let lookup = |name: &str| weights.get(name);
-    let side = config.image_size;
-    let mut kernels = SegmentationPlan::compile(&architecture, lookup, PlanOptions::new(side, side)).unwrap();
-    let [mut burn, mut rounded] = [false, true].map(|bf16| segmentation(&architecture, &lookup, bf16).unwrap());
+/// Two pictures by both, several draws, levels and sizes; and in bfloat16.
+fn check_segmentation(architecture: &Architecture, lookup: &WeightLookup<'_>, side: usize) {
+    let mut kernels = SegmentationPlan::compile(architecture, lookup, PlanOptions::new(side, side)).unwrap();
+    let [mut burn, mut rounded] = [false, true].map(|bf16| segmentation(architecture, lookup, bf16).unwrap());
     let mut before = Vec::new();
     for (seed, timestep, samples, width) in [
         (0, 30, 3, side),
@@ -379,10 +374,12 @@ fn segmentation_is_alike() {
         let pictures: Vec<f32> = (0..2 * 3 * width * side).map(|i| (i as f32 * 0.013).sin()).collect();
         let passes: [&mut dyn SegmentationPass; 3] = [&mut kernels, burn.as_mut(), rounded.as_mut()];
         let [expected, found, close] = passes.map(|pass| {
-            pass.condition(timestep, config.no_class()).unwrap();
+            // With classes, a class at first and then none.
+            let class = if seed == 0 { 0 } else { architecture.classes };
+            pass.condition(timestep, class).unwrap();
             pass.masks(&pictures, &noising).unwrap()
         });
-        assert_eq!(found.len(), 2 * config.regions * width * side);
+        assert_eq!(found.len(), 2 * architecture.regions * width * side);
         for (a, b) in expected.iter().zip(&found) {
             assert!((a - b).abs() < 1e-4, "{seed} {timestep} {samples}: {a} {b}");
         }
@@ -395,8 +392,74 @@ fn segmentation_is_alike() {
     }
     let refused = |name: &str| match name {
         "encoder.conv_in.weight" => None,
-        _ => weights.get(name),
+        _ => lookup(name),
     };
-    let error = segmentation(&architecture, &refused, false).err().unwrap();
+    let error = segmentation(architecture, &refused, false).err().unwrap();
     assert!(error.to_string().contains("encoder.conv_in.weight"), "{error}");
+}
+
+#[test]
+fn segmentation_by_the_shipped_checkpoint_is_alike() {
+    let mut checkpoint = Checkpoint::open(&CheckpointSource::Embedded).unwrap();
+    let (config, weights) = (checkpoint.config().clone(), checkpoint.load_segmentation().unwrap());
+    check_segmentation(&config.architecture(), &|name| weights.get(name), config.image_size);
+}
+
+#[test]
+fn segmentation_by_small_networks_is_alike() {
+    for architecture in [plain(), updown()] {
+        let list = architecture.parameters();
+        let count = list.last().unwrap().range().end;
+        let values: Vec<f32> = standard_normal(11, count).iter().map(|value| 0.1 * value).collect();
+        let lookup = |name: &str| {
+            let one = list.iter().find(|one| one.name == name)?;
+            Some((&values[one.range()], &one.shape[..]))
+        };
+        check_segmentation(&architecture, &lookup, SIDE);
+    }
+}
+
+/// Masks of networks that the independent PyTorch implementation has computed (`tests/reference/`). `reference.rs` compares the whole
+/// networks.
+#[test]
+fn masks_are_those_of_the_reference_implementation() {
+    for name in ["unconditional_64", "conditional_64", "residual_64", "single_region_64"] {
+        let path = fixture(&format!("{name}.safetensors"));
+        let bytes = std::fs::read(&path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let integers = |name: &str| -> Option<Vec<usize>> {
+            let values = file.tensor(name).ok()?.data().chunks_exact(4);
+            Some(
+                values
+                    .map(|b| i32::from_le_bytes(b.try_into().unwrap()) as usize)
+                    .collect(),
+            )
+        };
+        let [images, _, height, width] = file.tensor("fixture.x_t").unwrap().shape()[..] else {
+            panic!("{name} has pictures of another shape");
+        };
+        let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path(path)).unwrap();
+        let [x_t, masks] = ["x_t", "masks"].map(|of| checkpoint.read(&format!("fixture.{of}")).unwrap());
+        let timesteps = integers("fixture.timestep").unwrap();
+        let architecture = checkpoint.config().architecture();
+        let classes = integers("fixture.class").unwrap_or(vec![architecture.classes; images]);
+        let weights = checkpoint.load_segmentation().unwrap();
+        let mut pass = segmentation(&architecture, &|name| weights.get(name), false).unwrap();
+        let noising = Arc::new(Noising {
+            size: (width, height),
+            samples: 1,
+            noise: vec![0.0; 3 * width * height],
+            picture_weight: 1.0,
+            noise_weight: 0.0,
+        });
+        let mut found = Vec::new();
+        for (index, picture) in x_t.chunks_exact(3 * width * height).enumerate() {
+            pass.condition(timesteps[index], classes[index]).unwrap();
+            found.extend(pass.masks(picture, &noising).unwrap());
+        }
+        assert_eq!(found.len(), masks.len(), "{name}");
+        for (found, expected) in found.iter().zip(&masks) {
+            assert!((found - expected).abs() < 1e-4, "{name}: {found} {expected}");
+        }
+    }
 }

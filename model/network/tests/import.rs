@@ -11,32 +11,12 @@ use factorseg_kernels::{
 };
 use factorseg_model::checkpoint::{Checkpoint, WeightType, save_tensors};
 use factorseg_model::{CheckpointInfo, CheckpointSource, ModelConfig, ScheduleConfig};
-use factorseg_network::Factorized;
-use factorseg_network::parameters::fill;
+use networks::{Tested, device};
 use safetensors::SafeTensors;
 
 #[path = "../../import/tests/made/mod.rs"]
 mod made;
-
-/// The backend that is tested: on the CPU, or with the feature `cuda` on the first CUDA device, which `tests/cuda/run.sh` emulates.
-#[cfg(not(feature = "cuda"))]
-type Tested = burn_flex::Flex;
-#[cfg(feature = "cuda")]
-type Tested = burn_cuda::Cuda;
-
-fn device() -> <Tested as burn::tensor::backend::BackendTypes>::Device {
-    Default::default()
-}
-
-/// The whole network of a checkpoint.
-fn whole(checkpoint: &mut Checkpoint) -> Factorized<Tested> {
-    let network = Factorized::new(&checkpoint.config().architecture(), &device());
-    let row = |values: Vec<f32>| {
-        let count = values.len();
-        Tensor::from_data(TensorData::new(values, [count]), &device())
-    };
-    fill(network, |name| row(checkpoint.read(name).unwrap()), |_| false)
-}
+mod networks;
 
 const TOLERANCE: f32 = 1e-4;
 
@@ -149,7 +129,7 @@ fn by_burn(config: &ModelConfig, tensors: Vec<Named>, outputs: &Outputs) -> Vec<
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("imported.safetensors");
     save_tensors(&path, tensors, config, &CheckpointInfo::default(), WeightType::F32).unwrap();
-    let network = whole(&mut Checkpoint::open(&CheckpointSource::from_path(&path)).unwrap());
+    let network = networks::whole(&mut Checkpoint::open(&CheckpointSource::from_path(&path)).unwrap());
     let x_t = Tensor::<Tested, 4>::from_data(TensorData::new(outputs.x_t.clone(), outputs.shape), &device());
     let integers = |values: &Vec<i32>| Tensor::<Tested, 1, Int>::from_ints(values.as_slice(), &device());
     let class = outputs.class.as_ref().map(integers);

@@ -1,79 +1,74 @@
 //! The network against an independent PyTorch implementation (`tests/reference/`, which also says how the fixtures were made).
 
-mod common;
+mod networks;
 
-use std::sync::Arc;
-
-use common::{segmentation, training};
-use factorseg_kernels::{Masks, Noising, TrainingSize};
+use burn::tensor::{Int, Tensor, TensorData};
 use factorseg_model::CheckpointSource;
 use factorseg_model::checkpoint::Checkpoint;
-use factorseg_model::softmax::softmax;
+use networks::{Tested, device, masks, whole};
 use safetensors::SafeTensors;
 
 const TOLERANCE: f32 = 1e-4;
 
-/// Numbers of a fixture that count something.
-fn integers(bytes: &[u8], name: &str) -> Option<Vec<i32>> {
-    let file = SafeTensors::deserialize(bytes).unwrap();
-    let tensor = file.tensor(name).ok()?;
-    let values = tensor.data().chunks_exact(4);
-    Some(values.map(|b| i32::from_le_bytes(b.try_into().unwrap())).collect())
+struct Fixture {
+    checkpoint: Checkpoint,
+    bytes: Vec<u8>,
 }
 
-fn assert_close(actual: &[f32], expected: &[f32], what: &str) {
-    assert_eq!(actual.len(), expected.len(), "{what}");
+impl Fixture {
+    fn open(name: &str) -> Self {
+        let path = networks::fixture(name);
+        Self {
+            checkpoint: Checkpoint::open(&CheckpointSource::from_path(&path)).unwrap(),
+            bytes: std::fs::read(path).unwrap(),
+        }
+    }
+
+    fn floats<const D: usize>(&mut self, name: &str) -> Tensor<Tested, D> {
+        let shape = self.shape(name);
+        let values = self.checkpoint.read(name).unwrap();
+        Tensor::from_data(TensorData::new(values, shape), &device())
+    }
+
+    fn shape(&self, name: &str) -> Vec<usize> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        file.tensor(name).unwrap().shape().to_vec()
+    }
+
+    fn indices(&self, name: &str) -> Option<Tensor<Tested, 1, Int>> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let tensor = file.tensor(name).ok()?;
+        let values: Vec<i32> = tensor
+            .data()
+            .chunks_exact(4)
+            .map(|b| i32::from_le_bytes(b.try_into().unwrap()))
+            .collect();
+        Some(Tensor::from_ints(values.as_slice(), &device()))
+    }
+}
+
+fn assert_close<const D: usize>(actual: Tensor<Tested, D>, expected: Tensor<Tested, D>, what: &str) {
+    assert_eq!(actual.dims(), expected.dims(), "{what}");
     // A fixture of zeros would hide every error.
-    let spread = expected.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+    let spread = expected.clone().abs().max().into_scalar();
     assert!(spread > 1e-2, "{what}: the fixture is trivial ({spread})");
-    let apart = actual.iter().zip(expected).map(|(a, b)| (a - b).abs());
-    let difference = apart.fold(0.0f32, |most, apart| if apart <= most { most } else { apart });
+    let difference = (actual - expected).abs().max().into_scalar();
     assert!(difference < TOLERANCE, "{what}: differs by {difference}");
 }
 
-/// Predicted noise and masks by the whole network, and masks by the part that segments.
 fn check_parity(name: &str) {
-    let path = common::fixture(name);
-    let bytes = std::fs::read(&path).unwrap();
-    let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path(path)).unwrap();
-    let [x_t, noise, masks] = ["x_t", "noise", "masks"].map(|of| checkpoint.read(&format!("fixture.{of}")).unwrap());
-    let timesteps = integers(&bytes, "fixture.timestep").unwrap();
-    let classes = integers(&bytes, "fixture.class").unwrap_or_default();
-    let (config, images) = (checkpoint.config().clone(), timesteps.len());
-    let (architecture, side) = (config.architecture(), config.image_size);
+    let mut fixture = Fixture::open(name);
+    let network = whole(&mut fixture.checkpoint);
+    let segmenting = masks(&mut fixture.checkpoint);
+    let x_t: Tensor<Tested, 4> = fixture.floats("fixture.x_t");
+    let timestep = fixture.indices("fixture.timestep").unwrap();
+    let class = fixture.indices("fixture.class");
 
-    let size = TrainingSize {
-        side,
-        batch: images,
-        waiting: 0,
-    };
-    let mut whole = training(&architecture, size, false).unwrap();
-    let weights = whole.list().iter().map(|one| checkpoint.read(&one.name).unwrap());
-    let weights = weights.collect::<Vec<_>>().concat();
-    whole.set_parameters(&weights).unwrap();
-    whole.encode(&x_t, &timesteps, &classes).unwrap();
-    let mut found = whole.mask_logits().unwrap();
-    softmax(&mut found, images, config.regions);
-    assert_close(&found, &masks, "masks");
-    assert_close(&whole.decode(Masks::Given(&found)).unwrap(), &noise, "noise");
-
-    let weights = checkpoint.load_segmentation().unwrap();
-    let mut segmenting = segmentation(&architecture, &|name| weights.get(name), false).unwrap();
-    let picture = x_t.len() / images;
-    let nothing = Arc::new(Noising {
-        size: (side, side),
-        samples: 1,
-        noise: vec![0.0; picture],
-        picture_weight: 1.0,
-        noise_weight: 0.0,
-    });
-    let mut found = Vec::new();
-    for (image, (x_t, timestep)) in x_t.chunks_exact(picture).zip(timesteps).enumerate() {
-        let class = classes.get(image).map_or(config.no_class(), |class| *class as usize);
-        segmenting.condition(timestep as usize, class).unwrap();
-        found.extend(segmenting.masks(x_t, &nothing).unwrap());
-    }
-    assert_close(&found, &masks, "masks without decoder");
+    let prediction = network.predict_noise(x_t.clone(), timestep.clone(), class.clone());
+    assert_close(prediction.noise, fixture.floats("fixture.noise"), "noise");
+    assert_close(prediction.masks, fixture.floats("fixture.masks"), "masks");
+    let masks = segmenting.masks(x_t, timestep, class);
+    assert_close(masks, fixture.floats("fixture.masks"), "masks without decoder");
 }
 
 #[test]

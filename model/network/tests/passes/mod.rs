@@ -56,7 +56,6 @@ pub fn segmentation(
 }
 
 /// A file that the reference implementation wrote.
-#[allow(dead_code, reason = "not all tests read one")]
 pub fn fixture(name: &str) -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let mut fixtures = root.ancestors().map(|folder| folder.join("tests/reference/fixtures"));
