@@ -71,9 +71,9 @@ fn convolutions_in_bf16_equal_naive_ones() {
 }
 
 fn check_all(sets: impl Iterator<Item = InstructionSet>, arithmetic: Arithmetic, rounds: usize) {
-    let mut random = Random::new(7);
     let pools = [1, 3].map(|threads| Threads::new(threads).unwrap());
     for set in sets {
+        let mut random = Random::new(7);
         for pool in &pools {
             for round in 0..rounds {
                 check(&mut random, pool, set, arithmetic, METHODS[round % METHODS.len()]);
