@@ -25,8 +25,8 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `simd` | vectors of AVX-512, AVX2 and portable code behind one trait, chosen at run time |
-//! | `matrix` | products with packed weights, blocked for the registers |
+//! | `simd` | vectors of AVX-512, AVX2 and portable code behind one trait, chosen at run time; matrix tiles of AMX |
+//! | `matrix` | products with packed weights, blocked for the registers, or in tiles |
 //! | `source` | loading: join, normalise, activate and enlarge activations on the way |
 //! | `winograd` | transformations before and after the products, and storing with bias, residual and channel sums |
 //! | `convolution` | the three stages block by block, on one or several threads |

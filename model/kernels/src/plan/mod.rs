@@ -6,6 +6,7 @@ mod options;
 mod pass;
 mod program;
 mod run;
+mod tiles;
 mod weights;
 
 pub use options::PlanOptions;

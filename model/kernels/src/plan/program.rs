@@ -2,8 +2,9 @@
 
 use super::conditioning::Conditioning;
 use super::options::PlanOptions;
+use super::tiles::in_tiles;
 use super::weights::WeightValues;
-use crate::convolution::{Convolution, Kernel};
+use crate::convolution::{Convolution, Kernel, Method};
 use crate::network::{
     AttentionLayer, ConvolutionLayer, Layer, NONE, Network, NormLayer, Reads, ResampleLayer, Tensor, TensorId,
 };
@@ -118,7 +119,13 @@ fn pack(layer: &ConvolutionLayer, level: usize, weights: &WeightValues<'_>, opti
         Reads::Image => Arithmetic::F32,
         Reads::Activations { .. } => options.arithmetic,
     };
-    let method = layer.method(tile(options, level));
+    let method = match layer.method(tile(options, level)) {
+        Method::Winograd(_) if arithmetic == Arithmetic::Bf16 && options.instructions.has_tiles() => {
+            let (height, width) = (options.height >> level, options.width >> level);
+            in_tiles(options.batch, height, width, kernel.inputs, kernel.outputs)
+        }
+        method => method,
+    };
     Convolution::pack(options.instructions, arithmetic, method, &kernel)
 }
 
