@@ -78,22 +78,21 @@ stream() {
 training() {
     make_pictures "$work/pictures"
     make_recipe "$work/steps.toml" 4 4
-    train() {
-        rm -rf "$work/$1"
-        "$FACTORSEG" train "$work/pictures" --run "$work/$1" --recipe "$work/steps.toml" "${smallest[@]}" --save-every 1
-    }
-    run train whole
+    # The run's folder is to follow.
+    local train=("$FACTORSEG" train "$work/pictures" --recipe "$work/steps.toml" "${smallest[@]}" --save-every 1 --run)
+    run "${train[@]}" "$work/whole"
     expect "training on a device that works" 0
-    run env FAKECUDA_MEMORY=1 "$FACTORSEG" train "$work/pictures" --run "$work/none" --recipe "$work/steps.toml" "${smallest[@]}"
-    expect "MEMORY=1, before a run begins" 1 "allocate"
+    run env FAKECUDA_MEMORY=1 "${train[@]}" "$work/none"
+    expect "training, MEMORY=1" 1 "allocate"
     # Early and late kernels, and results: of a stage, and of the weights that a checkpoint reads.
     local launches results failure
-    launches=$(calls cuLaunchKernel train counted)
+    launches=$(calls cuLaunchKernel "${train[@]}" "$work/counted")
     results=$(grep -c '^CALL cuMemcpyDtoHAsync_v2$' "$work/calls")
     for failure in "cuLaunchKernel:$((launches / 8))" "cuLaunchKernel:$((launches * 3 / 4))" \
         "cuMemcpyDtoHAsync_v2:$((results / 2))" "cuMemcpyDtoHAsync_v2:$((results - 1))"; do
         export FAKECUDA_FAIL=$failure
-        run train cut
+        rm -rf "$work/cut"
+        run "${train[@]}" "$work/cut"
         expect "training, $failure" 1 "the newest checkpoint is whole: go on with \`factorseg resume $work/cut\`"
         unset FAKECUDA_FAIL
         local left

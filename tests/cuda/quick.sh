@@ -13,6 +13,6 @@ CUDA=1 . scripts/features.sh
 built=(--release --locked --workspace --exclude factorseg-network "${PLUGIN[@]}" --features factorseg-trainer/video,factorseg-trainer/mpi)
 cargo build "${built[@]}" --test alike --bin factorseg-pipeline --bin factorseg
 cargo test "${built[@]}" --test alike --config "target.'cfg(unix)'.runner = '$PWD/tests/cuda/emulate'" -- --test-threads=1 \
-    segmentation_by_small updates_are_alike masks_are_those
+    segmentation_by_small updates_are_alike masks_without_classes
 target=${CARGO_TARGET_DIR:-target}/release
 PIPELINE=$target/factorseg-pipeline FACTORSEG=$target/factorseg tests/cuda/failures.sh
