@@ -405,18 +405,26 @@ fn segmentation_by_the_shipped_checkpoint_is_alike() {
     check_segmentation(&config.architecture(), &|name| weights.get(name), config.image_size);
 }
 
+/// With random weights.
+fn check_network(architecture: &Architecture) {
+    let list = architecture.parameters();
+    let count = list.last().unwrap().range().end;
+    let values: Vec<f32> = standard_normal(11, count).iter().map(|value| 0.1 * value).collect();
+    let lookup = |name: &str| {
+        let one = list.iter().find(|one| one.name == name)?;
+        Some((&values[one.range()], &one.shape[..]))
+    };
+    check_segmentation(architecture, &lookup, SIDE);
+}
+
 #[test]
-fn segmentation_by_small_networks_is_alike() {
-    for architecture in [plain(), updown()] {
-        let list = architecture.parameters();
-        let count = list.last().unwrap().range().end;
-        let values: Vec<f32> = standard_normal(11, count).iter().map(|value| 0.1 * value).collect();
-        let lookup = |name: &str| {
-            let one = list.iter().find(|one| one.name == name)?;
-            Some((&values[one.range()], &one.shape[..]))
-        };
-        check_segmentation(&architecture, &lookup, SIDE);
-    }
+fn segmentation_by_a_small_network_is_alike() {
+    check_network(&plain());
+}
+
+#[test]
+fn segmentation_by_blocks_that_change_the_resolution_is_alike() {
+    check_network(&updown());
 }
 
 /// Masks of networks that the independent PyTorch implementation has computed (`tests/reference/`). `reference.rs` compares the whole
