@@ -61,8 +61,9 @@ stream() {
     expect "a device that works" 0
     local launches
     launches=$(calls cuLaunchKernel "${overlay[@]}")
-    # Memory runs out; the weights, a result, the first kernel, one in the middle of the stream.
-    for failure in MEMORY=2 FAIL=cuMemcpyHtoDAsync_v2:3 FAIL=cuMemcpy2DAsync_v2:2 FAIL=cuLaunchKernel:1 "FAIL=cuLaunchKernel:$((launches * 3 / 4))"; do
+    # No memory; the weights, a result, the first kernel, one in the middle of the stream.
+    local failure
+    for failure in MEMORY=0 FAIL=cuMemcpyHtoDAsync_v2:3 FAIL=cuMemcpy2DAsync_v2:2 FAIL=cuLaunchKernel:1 "FAIL=cuLaunchKernel:$((launches * 3 / 4))"; do
         export "FAKECUDA_$failure"
         run "${overlay[@]}"
         case $failure in
