@@ -37,7 +37,7 @@ END
 }
 
 # Options of `factorseg train` for the smallest network that has every part.
-smallest=(--preset tiny --image-size 16 --base-channels 8 --channel-multipliers 1,2 --residual-blocks 1 --attention-resolutions 8
+smallest=(--preset tiny --image-size 8 --base-channels 8 --channel-multipliers 1,2 --residual-blocks 1 --attention-resolutions 4
     --held-out 0 --seed 3 --log-every 1 --device cuda)
 
 # The weights of the checkpoint $1, without the header, whose order is not fixed.

@@ -3,14 +3,14 @@
 # - Under the element: one error, or frames pass on; nothing hangs or is aborted; the same command runs again on a device that works.
 # - In training: one error that says how to go on; the newest checkpoint is whole, and `resume` comes to the same weights, bit for bit.
 #
-#   tests/cuda/failures.sh             both
-#   tests/cuda/failures.sh stream      one of them: stream or training
+#   tests/cuda/failures.sh             both; the stream is segmented with what was trained
+#   tests/cuda/failures.sh stream      one of them, training or stream; that with the embedded checkpoint
 #
 # Environment: PIPELINE, FACTORSEG (built programs with CUDA; default: built with cargo), CLIP (pictures 0.png, 1.png, ... of the stream),
 # FAKECUDA_* as in emulated.sh.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-(($#)) || set -- stream training
+(($#)) || set -- training stream
 built=${CARGO_TARGET_DIR:-$PWD/target}/release
 if [[ -z ${PIPELINE:-} && " $* " == *" stream "* ]]; then
     cargo build --release --locked -p factorseg-pipelines
@@ -55,12 +55,15 @@ stream() {
     gst-launch-1.0 -q videotestsrc pattern=ball num-buffers=4 ! video/x-raw,format=RGB,width=96,height=96 ! pngenc ! \
         multifilesink location="$work/clip/%d.png"
     local overlay=("$PIPELINE" overlay --in "$clip" --out "$work/out.mp4" device=cuda)
+    local trained=$work/whole/model.safetensors
+    [[ ! -e $trained ]] || overlay+=("model=$trained")
     run "${overlay[@]}"
     expect "a device that works" 0
     local launches
     launches=$(calls cuLaunchKernel "${overlay[@]}")
-    # Memory runs out; the weights, a result, the first kernel, one in the middle of the stream.
-    for failure in MEMORY=2 FAIL=cuMemcpyHtoDAsync_v2:3 FAIL=cuMemcpy2DAsync_v2:2 FAIL=cuLaunchKernel:1 "FAIL=cuLaunchKernel:$((launches * 3 / 4))"; do
+    # No memory; the weights, a result, the first kernel, one in the middle of the stream.
+    local failure
+    for failure in MEMORY=0 FAIL=cuMemcpyHtoDAsync_v2:3 FAIL=cuMemcpy2DAsync_v2:2 FAIL=cuLaunchKernel:1 "FAIL=cuLaunchKernel:$((launches * 3 / 4))"; do
         export "FAKECUDA_$failure"
         run "${overlay[@]}"
         case $failure in
@@ -77,23 +80,21 @@ stream() {
 
 training() {
     make_pictures "$work/pictures"
-    make_recipe "$work/steps.toml" 4 4
-    train() {
-        rm -rf "$work/$1"
-        "$FACTORSEG" train "$work/pictures" --run "$work/$1" --recipe "$work/steps.toml" "${smallest[@]}" --save-every 1
-    }
-    run train whole
+    make_recipe "$work/steps.toml" 4 2
+    # The run's folder is to follow.
+    local train=("$FACTORSEG" train "$work/pictures" --recipe "$work/steps.toml" "${smallest[@]}" --save-every 1 --run)
+    run "${train[@]}" "$work/whole"
     expect "training on a device that works" 0
-    run env FAKECUDA_MEMORY=1 "$FACTORSEG" train "$work/pictures" --run "$work/none" --recipe "$work/steps.toml" "${smallest[@]}"
-    expect "MEMORY=1, before a run begins" 1 "allocate"
-    # Early and late kernels, and results: of a stage, and of the weights that a checkpoint reads.
+    run env FAKECUDA_MEMORY=1 "${train[@]}" "$work/none"
+    expect "training, MEMORY=1" 1 "allocate"
+    # An early and a late kernel, and a result that a checkpoint reads.
     local launches results failure
-    launches=$(calls cuLaunchKernel train counted)
+    launches=$(calls cuLaunchKernel "${train[@]}" "$work/counted")
     results=$(grep -c '^CALL cuMemcpyDtoHAsync_v2$' "$work/calls")
-    for failure in "cuLaunchKernel:$((launches / 8))" "cuLaunchKernel:$((launches * 3 / 4))" \
-        "cuMemcpyDtoHAsync_v2:$((results / 2))" "cuMemcpyDtoHAsync_v2:$((results - 1))"; do
+    for failure in "cuLaunchKernel:$((launches / 8))" "cuLaunchKernel:$((launches * 3 / 4))" "cuMemcpyDtoHAsync_v2:$((results - 1))"; do
         export FAKECUDA_FAIL=$failure
-        run train cut
+        rm -rf "$work/cut"
+        run "${train[@]}" "$work/cut"
         expect "training, $failure" 1 "the newest checkpoint is whole: go on with \`factorseg resume $work/cut\`"
         unset FAKECUDA_FAIL
         local left

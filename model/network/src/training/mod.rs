@@ -100,7 +100,7 @@ impl<B: AutodiffBackend> BurnTraining<B> {
     }
 
     /// With a way to sum among devices.
-    #[cfg(any(feature = "cuda", test))]
+    #[cfg(feature = "cuda")]
     pub(crate) fn that_joins(self, join: Join<B>) -> Self {
         Self {
             join: Some(join),
