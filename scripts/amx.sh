@@ -61,7 +61,7 @@ while read -r binary; do
 done < <(cargo test --release --locked --package factorseg-kernels --lib --test parity --no-run 2>&1 |
     tee /dev/stderr | sed -n 's/.*Executable.*(\(.*\))$/\1/p')
 cat >>"$root/init" <<'INIT'
-[ $failed = 0 ] && echo "amx: all passed" || echo "amx: failed"
+[ $failed = 0 ] && echo "amx.sh: all passed" || echo "amx.sh: failed"
 busybox poweroff -f
 INIT
 chmod +x "$root/init"
@@ -96,6 +96,6 @@ MACHINE
 : >"$work/serial.txt"
 timeout "${AMX_TIMEOUT:-3600}" "$work/bochs/bochs" -q -f "$work/bochsrc" >"$work/emulator.log" 2>&1 </dev/null &
 emulator=$!
-sed '/^amx: /q' < <(tail -n +1 -f "$work/serial.txt" --pid=$emulator)
+sed -E '/^amx.sh: (all passed|failed)/q' < <(tail -n +1 -f "$work/serial.txt" --pid=$emulator)
 kill $emulator || true # halted, but not off
-grep -q "amx: all passed" "$work/serial.txt" || { echo "amx.sh: failed; see $work/serial.txt" >&2; exit 1; }
+grep -q "^amx.sh: all passed" "$work/serial.txt" || { echo "amx.sh: failed; see $work/serial.txt" >&2; exit 1; }
