@@ -5,8 +5,8 @@
 #   scripts/amx.sh              products, convolutions and whole passes in bf16, with every instruction set
 #   scripts/amx.sh TEST ...     other unit tests
 #
-# The first run downloads and builds what it needs in target/amx. Bochs takes a patch (scripts/amx.patch): it has the instructions,
-# but not all that Linux needs to let a process use them.
+# The first run downloads and builds what it needs in target/amx (AMX_WORK names another folder). Bochs takes a patch
+# (scripts/amx.patch): it has the instructions, but not all that Linux needs to let a process use them. AMX_TIMEOUT: seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 for tool in xorriso cpio curl g++; do
@@ -14,7 +14,7 @@ for tool in xorriso cpio curl g++; do
 done
 units=(products_of_pairs convolutions_in_bf16 rounding) passes=(bf16)
 (($# == 0)) || { units=("$@") passes=(); }
-here=$PWD work=$PWD/target/amx
+here=$PWD work=${AMX_WORK:-$PWD/target/amx}
 mkdir -p "$work"
 
 if [[ ! -x $work/bochs/bochs ]]; then
@@ -43,14 +43,14 @@ rm -rf "$root" "$disc"
 mkdir -p "$root"/{bin,proc,dev,tmp} "$root$here/model/kernels" "$disc/isolinux"
 cp "$work"/system/*bin/busybox "$root/bin/" 2>/dev/null || cp "$work/system/usr/bin/busybox" "$root/bin/"
 cp --parents -r "$here"/tests/reference/fixtures "$here"/model/checkpoints "$root"
-cat >"$root/init" <<'E2'
+cat >"$root/init" <<'INIT'
 #!/bin/busybox sh
 export PATH=/bin
 busybox mount -t proc proc /proc
 busybox mount -t devtmpfs dev /dev
 busybox grep -m1 -o -w amx_bf16 /proc/cpuinfo || echo "amx.sh: the system does not offer AMX"
 failed=0
-E2
+INIT
 while read -r binary; do
     name=$(basename "$binary") filters=("${units[@]}")
     [[ $name != parity-* ]] || filters=("${passes[@]}")
@@ -60,27 +60,26 @@ while read -r binary; do
     echo "$name ${filters[*]} --nocapture --test-threads=1 || failed=1" >>"$root/init"
 done < <(cargo test --release --locked --package factorseg-kernels --lib --test parity --no-run 2>&1 |
     tee /dev/stderr | sed -n 's/.*Executable.*(\(.*\))$/\1/p')
-cat >>"$root/init" <<'E2'
-[ $failed = 0 ] && echo "amx: all passed" || echo "amx: failed"
-# What Bochs takes as the power switch.
-for letter in S h u t d o w n; do printf $letter | busybox dd of=/dev/port bs=1 seek=35072 count=1 2>/dev/null; done
-E2
+cat >>"$root/init" <<'INIT'
+[ $failed = 0 ] && echo "amx.sh: all passed" || echo "amx.sh: failed"
+busybox poweroff -f
+INIT
 chmod +x "$root/init"
 strip --strip-debug "$root"/bin/*-*
 (cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$disc/tests.gz"
 cp "$work"/system/boot/vmlinuz-* "$disc/vmlinuz"
 cp "$work"/system/usr/lib/ISOLINUX/isolinux.bin "$work"/system/usr/lib/syslinux/modules/bios/ldlinux.c32 "$disc/isolinux/"
 # Moves of memory by the emulated `rep movs` of these bits (FSRM, ERMS, REP_GOOD) go wrong, and so does its ACPI.
-cat >"$disc/isolinux/isolinux.cfg" <<'E2'
+cat >"$disc/isolinux/isolinux.cfg" <<'MENU'
 default tests
 label tests
  kernel /vmlinuz
- append initrd=/tests.gz console=ttyS0 panic=-1 mitigations=off acpi=off noapic nolapic nosmp lsm= clearcpuid=580,297,112
-E2
+ append initrd=/tests.gz console=ttyS0 mitigations=off acpi=off noapic nolapic nosmp lsm= clearcpuid=580,297,112
+MENU
 xorriso -as mkisofs -quiet -o "$work/tests.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot \
     -boot-load-size 4 -boot-info-table "$disc" 2>/dev/null
-# What is logged may be logged in the middle of a message, which then waits for itself: nothing is.
-cat >"$work/bochsrc" <<E2
+# Bochs may log within a message that it is logging, and then waits for itself: nothing is logged.
+cat >"$work/bochsrc" <<MACHINE
 megs: 1024
 cpu: model=sapphire_rapids, ips=50000000, ignore_bad_msrs=1, exclude_features="la57, uintr, cet, pcid, pks, vmx"
 romimage: file=$work/system/usr/share/bochs/BIOS-bochs-latest
@@ -93,10 +92,10 @@ log: $work/machine.log
 panic: action=fatal
 error: action=ignore
 info: action=ignore
-E2
+MACHINE
 : >"$work/serial.txt"
-tail -n +1 -f "$work/serial.txt" --pid=$$ &
-timeout "${AMX_TIMEOUT:-3600}" "$work/bochs/bochs" -q -f "$work/bochsrc" >"$work/emulator.log" 2>&1 </dev/null || true
-sleep 1 # for `tail`
-kill %1
-grep -q "amx: all passed" "$work/serial.txt" || { echo "amx.sh: failed; see $work/serial.txt" >&2; exit 1; }
+timeout "${AMX_TIMEOUT:-3600}" "$work/bochs/bochs" -q -f "$work/bochsrc" >"$work/emulator.log" 2>&1 </dev/null &
+emulator=$!
+sed -E '/^amx.sh: (all passed|failed)/q' < <(tail -n +1 -f "$work/serial.txt" --pid=$emulator)
+kill $emulator || true # halted, but not off
+grep -q "^amx.sh: all passed" "$work/serial.txt" || { echo "amx.sh: failed; see $work/serial.txt" >&2; exit 1; }
