@@ -96,6 +96,6 @@ MACHINE
 : >"$work/serial.txt"
 timeout "${AMX_TIMEOUT:-3600}" "$work/bochs/bochs" -q -f "$work/bochsrc" >"$work/emulator.log" 2>&1 </dev/null &
 emulator=$!
-sed -E '/^amx.sh: (all passed|failed)/q' < <(tail -n +1 -f "$work/serial.txt" --pid=$emulator)
+sed -u -E '/^amx.sh: (all passed|failed)/q' < <(tail -n +1 -f "$work/serial.txt" --pid=$emulator)
 kill $emulator || true # halted, but not off
 grep -q "^amx.sh: all passed" "$work/serial.txt" || { echo "amx.sh: failed; see $work/serial.txt" >&2; exit 1; }
