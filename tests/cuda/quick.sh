@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What minutes allow of the tests on the emulated device (README.md), for scripts/test.sh: the segmentation pass in f32 and bf16 and
-# a few training steps beside the CPU's kernels, and a device that fails in training and under the element.
+# a few training steps beside the CPU's kernels, masks of the reference, and a device that fails in training and under the element.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 if ! command -v g++ >/dev/null; then
@@ -18,7 +18,7 @@ target=${CARGO_TARGET_DIR:-target}
 PIPELINE=$target/release/factorseg-pipeline FACTORSEG=$target/release/factorseg tests/cuda/failures.sh >"$target/failures.log" 2>&1 &
 failures=$!
 cargo test "${built[@]}" --test alike --config "target.'cfg(unix)'.runner = '$PWD/tests/cuda/emulate'" -- --test-threads=1 \
-    segmentation_by_a_small_network updates_are_alike || wrong=1
+    segmentation_by_a_small_network updates_are_alike masks_without_classes || wrong=1
 wait $failures || wrong=1
 cat "$target/failures.log"
 exit "${wrong:-0}"
