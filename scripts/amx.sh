@@ -20,7 +20,7 @@ mkdir -p "$work"
 if [[ ! -x $work/bochs/bochs ]]; then
     # shellcheck disable=SC2016 # apt's own variable
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | sort -u | head -n 1)
-    curl -sSfL -o "$work/bochs.tar.xz" "$mirror/pool/main/b/bochs/bochs_3.0+dfsg.orig.tar.xz"
+    curl -sSfL -o "$work/bochs.tar.xz" "${mirror%/}/pool/main/b/bochs/bochs_3.0+dfsg.orig.tar.xz"
     echo "78f6c73d4a6472d5130a87ab9dc306d02c7c71ed8e25b3a8ef642e2a7acd282b  $work/bochs.tar.xz" | sha256sum --check --quiet
     rm -rf "$work/bochs" && mkdir "$work/bochs"
     tar -xf "$work/bochs.tar.xz" -C "$work/bochs" --strip-components=1
