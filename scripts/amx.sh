@@ -62,6 +62,7 @@ done < <(cargo test --release --locked --package factorseg-kernels --lib --test 
     tee /dev/stderr | sed -n 's/.*Executable.*(\(.*\))$/\1/p')
 cat >>"$root/init" <<'INIT'
 [ $failed = 0 ] && echo "amx.sh: all passed" || echo "amx.sh: failed"
+busybox sleep 2 # a system that is switched off does not print what it has not printed yet
 busybox poweroff -f
 INIT
 chmod +x "$root/init"
