@@ -19,14 +19,16 @@ impl Segments {
             return false;
         };
         match structure.name().as_str() {
-            "splitmuxsink-fragment-opened" => self.starts.push(structure.get("running-time").unwrap_or_default()),
+            "splitmuxsink-fragment-opened" => {
+                self.starts.push(structure.get("running-time").unwrap_or_default());
+                false
+            }
             "splitmuxsink-fragment-closed" => {
                 self.finished += 1;
-                return true;
+                true
             }
-            _ => {}
+            _ => false,
         }
-        false
     }
 
     /// Number and start of the segment that a player begins with: it wants three (RFC 8216, 6.3.3), the third of which comes

@@ -76,8 +76,10 @@ impl WebRtc {
     /// If there is none.
     pub fn of(pipeline: &gst::Pipeline) -> Result<Self> {
         let sink = named(pipeline, SINK)?;
-        let started = Arc::new(AtomicBool::new(false));
-        let webrtc = Self { sink, started };
+        let webrtc = Self {
+            sink,
+            started: Arc::default(),
+        };
         // No server of its own; and nobody elsewhere is asked which addresses this machine has.
         webrtc.signaller().set_property("host-addr", None::<String>);
         webrtc.signaller().set_property("stun-server", None::<String>);
