@@ -96,3 +96,32 @@ fn colours_judge_as_in_the_reference() {
         assert!(error < TOLERANCE, "{} regions: {error}", case.regions);
     }
 }
+
+#[test]
+fn distances_from_the_frame_are_those_of_the_reference() {
+    #[derive(serde::Deserialize)]
+    struct Case {
+        width: usize,
+        height: usize,
+        picture: Vec<f32>,
+        distances: Vec<f32>,
+    }
+    let json = std::fs::read_to_string(fixture_path("barrier.json")).unwrap();
+    let cases: Vec<Case> = serde_json::from_str(&json).unwrap();
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        let image = InputImage {
+            width: case.width,
+            height: case.height,
+            data: case.picture,
+        };
+        let found = factorseg_refine::barrier::distances(&image);
+        assert_eq!(found.size(), (case.width, case.height));
+        for (at, (found, expected)) in found.values.iter().zip(&case.distances).enumerate() {
+            // L*, a* and b* have constants of four digits.
+            assert!((found - expected).abs() < 2e-2, "{at}: {found} instead of {expected}");
+        }
+        let inner = case.width > 2 && case.height > 2;
+        assert_eq!(case.distances.iter().any(|distance| *distance > 5.0), inner);
+    }
+}

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`map`] | pictures and masks |
 //! | [`color`] | each pixel judged by how typical its colour is of each region |
+//! | [`barrier`] | what stands apart from the picture's frame |
 //! | [`motion`] | the object is what moves on its own: [`flow`] without the [`camera`]'s part; its [`appearance`] where it stops |
 //! | [`temporal`] | masks blended with those of the frame before |
 //! | [`guided`] | masks along the edges of colours |
@@ -16,6 +17,7 @@
 //! | [`plane`], [`simd`] | what they are made of |
 
 pub mod appearance;
+pub mod barrier;
 pub mod camera;
 pub mod color;
 pub mod flow;

@@ -2,8 +2,9 @@
 //!
 //! A picture alone says little of where its object ends; what moves together says it exactly. For each frame
 //! [`MotionModel`] finds the optical flow to the frame before ([`crate::flow`]), takes the camera's part away
-//! ([`crate::camera`]), and weighs what remains against what a network said of the frame. The measure of motion is the
-//! picture's own noise. Where nothing moves on its own, the network alone decides.
+//! ([`crate::camera`]), and weighs what remains against what the frame says by itself: what a network said of it, and what stands
+//! apart from its border ([`crate::barrier`]). The measure of motion is the picture's own noise. Where nothing moves on its own, the
+//! frame alone decides.
 //!
 //! ```
 //! use factorseg_refine::{InputImage, MotionModel, RegionMap};
@@ -20,6 +21,7 @@
 //! ```
 
 use crate::appearance::Appearance;
+use crate::barrier;
 use crate::camera::{self, Residual};
 use crate::color::ColorHistogram;
 use crate::flow::{Pyramid, Search};
@@ -35,8 +37,10 @@ const SCALE: usize = 4;
 const LEAST: f32 = 1e-4;
 /// Weight of the log-odds of motion.
 const MOTION: f32 = 2.0;
-/// Weight of the network's log-odds beside full evidence of motion; without any it is 1.
+/// Weight of the network's log-odds beside those of what stands apart from the frame's border.
 const NETWORK: f32 = 0.25;
+/// Weight of what the frame says by itself beside full evidence of motion; without any it is 1.
+const BY_ITSELF: f32 = 0.25;
 /// The logarithm of a residual relative to its threshold counts at most this.
 const LIMIT: f32 = 2.0;
 /// Standard deviation, in pixels of the masks, of the blur of residuals.
@@ -121,9 +125,10 @@ impl MotionModel {
     /// or none is, motion says nothing, and the map comes back as it is; so it does if it cannot be judged
     /// ([`Self::unjudged`]: a frame that is not finite).
     ///
-    /// Flow is looked for at the frame's size, and everything else done at half of it. With n the log-odds of the network's
-    /// foreground; r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03 pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5
-    /// to log 7: `z = (1 - 0.75 g) n' + 2 g log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. n' is n, and as far as g falls
+    /// Flow is looked for at the frame's size, and everything else done at half of it. With m the log-odds of the network's
+    /// foreground and b those of what stands apart from the frame's border ([`barrier::log_odds`], at a quarter of the size), a frame by
+    /// itself has `n = b + m / 4`. With r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03
+    /// pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5 to log 7: `z = (1 - 0.75 g) n' + 2 g log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. n' is n, and as far as g falls
     /// short of 1 what the object looks like ([`Appearance`]), as far as that has agreed with motion. z is blended with that of
     /// the frame before, brought along by the flow, with a weight of that from 0.9 + 0.1 u (g = 0) to 0.3 (g = 1), where u
     /// follows g upwards and fades slowly: an object that stops stays what it was. The new log-odds are z along the edges of
@@ -159,16 +164,21 @@ impl MotionModel {
     fn judge(&mut self, frame: &InputImage, network: &Plane) -> Plane {
         let small = frame.halved();
         let (width, height) = (small.width, small.height);
-        let network = network.resized(width, height);
+        let quarter = small.halved();
+        let mut by_itself = network.resized(width, height).map(|network| NETWORK * network);
+        if width.min(height) >= 2 {
+            let apart = barrier::log_odds(&quarter).resized(width, height);
+            by_itself = by_itself.zip(&apart, |network, apart| network + apart);
+        }
         let picture = Pyramid::new(&brightness(frame));
         let brightness = brightness(&small);
         let known = self
             .previous
             .take()
             .filter(|previous| previous.log_odds.size() == (width, height));
-        let (mut log_odds, mut sure, mut told) = (network, 0.0, 0.0);
+        let (mut log_odds, mut sure, mut told) = (by_itself, 0.0, 0.0);
         let (mut appearance, mut guess) = (Appearance::default(), None);
-        let cells = ColorHistogram::cells(&small.halved().data);
+        let cells = ColorHistogram::cells(&quarter.data);
         if let Some(previous) = known {
             let flow = self.search.flow(&picture, &previous.picture).halved();
             let [seen, before] = flow.warp([&previous.brightness, &previous.log_odds]);
@@ -182,7 +192,7 @@ impl MotionModel {
                 if let Some(guess) = &guess {
                     let weight = appearance.trust() * (1.0 - told);
                     let guess = guess.resized(width, height);
-                    log_odds = log_odds.zip(&guess, |network, guess| network + weight * (guess - network));
+                    log_odds = log_odds.zip(&guess, |own, guess| own + weight * (guess - own));
                 }
                 log_odds = evidence.weigh(&log_odds, &before, sure);
             }
@@ -257,12 +267,12 @@ impl Evidence {
         }
     }
 
-    fn weigh(&self, network: &Plane, previous: &Plane, sure: f32) -> Plane {
-        let own = 1.0 - self.weight * (1.0 - NETWORK);
+    fn weigh(&self, by_itself: &Plane, previous: &Plane, sure: f32) -> Plane {
+        let own = 1.0 - self.weight * (1.0 - BY_ITSELF);
         let still = MEMORY.1 + sure * (MEMORY.2 - MEMORY.1);
         let memory = still + self.weight * (MEMORY.0 - still);
         let threshold = self.threshold.max(f32::MIN_POSITIVE);
-        let mut judged = network.clone();
+        let mut judged = by_itself.clone();
         weigh(
             &mut judged.values,
             &self.length.values,
@@ -277,7 +287,7 @@ impl Evidence {
 }
 
 vectorised! {
-    /// Weighs the network's log-odds by `own`, adds `motion` times the logarithm of how far residuals are above their threshold, and
+    /// Weighs the frame's own log-odds by `own`, adds `motion` times the logarithm of how far residuals are above their threshold, and
     /// blends that with the frame before.
     fn weigh(
         log_odds: &mut [f32],
