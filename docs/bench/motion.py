@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""The motion model in NumPy, to try changes in seconds: lab book, section 29.
+"""The motion model in NumPy, to try changes in seconds: lab book, sections 29, 34 and 41.
 
     cargo run --release -p factorseg-trainer --example motion_dump -- DAVIS dump
-    python3 docs/bench/motion.py DAVIS dump            # needs numpy, scipy and opencv-python-headless
+    python3 docs/bench/motion.py DAVIS dump            # needs numpy, scipy, scikit-image and opencv-python-headless
     python3 docs/bench/motion.py DAVIS dump --leave-one-out
+    python3 docs/bench/motion.py DAVIS dump --cues
 
-The second varies each constant and chooses for each sequence the setting that is best on the others.
+The second varies each constant and chooses for each sequence the setting that is best on the others. The third takes away the network,
+the barrier and motion.
 Scores at 224x128, on DAVIS and on DAVIS with pauses (13 frames up to the middle one, that 25 times more, 7 frames after it).
 J with everything as shipped is within 0.005 of `factorseg evaluate davis`.
 """
@@ -16,8 +18,12 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests/reference"))
+from make_barrier_fixture import distances as barrier_distances
+from make_color_fixture import threshold as otsu
+
 W, H, CELLS = 224, 128, 32
-CONSTANTS = {"motion": 2.0, "network": 0.25, "limit": 2.0, "blur": 1.5, "noise": 0.03, "level": 0.97, "threshold": 2.2}
+CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "level": 0.97, "threshold": 2.2}
 XX, YY = np.meshgrid(np.arange(W, dtype=np.float32), np.arange(H, dtype=np.float32))
 BASIS = np.stack([np.ones_like(XX), (XX - W / 2) / W, (YY - H / 2) / W], -1)
 
@@ -116,12 +122,18 @@ class Appearance:
         self.counts = new if self.counts is None else [0.9 * old + fresh for old, fresh in zip(self.counts, new)]
 
 
-def run(frames, guides, network, flows, memory=True, constants=CONSTANTS, camera=residual, alter=None):
+def apart(distances, k):
+    """Log-odds of the object by how far pixels are from the frame's border (model/refine/src/barrier.rs)."""
+    powers = distances ** k["power"]
+    return np.minimum(k["barrier"] * (powers - otsu(powers)) / (powers.std() + 10), k["most"])
+
+
+def run(frames, guides, network, distances, flows, memory=True, constants=CONSTANTS, camera=residual, alter=None):
     """Probabilities of the object in successive frames. `camera` and `alter` are for motion_variants.py: another camera's motion, and
     a change of the evidence of motion, from what it is made of and the mask before, brought along."""
     k, appearance, out, previous, sure = constants, Appearance(), [], None, 0.0
-    for frame, guide, net, flow in zip(frames, guides, network, flows):
-        z, weight, guess = log_odds(up(net)), 0.0, None
+    for frame, guide, net, distance, flow in zip(frames, guides, network, distances, flows):
+        z, weight, guess = k["network"] * log_odds(up(net)) + up(apart(distance, k)), 0.0, None
         grid = np.minimum((down(frame) * CELLS).astype(int), CELLS - 1)
         cells = ((grid[..., 0] * CELLS + grid[..., 1]) * CELLS + grid[..., 2]).ravel()
         if previous is not None:
@@ -138,7 +150,7 @@ def run(frames, guides, network, flows, memory=True, constants=CONSTANTS, camera
             motion = np.clip(np.log((length + 1e-3) / max(k["threshold"] * np.sqrt(scale * level), 1e-30)), -k["limit"], k["limit"])
             if alter is not None:
                 motion = alter(motion, left, length, scale, level, warp(flow, out[-1]), weight)
-            z = (1 - weight * (1 - k["network"])) * z + k["motion"] * weight * motion
+            z = (1 - weight * (1 - k["itself"])) * z + k["motion"] * weight * motion
             still = 0.9 + 0.1 * sure
             z = z + (still + weight * (0.3 - still)) * (before - z)
         previous = z
@@ -156,7 +168,7 @@ def score(masks, truth):
 
 
 def sequences(davis, dump):
-    """Of each sequence: frames, guides, the network's probabilities, flows and annotations."""
+    """Of each sequence: frames, guides, the network's probabilities, barrier distances, flows and annotations."""
     for folder in sorted(Path(dump).iterdir()):
         frames = np.fromfile(folder / "frames.u8", np.uint8).reshape(-1, 2 * H, 2 * W, 3)
         frames = [cv2.resize(frame, (W, H), interpolation=cv2.INTER_AREA).astype(np.float32) / 255 for frame in frames]
@@ -164,20 +176,22 @@ def sequences(davis, dump):
         flows = [None, *np.fromfile(folder / "flow.f32", np.float32).reshape(-1, 2, H, W)]
         files = sorted((Path(davis) / "Annotations/480p" / folder.name).glob("*.png"))
         area = lambda file: cv2.resize((cv2.imread(str(file), 0) > 0) * np.uint8(255), (W, H), interpolation=cv2.INTER_AREA)
-        yield frames, [Guide(frame) for frame in frames], network, flows, np.stack([area(file) > 127 for file in files])
+        quarters = [cv2.resize(frame, (W // 2, H // 2), interpolation=cv2.INTER_AREA) for frame in frames]
+        distances = [barrier_distances(2 * np.moveaxis(quarter, 2, 0) - 1) for quarter in quarters]
+        yield frames, [Guide(frame) for frame in frames], network, distances, flows, np.stack([area(file) > 127 for file in files])
 
 
 def main(davis, dump):
     rows = {}
-    for frames, guides, network, flows, truth in sequences(davis, dump):
+    for frames, guides, network, distances, flows, truth in sequences(davis, dump):
         middle = len(frames) // 2
         order = [*range(max(0, middle - 12), middle + 1), *[middle] * 25, *range(middle + 1, min(len(frames), middle + 8))]
         still = np.zeros((2, H, W), np.float32)
         paused = [still if i and order[i] == order[i - 1] else flows[at] for i, at in enumerate(order)]
         pick = lambda values: [values[at] for at in order]
         for memory in (False, True):
-            rows.setdefault(("DAVIS", memory), []).append(score(run(frames, guides, network, flows, memory), truth))
-            masks = run(pick(frames), pick(guides), pick(network), paused, memory)
+            rows.setdefault(("DAVIS", memory), []).append(score(run(frames, guides, network, distances, flows, memory), truth))
+            masks = run(pick(frames), pick(guides), pick(network), pick(distances), paused, memory)
             rows.setdefault(("pauses", memory), []).append(score(masks, truth[order]))
     for (what, memory), values in sorted(rows.items()):
         print(f"{what:7} {'with' if memory else 'without'} the memory of looks: J {np.mean(values):.3f} ", *(f"{v:.2f}" for v in values))
@@ -186,7 +200,7 @@ def main(davis, dump):
 def leave_one_out(davis, dump):
     settings = [CONSTANTS] + [CONSTANTS | {name: CONSTANTS[name] * factor} for name in CONSTANTS for factor in (0.7, 1.4) if name != "level"]
     settings += [CONSTANTS | {"level": level} for level in (0.96, 0.98)]
-    scores = np.array([[score(run(*sequence[:4], constants=k), sequence[4]) for k in settings] for sequence in sequences(davis, dump)])
+    scores = np.array([[score(run(*sequence[:5], constants=k), sequence[5]) for k in settings] for sequence in sequences(davis, dump)])
     means = scores.mean(0)
     others = (scores.sum(0) - scores).argmax(1)
     print(f"shipped J {means[0]:.3f}; best of {len(settings)} settings on all {means.max():.3f}: {settings[means.argmax()]}")
@@ -195,5 +209,19 @@ def leave_one_out(davis, dump):
         print(*(f"{name} {value:.3g}" for name, value in k.items() if value != CONSTANTS[name]), f"J {mean:.3f}")
 
 
+def cues(davis, dump):
+    """J of frames by themselves and of the video, with some of the network, the barrier and motion taken away."""
+    rows = {}
+    for frames, guides, network, distances, flows, truth in sequences(davis, dump):
+        for name, changes in {"all": {}, "no network": {"network": 0.0}, "no barrier": {"barrier": 0.0, "network": 1.0}}.items():
+            k = CONSTANTS | changes
+            alone = [run([frame], [guide], [net], [distance], [None], constants=k)[0] for frame, guide, net, distance in zip(frames, guides, network, distances)]
+            rows.setdefault((name, "a frame by itself"), []).append(score(np.stack(alone), truth))
+            rows.setdefault((name, "video"), []).append(score(run(frames, guides, network, distances, flows, constants=k), truth))
+    for (name, what), values in rows.items():
+        print(f"{name:10} {what:17} J {np.mean(values):.3f} ", *(f"{v:.2f}" for v in values))
+
+
 if __name__ == "__main__":
-    (leave_one_out if "--leave-one-out" in sys.argv else main)(*sys.argv[1:3])
+    modes = {"--leave-one-out": leave_one_out, "--cues": cues}
+    next((modes[word] for word in sys.argv if word in modes), main)(*sys.argv[1:3])
