@@ -4,7 +4,7 @@ mod inference;
 mod names;
 mod outcome;
 
-pub(super) use names::{CLASSES, DECODER, MASK_GENERATOR, MASK_HEAD};
+pub(super) use names::{CLASSES, DECODER, MASK_GENERATOR, MASK_HEAD, TIMESTEP_BIAS};
 pub use outcome::{MaskBatch, StepOutcome};
 
 use std::ops::Range;

@@ -17,6 +17,9 @@ pub(in crate::training) const ENCODER: &str = "encoder.";
 /// The vectors of all classes, that of "no class" last.
 pub(in crate::training) const CLASSES: &str = "class_embedding.weight";
 
+/// What is added to every timestep's embedding.
+pub(in crate::training) const TIMESTEP_BIAS: &str = "time_embedding.linear_2.bias";
+
 /// Where the parameters of a part are, whose names begin with `prefix`, among all: one after the other.
 pub(super) fn part(list: &[Parameter], prefix: &str) -> Range<usize> {
     let mut places = list

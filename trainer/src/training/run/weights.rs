@@ -10,7 +10,7 @@ use factorseg_model::{CheckpointInfo, CheckpointSource, ModelConfig};
 use super::config::RunConfig;
 use crate::data::batch::normal;
 use crate::data::order::{Stream, random_part};
-use crate::training::learner::{DECODER, MASK_HEAD};
+use crate::training::learner::{CLASSES, DECODER, MASK_HEAD, TIMESTEP_BIAS};
 use crate::training::paper::initial_weights;
 
 /// Deviation of what makes the parts of a region differ, in the weights of the mask head: with none they would stay alike.
@@ -27,7 +27,7 @@ pub(super) fn starting_weights(config: &RunConfig) -> Result<(Vec<f32>, Checkpoi
         return Ok((weights, said));
     };
     let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path(path.clone()))?;
-    // Regions, classes and image size change a tensor or two; those start afresh.
+    // Regions, classes and image size change a tensor or two; regions' and sizes' start afresh.
     let expected = ModelConfig {
         regions: config.model.regions,
         classes: config.model.classes,
@@ -65,6 +65,7 @@ pub(super) fn starting_weights(config: &RunConfig) -> Result<(Vec<f32>, Checkpoi
         eprintln!("each region of {} is split into {parts}", path.display());
         split(&mut found, checkpoint.config(), parts, config.seed);
     }
+    keep_without_class(&mut found, &config.model);
     let mut afresh = Vec::new();
     for parameter in config.model.parameters() {
         let range = parameter.range();
@@ -91,6 +92,25 @@ pub(super) fn starting_weights(config: &RunConfig) -> Result<(Vec<f32>, Checkpoi
         said.foreground_regions = children.collect();
     }
     Ok((weights, said))
+}
+
+/// Where the run has other classes than the checkpoint, or none, the network starts as what it was without a class: each class's vector
+/// is that of `none`, which without classes goes into the embedding of the timestep.
+fn keep_without_class(found: &mut HashMap<String, Vec<f32>>, here: &ModelConfig) {
+    let length = here.embedding_channels();
+    let classes = found.remove(CLASSES).unwrap_or_default();
+    let none = match classes.len().checked_sub(length) {
+        Some(start) => classes[start..].to_vec(),
+        None => vec![0.0; length],
+    };
+    if here.classes == 0 {
+        let bias = found.get_mut(TIMESTEP_BIAS).into_iter().flatten();
+        bias.zip(none).for_each(|(bias, none)| *bias += none);
+    } else if classes.len() == (here.classes + 1) * length {
+        found.insert(CLASSES.to_owned(), classes);
+    } else {
+        found.insert(CLASSES.to_owned(), none.repeat(here.classes + 1));
+    }
 }
 
 /// Into how many parts each region of a checkpoint is split where a run has a multiple of its regions. A single region is no
@@ -128,5 +148,42 @@ fn split(found: &mut HashMap<String, Vec<f32>>, there: &ModelConfig, parts: usiz
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use factorseg_model::Preset;
+
+    /// The embedding of a timestep without a class is the same, whatever classes a run has in place of the checkpoint's.
+    #[test]
+    fn other_classes_start_as_none_was() {
+        let model = |classes| ModelConfig {
+            classes,
+            ..ModelConfig::preset(Preset::Tiny)
+        };
+        let length = model(0).embedding_channels();
+        // Two classes of ones and twos, and `none` of threes.
+        let there = || {
+            let table = [1.0, 2.0, 3.0].into_iter().flat_map(|value| vec![value; length]);
+            HashMap::from([
+                (CLASSES.to_owned(), table.collect()),
+                (TIMESTEP_BIAS.to_owned(), vec![0.5; length]),
+            ])
+        };
+        let mut same = there();
+        keep_without_class(&mut same, &model(2));
+        assert_eq!(same, there());
+        let mut more = there();
+        keep_without_class(&mut more, &model(5));
+        assert_eq!(more[CLASSES], vec![3.0; 6 * length]);
+        assert_eq!(more[TIMESTEP_BIAS], there()[TIMESTEP_BIAS]);
+        let mut none = there();
+        keep_without_class(&mut none, &model(0));
+        assert_eq!(none[TIMESTEP_BIAS], vec![3.5; length]);
+        assert!(!none.contains_key(CLASSES));
+        keep_without_class(&mut none, &model(2));
+        assert_eq!(none[CLASSES], vec![0.0; 3 * length]);
     }
 }
