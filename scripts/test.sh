@@ -17,6 +17,7 @@ cargo clippy --release --locked -p factorseg-trainer --no-default-features -- -D
 # Object stores are a feature of their own: it brings HTTP and TLS.
 cargo test --release --locked -p factorseg-data --features object-store --test remote
 cargo test --release --locked -p factorseg-network --no-fail-fast
+cargo clippy --release --locked -p factorseg-network --all-targets -- -D warnings
 cargo clippy --release --locked -p factorseg-network -p factorseg-model --features factorseg-model/cuda -- -D warnings
 # The code for CUDA, on a device that the CPU emulates.
 tests/cuda/quick.sh

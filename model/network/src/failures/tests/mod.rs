@@ -11,8 +11,9 @@ fn a_panic_becomes_an_error_with_its_reason() {
     assert_eq!(caught(|| Ok(3)), Ok(3));
     // As cubecl 0.10 fails: for each operation on its thread, then on the one that asked.
     let failing = thread::Builder::new().name("DSD-0-0".to_owned()).spawn(|| {
-        for what in ["can't allocate buffer of size: 64", "the page doesn't exist"] {
-            let _ = catch_unwind(|| Err::<(), _>(what).unwrap());
+        let first: Result<(), &str> = Err("can't allocate buffer of size: 64");
+        for result in [first, Err("the page doesn't exist")] {
+            let _ = catch_unwind(|| result.unwrap());
         }
     });
     failing.unwrap().join().unwrap();
