@@ -100,34 +100,44 @@ fn widen(component: &Component, row: &[u8], width: usize, out: &mut Vec<f32>) {
         return;
     }
     let samples = &row[component.offset..=component.offset + (component.width - 1) * component.step];
-    match (component.across, component.step) {
-        (1, 1) => spread_bytes(samples, out),
-        (2, 1) => spread_pairs(samples, out),
-        (across, step) => {
-            for (out, sample) in out.chunks_mut(across).zip(samples.iter().step_by(step)) {
-                out.fill(f32::from(*sample));
+    spread(samples, component.step, component.across, out);
+}
+
+vectorised! {
+    /// Bytes that lie `step` apart, each `across` times.
+    fn spread(samples: &[u8], step: usize, across: usize, out: &mut [f32]) {
+        match (step, across) {
+            (1, 1) => spread_by::<1, 1>(samples, out),
+            (1, 2) => spread_by::<1, 2>(samples, out),
+            (2, 1) => spread_by::<2, 1>(samples, out),
+            (2, 2) => spread_by::<2, 2>(samples, out),
+            (3, 1) => spread_by::<3, 1>(samples, out),
+            (4, 1) => spread_by::<4, 1>(samples, out),
+            (4, 2) => spread_by::<4, 2>(samples, out),
+            _ => {
+                for (out, sample) in out.chunks_mut(across).zip(samples.iter().step_by(step)) {
+                    out.fill(f32::from(*sample));
+                }
             }
         }
     }
 }
 
-vectorised! {
-    fn spread_bytes(samples: &[u8], out: &mut [f32]) {
-        for (out, sample) in out.iter_mut().zip(samples) {
-            *out = f32::from(*sample);
-        }
+/// A compiler that knows both distances makes vectors of it.
+#[inline(always)]
+fn spread_by<const STEP: usize, const ACROSS: usize>(samples: &[u8], out: &mut [f32]) {
+    // The last sample has no whole step behind it, and perhaps fewer pixels.
+    let whole = (samples.len() - 1) / STEP;
+    let (out, end) = out.split_at_mut(whole * ACROSS);
+    for (out, sample) in out
+        .as_chunks_mut::<ACROSS>()
+        .0
+        .iter_mut()
+        .zip(samples.as_chunks::<STEP>().0)
+    {
+        *out = [f32::from(sample[0]); ACROSS];
     }
-}
-
-vectorised! {
-    /// Each twice.
-    fn spread_pairs(samples: &[u8], out: &mut [f32]) {
-        let (pairs, rest) = out.as_chunks_mut::<2>();
-        for (out, sample) in pairs.iter_mut().zip(samples) {
-            *out = [f32::from(*sample); 2];
-        }
-        rest.fill(f32::from(samples[samples.len() - 1]));
-    }
+    end.fill(f32::from(samples[whole * STEP]));
 }
 
 /// A component's slopes above and below a row, and its samples.

@@ -39,6 +39,7 @@ fn wide_vectors_change_no_bit() {
     for format in [
         VideoFormat::I420,
         VideoFormat::Nv12,
+        VideoFormat::Rgb,
         VideoFormat::Bgrx,
         VideoFormat::Yuy2,
     ] {

@@ -92,8 +92,11 @@ fn every_pixel_is_its_cells_function_of_its_colours() {
     for format in [
         VideoFormat::I420,
         VideoFormat::Nv12,
+        VideoFormat::Nv24,
         VideoFormat::Y41b,
+        VideoFormat::Yuy2,
         VideoFormat::Rgb,
+        VideoFormat::Xbgr,
         VideoFormat::Gray8,
     ] {
         let layout = layout(format, width as u32, height as u32);
