@@ -94,30 +94,35 @@ impl Refiner {
 fn widen(component: &Component, row: &[u8], width: usize, out: &mut Vec<f32>) {
     out.resize(width, 0.0);
     if !component.is_bytes() {
-        for (i, out) in out.chunks_mut(component.across).enumerate() {
-            out.fill(component.get(row, i.min(component.width - 1)) as f32 * component.unit());
-        }
+        let mut samples = vec![0.0; component.width];
+        component.read(row, 0, &mut samples);
+        spread(&samples, 1, component.across, out);
         return;
     }
     let samples = &row[component.offset..=component.offset + (component.width - 1) * component.step];
-    spread(samples, component.step, component.across, out);
+    spread_bytes(samples, component.step, component.across, out);
 }
 
 vectorised! {
-    /// Bytes that lie `step` apart, each `across` times.
-    fn spread(samples: &[u8], step: usize, across: usize, out: &mut [f32]) {
-        match (step, across) {
-            (1, 1) => spread_by::<1, 1>(samples, out),
-            (1, 2) => spread_by::<1, 2>(samples, out),
-            (2, 1) => spread_by::<2, 1>(samples, out),
-            (2, 2) => spread_by::<2, 2>(samples, out),
-            (3, 1) => spread_by::<3, 1>(samples, out),
-            (4, 1) => spread_by::<4, 1>(samples, out),
-            (4, 2) => spread_by::<4, 2>(samples, out),
-            _ => {
-                for (out, sample) in out.chunks_mut(across).zip(samples.iter().step_by(step)) {
-                    out.fill(f32::from(*sample));
-                }
+    fn spread_bytes(samples: &[u8], step: usize, across: usize, out: &mut [f32]) {
+        spread(samples, step, across, out);
+    }
+}
+
+/// Samples that lie `step` apart, each `across` times.
+#[inline(always)]
+fn spread<T: Copy + Into<f32>>(samples: &[T], step: usize, across: usize, out: &mut [f32]) {
+    match (step, across) {
+        (1, 1) => spread_by::<T, 1, 1>(samples, out),
+        (1, 2) => spread_by::<T, 1, 2>(samples, out),
+        (2, 1) => spread_by::<T, 2, 1>(samples, out),
+        (2, 2) => spread_by::<T, 2, 2>(samples, out),
+        (3, 1) => spread_by::<T, 3, 1>(samples, out),
+        (4, 1) => spread_by::<T, 4, 1>(samples, out),
+        (4, 2) => spread_by::<T, 4, 2>(samples, out),
+        _ => {
+            for (out, sample) in out.chunks_mut(across).zip(samples.iter().step_by(step)) {
+                out.fill((*sample).into());
             }
         }
     }
@@ -125,7 +130,7 @@ vectorised! {
 
 /// A compiler that knows both distances makes vectors of it.
 #[inline(always)]
-fn spread_by<const STEP: usize, const ACROSS: usize>(samples: &[u8], out: &mut [f32]) {
+fn spread_by<T: Copy + Into<f32>, const STEP: usize, const ACROSS: usize>(samples: &[T], out: &mut [f32]) {
     // The last sample has no whole step behind it, and perhaps fewer pixels.
     let whole = (samples.len() - 1) / STEP;
     let (out, end) = out.split_at_mut(whole * ACROSS);
@@ -135,9 +140,9 @@ fn spread_by<const STEP: usize, const ACROSS: usize>(samples: &[u8], out: &mut [
         .iter_mut()
         .zip(samples.as_chunks::<STEP>().0)
     {
-        *out = [f32::from(sample[0]); ACROSS];
+        *out = [sample[0].into(); ACROSS];
     }
-    end.fill(f32::from(samples[whole * STEP]));
+    end.fill(samples[whole * STEP].into());
 }
 
 /// A component's slopes above and below a row, and its samples.

@@ -4,6 +4,7 @@
 //! component is a strided walk through one plane. [`super::sampling`] reads by it and `paint` writes by it, so
 //! neither knows a pixel format.
 
+use factorseg_refine::vectorised;
 use gstreamer_video as gst_video;
 
 use super::colorimetry::Colorimetry;
@@ -161,7 +162,16 @@ impl Component {
     /// The samples from `first` on in a row, `0..=255`.
     pub fn read(&self, row: &[u8], first: usize, out: &mut [f32]) {
         let unit = self.unit();
-        for (i, out) in out.iter_mut().enumerate() {
+        let mut done = 0;
+        // Behind the last sample lies no whole step.
+        if let (Some(words), [whole @ .., _]) = (self.words, &mut *out)
+            && let [(byte, shift)] = words.places
+        {
+            done = whole.len();
+            let steps = &row[self.offset + byte + first * self.step..][..done * self.step];
+            read_words(steps, (words.bytes, self.step), (*shift, self.max), unit, whole);
+        }
+        for (i, out) in out.iter_mut().enumerate().skip(done) {
             *out = self.get(row, first + i) as f32 * unit;
         }
     }
@@ -172,6 +182,33 @@ impl Component {
         for (i, value) in values.iter().enumerate() {
             self.set(row, first + i, (value * scale + 0.5) as u32);
         }
+    }
+}
+
+vectorised! {
+    /// The parts of words, `(bytes, step)`, that are left by a shift and a mask, times `unit`.
+    fn read_words(row: &[u8], words: (usize, usize), part: (u32, u32), unit: f32, out: &mut [f32]) {
+        let (shift, max) = part;
+        // A sample has at most 16 bits.
+        let sample = |word: u32| ((word >> shift) & max) as i32 as f32 * unit;
+        match words {
+            (2, 2) => each_step(row, out, |[a, b]| sample(u16::from_le_bytes([a, b]).into())),
+            (2, 4) => each_step(row, out, |[a, b, _, _]| sample(u16::from_le_bytes([a, b]).into())),
+            (4, 4) => each_step(row, out, |bytes| sample(u32::from_le_bytes(bytes))),
+            (bytes, step) => {
+                for (out, step) in out.iter_mut().zip(row.chunks_exact(step)) {
+                    *out = sample(word(&step[..bytes]));
+                }
+            }
+        }
+    }
+}
+
+/// A compiler that knows the step makes vectors of it.
+#[inline(always)]
+fn each_step<const STEP: usize>(row: &[u8], out: &mut [f32], sample: impl Fn([u8; STEP]) -> f32) {
+    for (out, bytes) in out.iter_mut().zip(row.as_chunks::<STEP>().0) {
+        *out = sample(*bytes);
     }
 }
 

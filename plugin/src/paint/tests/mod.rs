@@ -42,6 +42,8 @@ fn wide_vectors_change_no_bit() {
         VideoFormat::Rgb,
         VideoFormat::Bgrx,
         VideoFormat::Yuy2,
+        VideoFormat::P01010le,
+        VideoFormat::Rgb10a2Le,
     ] {
         let wide = everything(format);
         use_portable(true);

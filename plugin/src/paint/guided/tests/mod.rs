@@ -97,6 +97,8 @@ fn every_pixel_is_its_cells_function_of_its_colours() {
         VideoFormat::Yuy2,
         VideoFormat::Rgb,
         VideoFormat::Xbgr,
+        VideoFormat::P01010le,
+        VideoFormat::Y410,
         VideoFormat::Gray8,
     ] {
         let layout = layout(format, width as u32, height as u32);
@@ -115,7 +117,8 @@ fn every_pixel_is_its_cells_function_of_its_colours() {
                 let row = (y / component.down).min(component.height - 1);
                 let column = (x / component.across).min(component.width - 1);
                 let plane = &planes[component.plane];
-                expected += at(slope, x, y) * component.get(&plane.data[row * plane.stride..], column) as f32;
+                let sample = component.get(&plane.data[row * plane.stride..], column) as f32 * component.unit();
+                expected += at(slope, x, y) * sample;
             }
             let off = (f32::from(*found) - expected.clamp(0.0, 255.0)).abs();
             assert!(off < 0.51, "{format:?} ({x}, {y}): {found} is not {expected}");
