@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use factorseg_kernels::{
-    Architecture, CpuTraining, KernelError, PlanOptions, SegmentationPass, SegmentationPlan, Threads, TrainingPass,
-    TrainingSize,
+    Architecture, CpuTraining, InstructionSet, KernelError, PlanOptions, SegmentationPass, SegmentationPlan, Threads,
+    TrainingPass, TrainingSize,
 };
 
 use crate::checkpoint::Weights;
@@ -129,6 +129,14 @@ impl Device {
                 };
                 Ok(Box::new(SegmentationPlan::compile(&architecture, lookup, options)?))
             }
+        }
+    }
+
+    /// The set of instructions that a network in use runs with, by [`InstructionSet::name`]; empty where the kernels are not ours.
+    pub(crate) fn instructions(self) -> &'static str {
+        match self {
+            Device::Cpu => InstructionSet::detect().name(),
+            Device::Cuda(_) => "",
         }
     }
 

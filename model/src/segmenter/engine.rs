@@ -13,6 +13,9 @@ pub struct EngineInfo {
     pub model: String,
     /// `cpu`, `cuda:0`.
     pub device: String,
+    /// The CPU's instructions that it computes with: `amx` (AVX-512, with tiles for bf16), `avx512`, `avx2` or `portable`; empty on
+    /// other devices.
+    pub instructions: &'static str,
     /// What it computes in; never [`Precision::Auto`] where a network is loaded.
     pub precision: Precision,
     /// Number of regions, `K`.

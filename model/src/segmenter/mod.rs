@@ -83,6 +83,7 @@ impl Segmenter {
                 classes: checkpoint.info().classes.clone(),
                 foreground_regions: checkpoint.info().foreground_regions.clone(),
                 device: device.to_string(),
+                instructions: device.instructions(),
                 precision: match how.precision {
                     Precision::Auto => Precision::F32,
                     chosen => chosen,

@@ -247,6 +247,7 @@ impl FactorSeg {
             .field("latency-p99", percentile(0.99))
             .field("model", info.map_or("", |info| info.model.as_str()))
             .field("device", info.map_or("", |info| info.device.as_str()))
+            .field("instructions", info.map_or("", |info| info.instructions))
             .field(
                 "precision",
                 info.map_or(String::new(), |info| info.precision.to_string()),

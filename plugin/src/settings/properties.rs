@@ -63,7 +63,7 @@ macro_rules! settings {
                 let default = Self::default();
                 let stats = glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                     .nick("Statistics")
-                    .blurb("frames, inferred, reused, dropped (not segmented for a newer one), unjudged (by a refinement), mask-age and latency-p50, -p95, -p99 in ns, model, device, mode")
+                    .blurb("frames, inferred, reused, dropped (not segmented for a newer one), unjudged (by a refinement), mask-age and latency-p50, -p95, -p99 in ns, model, device, instructions, precision, mode")
                     .read_only()
                     .build();
                 let class = glib::ParamSpecString::builder("class")

@@ -57,6 +57,16 @@ fn a_still_video_has_bit_identical_masks() {
     assert_eq!(report.mask_pts, second.pts());
     let stats = bench.element.property::<gst::Structure>("stats");
     assert_eq!(stats.get::<&str>("device").unwrap(), "cpu");
+    let instructions = stats.get::<&str>("instructions").unwrap();
+    #[cfg(target_arch = "x86_64")]
+    let expected: &[&str] = match is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        true if is_x86_feature_detected!("avx512f") => &["avx512", "amx"],
+        true => &["avx2"],
+        false => &["portable"],
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let expected = ["portable"];
+    assert!(expected.contains(&instructions), "{instructions}");
 }
 
 #[test]

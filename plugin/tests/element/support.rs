@@ -130,6 +130,7 @@ pub fn info() -> EngineInfo {
     EngineInfo {
         model: "fake".into(),
         device: "nowhere".into(),
+        instructions: "",
         regions: 3,
         timesteps: 1000,
         classes: ["tabby", "tractor"]
