@@ -19,8 +19,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/reference"))
-from make_barrier_fixture import distances as barrier_distances
-from make_color_fixture import threshold as otsu
+from make_barrier_fixture import distances as barrier_distances, threshold as otsu
 
 W, H, CELLS = 224, 128, 32
 CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "level": 0.97, "threshold": 2.2}

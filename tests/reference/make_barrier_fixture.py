@@ -33,6 +33,17 @@ def distances(picture: np.ndarray, rounds: int = 2) -> np.ndarray:
     return barrier
 
 
+def threshold(values: np.ndarray, bins: int = 64) -> float:
+    """Otsu's threshold, an upper edge of a bin."""
+    counts, edges = np.histogram(values, bins)
+    share = np.cumsum(counts)[:-1] / counts.sum()
+    centers = (edges[1:] + edges[:-1]) / 2
+    moment = np.cumsum(counts * centers) / counts.sum()
+    variance = (moment[-1] * share - moment[:-1]) ** 2 / (share * (1 - share))
+    best = np.flatnonzero(variance == variance.max())
+    return (edges[1 + best[0]] + edges[1 + best[-1]]) / 2
+
+
 def main() -> None:
     random = np.random.default_rng(3)
     cases = []

@@ -45,23 +45,8 @@ def guided(colors: np.ndarray, plane: np.ndarray, radius: int = 4, epsilon: floa
     return sum(spread(slope) * color for slope, color in zip(slopes, colors)) + spread(offset)
 
 
-def threshold(values: np.ndarray, bins: int = 64) -> float:
-    """Otsu's threshold, an upper edge of a bin."""
-    counts, edges = np.histogram(values, bins)
-    share = np.cumsum(counts)[:-1] / counts.sum()
-    centers = (edges[1:] + edges[:-1]) / 2
-    moment = np.cumsum(counts * centers) / counts.sum()
-    variance = (moment[-1] * share - moment[:-1]) ** 2 / (share * (1 - share))
-    best = np.flatnonzero(variance == variance.max())
-    return (edges[1 + best[0]] + edges[1 + best[-1]]) / 2
-
-
 def refine(picture: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Picture [3, height, width] in -1..1, p [K, height, width]; returns the new p."""
-    if len(p) == 2:
-        log_odds = np.log(p[1] / p[0])
-        second = 1 / (1 + np.exp(threshold(log_odds) - log_odds))
-        p = np.stack([1 - second, second])
     cell = tuple(np.clip((picture + 1) * CELLS / 2, 0, CELLS - 1).astype(int))
     sharp = p**2 / (p**2).sum(0)
     height, width = p.shape[1:]
@@ -76,7 +61,7 @@ def refine(picture: np.ndarray, p: np.ndarray) -> np.ndarray:
         np.add.at(histogram, cell, region)
         histogram = gaussian_filter(histogram, 1.0, mode="reflect", radius=3)
         area = region.mean()
-        likelihood = np.log(histogram[cell] / region.size + 1e-4 * area) - 0.75 * np.log(area)
+        likelihood = np.log(histogram[cell] / region.size / area + 1e-4)
         score = 2 * gaussian_filter(likelihood, 1.0, mode="reflect", radius=3) + 0.5 * np.log(network)
         scores.append(guided((picture + 1) / 2, score))
     scores = np.exp(scores - np.max(scores, axis=0))

@@ -6,7 +6,6 @@
 //! ground are reached from the frame step by step, however much they change on the way; a thing that is surrounded by them is not,
 //! however small.
 
-use crate::color::threshold;
 use crate::map::InputImage;
 use crate::plane::Plane;
 use crate::simd::{exp, ln};
@@ -20,6 +19,8 @@ const POWER: f32 = 1.5;
 const SCALE: f32 = 5.0;
 /// Log-odds are at most this: however far an object stands out, motion may say otherwise.
 const LIMIT: f32 = 4.0;
+/// Bins of the values that a threshold is looked for in.
+const BINS: usize = 64;
 /// Added to the deviation of distances: noise does not stand out.
 const NOISE: f32 = 10.0;
 
@@ -147,6 +148,46 @@ fn root(value: f32) -> f32 {
     } else {
         7.787 * value + 16.0 / 116.0
     }
+}
+
+/// Otsu's threshold ("A Threshold Selection Method from Gray-Level Histograms", 1979) over 64 bins from the least value to
+/// the greatest: the upper edge of the bin up to which the variance between the two groups is largest, the middle of
+/// those edges where it is the same for several. Values that are all the same, or not finite, have none: it is 0.
+pub fn threshold(values: &[f32]) -> f32 {
+    let (least, most) = values
+        .iter()
+        .fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), value| {
+            (least.min(*value), most.max(*value))
+        });
+    let bin = (f64::from(most) - f64::from(least)) / BINS as f64;
+    if !bin.is_finite() || bin <= 0.0 {
+        return 0.0;
+    }
+    let mut counts = [0u32; BINS];
+    for value in values {
+        let index = ((f64::from(*value) - f64::from(least)) / bin) as usize;
+        counts[index.min(BINS - 1)] += 1;
+    }
+    let center = |index: usize| f64::from(least) + (index as f64 + 0.5) * bin;
+    let total = values.len() as f64;
+    let mean: f64 = (0..BINS)
+        .map(|index| f64::from(counts[index]) * center(index))
+        .sum::<f64>()
+        / total;
+    let (mut share, mut moment) = (0.0, 0.0);
+    let (mut best, mut first, mut last) = (0.0, 0, 0);
+    for (index, count) in counts.iter().enumerate().take(BINS - 1) {
+        share += f64::from(*count) / total;
+        moment += f64::from(*count) / total * center(index);
+        let variance = (mean * share - moment).powi(2) / (share * (1.0 - share)).max(1e-9);
+        if variance > best {
+            (best, first, last) = (variance, index, index);
+        } else if variance == best {
+            // Only empty bins lie between.
+            last = index;
+        }
+    }
+    (f64::from(least) + ((first + last) as f64 / 2.0 + 1.0) * bin) as f32
 }
 
 #[cfg(test)]

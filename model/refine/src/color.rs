@@ -23,8 +23,6 @@ const REACH: usize = 3;
 const NETWORK: f32 = 0.5;
 /// Weight of the colours' log-likelihoods.
 const COLORS: f32 = 2.0;
-/// Power of a region's area that its histogram is divided by: 1 would give all regions the same prior, 0 that of their areas.
-const AREA: f32 = 0.75;
 /// Width of the picture's frame, as a share of its shorter side.
 const FRAME: f32 = 1.0 / 16.0;
 /// How often a pixel of the frame counts as background, beside once as what the network says.
@@ -35,8 +33,6 @@ const FLOOR: f32 = 1e-4;
 const SMOOTHING: f32 = 1.0;
 /// A hole is a gap where its colours are this much likelier outside of the object than in it: the mean logarithm.
 const GAP: f32 = 4.0;
-/// Bins of the log-odds that a threshold is looked for in.
-const BINS: usize = 64;
 
 /// A blurred histogram over the colour cube; keeps its memory.
 #[derive(Clone, Debug, Default)]
@@ -165,15 +161,11 @@ impl ColorModel {
     /// With `p` the network's probabilities, a pixel counts `w_k = p_k^2 / sum_j p_j^2` for region k. The picture's frame, a
     /// sixteenth of the shorter side wide, is background: the region that holds most of it counts 2 more there, the others
     /// nothing. With `a_k` the mean of `w_k` (region k's area) and `h_k(c)` its share in the blurred cell of colour c, each
-    /// region's score is `0.5 log p_k + 2 blur(log((h_k(c) + 1e-4 a_k) / a_k^0.75))`, brought along the edges of the colours
+    /// region's score is `0.5 log p_k + 2 blur(log(h_k(c) / a_k + 1e-4))`, brought along the edges of the colours
     /// ([`Guide`]), and the new probabilities are the softmax of the scores. Where what is not background has specks or holes
     /// ([`misplaced`], by the network's evidence), background and the rest exchange their probabilities; which holes count,
     /// [`Self::fill_holes`] says: by default those where the mean of log(o(c) / i(c)) is below 4, with o and i the shares of the
     /// blurred cell of colour c among pixels outside of the object and in it.
-    ///
-    /// Where there are two regions, each picture first gets its own threshold between them: log-odds are taken from
-    /// the one that divides them best into two groups ([`threshold`]), since a network that learned how large objects are
-    /// on the whole finds small ones too large and large ones too small.
     ///
     /// One region, an image of another size than the map's, and what cannot be judged ([`Self::unjudged`]: an image that is
     /// not finite) are left as they are.
@@ -193,9 +185,6 @@ impl ColorModel {
     fn judge(&mut self, image: &InputImage, map: &mut RegionMap) {
         let (width, height) = (map.width, map.height);
         let pixels = width * height;
-        if map.regions == 2 {
-            divide(&mut map.probabilities);
-        }
         let cells = ColorHistogram::cells(&image.data);
         let mut sharp: Vec<f32> = map.probabilities.iter().map(|p| p * p).collect();
         normalise(&mut sharp, map.regions);
@@ -208,8 +197,8 @@ impl ColorModel {
         for (plane, sharp) in map.probabilities.chunks_exact(pixels).zip(sharp.chunks_exact(pixels)) {
             let area = (sharp.iter().sum::<f32>() / pixels as f32).max(f32::MIN_POSITIVE);
             self.histogram.count(&cells, sharp.iter().copied());
-            let (scale, floor, prior) = (1.0 / pixels as f32, FLOOR * area, AREA * area.ln());
-            let likelihood = |cell: &u16| (self.histogram.at(*cell) * scale + floor).ln() - prior;
+            let scale = 1.0 / (area * pixels as f32);
+            let likelihood = |cell: &u16| (self.histogram.at(*cell) * scale + FLOOR).ln();
             let likelihood = Plane {
                 width,
                 height,
@@ -312,58 +301,6 @@ fn count_frame(weights: &mut [f32], (width, height): (usize, usize)) -> usize {
         }
     }
     background
-}
-
-/// Takes the log-odds of two planes of probabilities from their best threshold.
-fn divide(probabilities: &mut [f32]) {
-    let (first, second) = probabilities.split_at_mut(probabilities.len() / 2);
-    let odds = |first: f32, second: f32| (second.max(f32::MIN_POSITIVE) / first.max(f32::MIN_POSITIVE)).ln();
-    let log_odds: Vec<f32> = first.iter().zip(&*second).map(|(a, b)| odds(*a, *b)).collect();
-    let threshold = threshold(&log_odds);
-    for ((first, second), log_odds) in first.iter_mut().zip(second).zip(log_odds) {
-        *second = 1.0 / (1.0 + (threshold - log_odds).exp());
-        *first = 1.0 / (1.0 + (log_odds - threshold).exp());
-    }
-}
-
-/// Otsu's threshold ("A Threshold Selection Method from Gray-Level Histograms", 1979) over 64 bins from the least value to
-/// the greatest: the upper edge of the bin up to which the variance between the two groups is largest, the middle of
-/// those edges where it is the same for several. Values that are all the same, or not finite, have none: it is 0.
-pub fn threshold(values: &[f32]) -> f32 {
-    let (least, most) = values
-        .iter()
-        .fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), value| {
-            (least.min(*value), most.max(*value))
-        });
-    let bin = (f64::from(most) - f64::from(least)) / BINS as f64;
-    if !bin.is_finite() || bin <= 0.0 {
-        return 0.0;
-    }
-    let mut counts = [0u32; BINS];
-    for value in values {
-        let index = ((f64::from(*value) - f64::from(least)) / bin) as usize;
-        counts[index.min(BINS - 1)] += 1;
-    }
-    let center = |index: usize| f64::from(least) + (index as f64 + 0.5) * bin;
-    let total = values.len() as f64;
-    let mean: f64 = (0..BINS)
-        .map(|index| f64::from(counts[index]) * center(index))
-        .sum::<f64>()
-        / total;
-    let (mut share, mut moment) = (0.0, 0.0);
-    let (mut best, mut first, mut last) = (0.0, 0, 0);
-    for (index, count) in counts.iter().enumerate().take(BINS - 1) {
-        share += f64::from(*count) / total;
-        moment += f64::from(*count) / total * center(index);
-        let variance = (mean * share - moment).powi(2) / (share * (1.0 - share)).max(1e-9);
-        if variance > best {
-            (best, first, last) = (variance, index, index);
-        } else if variance == best {
-            // Only empty bins lie between.
-            last = index;
-        }
-    }
-    (f64::from(least) + ((first + last) as f64 / 2.0 + 1.0) * bin) as f32
 }
 
 #[cfg(test)]

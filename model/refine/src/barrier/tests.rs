@@ -107,3 +107,15 @@ fn noise_on_an_even_picture_says_little() {
         assert!(odds.values.iter().all(|odds| *odds == 0.0));
     }
 }
+
+#[test]
+fn the_threshold_divides_two_groups() {
+    assert_eq!(threshold(&[0.0; 9]), 0.0);
+    assert_eq!(threshold(&[0.0, f32::INFINITY, 3.0]), 0.0);
+    assert_eq!(threshold(&[]), 0.0);
+    assert!((threshold(&[1.0, 1.0, 1.0, 5.0]) - 3.0).abs() < 0.1);
+    // Two bells of different size around -4 and 1.
+    let bell = |center: f32, count: usize| (0..count).map(move |i| center + ((i * 37 % 101) as f32 / 50.0 - 1.0));
+    let found = threshold(&bell(-4.0, 900).chain(bell(1.0, 100)).collect::<Vec<f32>>());
+    assert!((-3.0..0.0).contains(&found), "{found}");
+}
