@@ -132,7 +132,7 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
     a change of the evidence of motion, from what it is made of and the mask before, brought along."""
     k, appearance, out, previous, sure = constants, Appearance(), [], None, 0.0
     for frame, guide, net, distance, flow in zip(frames, guides, network, distances, flows):
-        z, weight, guess = k["network"] * log_odds(up(net)) + up(apart(distance, k)), 0.0, None
+        z, weight, guess = log_odds(up(net)), 0.0, None
         grid = np.minimum((down(frame) * CELLS).astype(int), CELLS - 1)
         cells = ((grid[..., 0] * CELLS + grid[..., 1]) * CELLS + grid[..., 2]).ravel()
         if previous is not None:
@@ -142,6 +142,8 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
             level = np.quantile(length, k["level"])
             weight = float(np.clip(np.log(max(level / scale, 1e-30) / 3.5) / np.log(2), 0, 1))
             sure = max(sure + 0.2 * (weight - sure), 0.995 * sure)
+            shown = min(sure / 0.2, 1)
+            z = (1 - shown) * z + shown * (up(apart(distance, k)) + k["network"] * z)
             before = warp(flow, previous)
             guess = appearance.log_odds(cells, probability(before)) if memory else None
             if guess is not None:
@@ -214,7 +216,7 @@ def cues(davis, dump):
     for frames, guides, network, distances, flows, truth in sequences(davis, dump):
         for name, changes in {"all": {}, "no network": {"network": 0.0}, "no barrier": {"barrier": 0.0, "network": 1.0}}.items():
             k = CONSTANTS | changes
-            alone = [run([frame], [guide], [net], [distance], [None], constants=k)[0] for frame, guide, net, distance in zip(frames, guides, network, distances)]
+            alone = [guide.follow(k["network"] * log_odds(up(net)) + up(apart(distance, k))) > 0 for guide, net, distance in zip(guides, network, distances)]
             rows.setdefault((name, "a frame by itself"), []).append(score(np.stack(alone), truth))
             rows.setdefault((name, "video"), []).append(score(run(frames, guides, network, distances, flows, constants=k), truth))
     for (name, what), values in rows.items():

@@ -3,8 +3,8 @@
 //! A picture alone says little of where its object ends; what moves together says it exactly. For each frame
 //! [`MotionModel`] finds the optical flow to the frame before ([`crate::flow`]), takes the camera's part away
 //! ([`crate::camera`]), and weighs what remains against what the frame says by itself: what a network said of it, and what stands
-//! apart from its border ([`crate::barrier`]). The measure of motion is the picture's own noise. Where nothing moves on its own, the
-//! frame alone decides.
+//! apart from its border ([`crate::barrier`]). The measure of motion is the picture's own noise. Where nothing has moved on its own,
+//! the network alone decides.
 //!
 //! ```
 //! use factorseg_refine::{InputImage, MotionModel, RegionMap};
@@ -127,8 +127,9 @@ impl MotionModel {
     ///
     /// Flow is looked for at the frame's size, and everything else done at half of it. With m the log-odds of the network's
     /// foreground and b those of what stands apart from the frame's border ([`barrier::log_odds`], at a quarter of the size), a frame by
-    /// itself has `n = b + m / 4`. With r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03
-    /// pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5 to log 7: `z = (1 - 0.75 g) n' + 2 g log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. n' is n, and as far as g falls
+    /// itself has `n = (1 - v) m + v (b + m / 4)`, with v from 0 to 1 as far as motion has shown an object at all; a frame's full evidence
+    /// is enough. With r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03 pixels; l its 97 %
+    /// quantile and g rising from 0 to 1 as log l / s goes from log 3.5 to log 7: `z = (1 - 0.75 g) n' + 2 g log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. n' is n, and as far as g falls
     /// short of 1 what the object looks like ([`Appearance`]), as far as that has agreed with motion. z is blended with that of
     /// the frame before, brought along by the flow, with a weight of that from 0.9 + 0.1 u (g = 0) to 0.3 (g = 1), where u
     /// follows g upwards and fades slowly: an object that stops stays what it was. The new log-odds are z along the edges of
@@ -165,18 +166,14 @@ impl MotionModel {
         let small = frame.halved();
         let (width, height) = (small.width, small.height);
         let quarter = small.halved();
-        let mut by_itself = network.resized(width, height).map(|network| NETWORK * network);
-        if width.min(height) >= 2 {
-            let apart = barrier::log_odds(&quarter).resized(width, height);
-            by_itself = by_itself.zip(&apart, |network, apart| network + apart);
-        }
+        let network = network.resized(width, height);
         let picture = Pyramid::new(&brightness(frame));
         let brightness = brightness(&small);
         let known = self
             .previous
             .take()
             .filter(|previous| previous.log_odds.size() == (width, height));
-        let (mut log_odds, mut sure, mut told) = (by_itself, 0.0, 0.0);
+        let (mut log_odds, mut sure, mut told) = (network, 0.0, 0.0);
         let (mut appearance, mut guess) = (Appearance::default(), None);
         let cells = ColorHistogram::cells(&quarter.data);
         if let Some(previous) = known {
@@ -187,6 +184,12 @@ impl MotionModel {
                 let risen = previous.sure + SURE.0 * (evidence.weight - previous.sure);
                 sure = risen.max(SURE.1 * previous.sure);
                 told = evidence.weight;
+                let shown = (sure / SURE.0).min(1.0);
+                if shown > 0.0 && !quarter.data.is_empty() {
+                    let apart = barrier::log_odds(&quarter).resized(width, height);
+                    let both = |network: f32, apart: f32| network + shown * (apart + NETWORK * network - network);
+                    log_odds = log_odds.zip(&apart, both);
+                }
                 appearance = previous.appearance;
                 guess = appearance.log_odds(&cells, || before.probabilities().halved());
                 if let Some(guess) = &guess {

@@ -87,43 +87,45 @@ fn an_object_that_stops_stays_the_object() {
     assert!(overlap > 0.6, "{overlap}");
     // Another scene begins with nothing.
     masks.reset();
-    let first = MotionModel::default().refine(&frame(14), &unsure(), &[false, true, true]);
-    assert_eq!(masks.refine(&frame(14), &unsure(), &[false, true, true]), first);
+    let map = masks.refine(&frame(14), &unsure(), &[false, true, true]);
+    assert!(map.probabilities[..64 * 48].iter().all(|p| (p - 0.6).abs() < 1e-3));
 }
 
 #[test]
-fn a_video_that_stands_still_stays_what_its_first_frame_is_by_itself() {
-    let judge = |masks: &mut MotionModel| masks.refine(&frame(0), &unsure(), &[false, true, true]);
+fn a_still_video_is_the_networks() {
     let mut masks = MotionModel::default();
-    let first = judge(&mut masks);
+    let mut map = unsure();
     for _ in 0..3 {
-        assert_eq!(judge(&mut masks), first);
+        map = masks.refine(&frame(0), &unsure(), &[false, true, true]);
     }
-    // Where nothing stands apart, that is what the network says, a quarter as surely.
-    let grey = InputImage {
-        data: vec![0.1; 3 * 128 * 96],
-        ..frame(0)
-    };
-    let map = MotionModel::default().refine(&grey, &unsure(), &[false, true, true]);
-    let expected = 1.0 / (1.0 + (2.0f32 / 3.0).powf(0.25));
-    for p in &map.probabilities[..64 * 48] {
-        assert!((p - expected).abs() < 1e-3, "{p} instead of {expected}");
-    }
+    let worst = map.probabilities[..64 * 48]
+        .iter()
+        .map(|p| (p - 0.6).abs())
+        .fold(0.0, f32::max);
+    assert!(worst < 1e-3, "{worst}");
 }
 
-/// The network says 0.4 everywhere.
+/// The network says 0.4 everywhere, and the inside of an even object shows no motion.
 #[test]
-fn what_stands_apart_is_the_object_before_anything_has_moved() {
-    let square = |at: usize| (60..76).contains(&(at % 128)) && (40..56).contains(&(at / 128));
-    let plane = |inside: f32| (0..128 * 96).map(move |at| if square(at) { inside } else { 0.5 });
-    let image = InputImage {
-        data: plane(0.1).chain(plane(-0.3)).chain(plane(-0.3)).collect(),
-        ..frame(0)
+fn what_stands_apart_belongs_to_what_moves() {
+    let scene = |moved: usize| {
+        let inside = move |at: usize| (20 + moved..60 + moved).contains(&(at % 128)) && (24..72).contains(&(at / 128));
+        let ground = |at: usize| ((at % 128 / 6 * 7919 + at / 128 / 6 * 104_729) % 97) as f32 / 970.0;
+        let plane = move |value: f32| (0..128 * 96).map(move |at| if inside(at) { value } else { ground(at) });
+        InputImage {
+            data: plane(0.9).chain(plane(-0.8)).chain(plane(-0.8)).collect(),
+            ..frame(0)
+        }
     };
-    let map = MotionModel::default().refine(&image, &unsure(), &[false, true, true]);
+    let mut masks = MotionModel::default();
+    let mut map = unsure();
+    for moved in 0..4 {
+        map = masks.refine(&scene(4 * moved), &unsure(), &[false, true, true]);
+    }
     let background = |x: usize, y: usize| map.probabilities[y * 64 + x];
-    assert!(background(34, 24) < 0.2, "{}", background(34, 24));
-    assert!(background(20, 24) > 0.5 && background(34, 10) > 0.5);
+    // The object is at 16..36 and 12..36 of the masks now.
+    assert!(background(26, 24) < 0.2, "{}", background(26, 24));
+    assert!(background(50, 24) > 0.8 && background(26, 5) > 0.8);
 }
 
 #[test]
