@@ -39,5 +39,5 @@ fn agreement(picture: &Path) -> f64 {
 fn element_and_program_see_the_same_picture() {
     let found = agreement(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../pipelines/media/cat.jpg"));
     println!("{:.2} % of the pixels have the same region", 100.0 * found);
-    assert!(found > 0.98, "{found}");
+    assert!(found > 0.97, "{found}");
 }
