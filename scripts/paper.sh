@@ -196,7 +196,7 @@ fid() { [[ -z ${INCEPTION:-} ]] || echo --inception "$INCEPTION" --real "$1"; }
 # Beside ours in Tables 1, 2 and 4: what is shipped, which learned by competition on other pictures.
 for number in 1 2 4; do
     table=table$number
-    result "$table-embedded" "${evaluate[@]}" still "${!table}" "${segment[@]}"
+    result "$table-objects" "${evaluate[@]}" still "${!table}" --model "$root/model/checkpoints/objects.safetensors" "${segment[@]}"
 done
 
 # Tables 1, 2, and 6: ours, and the other ways to take in the masks.

@@ -26,7 +26,7 @@ NAMES = {
     "supervised": "supervised U-Net",
     "ddpm": "DatasetDDPM, unsupervised (`--clusters 3`)",
     "ours": "ours",
-    "embedded": "the embedded checkpoint ([competition](recipes.md#competition) on other pictures)",
+    "objects": "`objects` ([competition](recipes.md#competition) on other pictures)",
     "concatenated": "concatenated (`--decoding concatenated`)",
     "masked-middle": "masked h_mid (`--decoding masked-middle`)",
     "unshared": "without shared weights (`--decoding unshared`)",
@@ -68,7 +68,7 @@ def foreground(number: int, read) -> str:
     report = read("table1" if number == 1 else "table6-second")
     rows = [
         ["ours", *still(report["model"]), *PAPER[f"table{number}"]],
-        [NAMES["embedded"], *still(read(f"table{number}-embedded")["model"]), "", "", ""],
+        [NAMES["objects"], *still(read(f"table{number}-objects")["model"]), "", "", ""],
         ["mean mask of ours, the same for every picture", *still(report["model_mean_mask"]), "", "", ""],
         ["best mask without a look at the picture", *still(blind(report)), "", "", ""],
     ]
@@ -77,7 +77,7 @@ def foreground(number: int, read) -> str:
 
 def compared(number: int, read) -> str:
     rows = []
-    names = ["supervised", "ddpm", "ours"] + ["embedded"] * (number == 4)
+    names = ["supervised", "ddpm", "ours"] + ["objects"] * (number == 4)
     for name in names:
         scores = read(f"table{number}-{name}")["model"]
         both = [percent(scores["accuracy"]), percent(scores["mean_iou"])]
