@@ -26,7 +26,7 @@ const NOISE: f32 = 10.0;
 
 /// Log-odds of the object by how far each pixel is from the picture's frame.
 ///
-/// With d the [`distances`], t Otsu's threshold of d^1.5 ([`threshold`]) and s their standard deviation:
+/// With d the [`distances`], t Otsu's threshold of d^1.5 and s their standard deviation:
 /// `min(5 (d^1.5 - t) / (s + 10), 4)`.
 pub fn log_odds(image: &InputImage) -> Plane {
     let powers = distances(image).map(|distance| distance.powf(POWER));
@@ -153,7 +153,7 @@ fn root(value: f32) -> f32 {
 /// Otsu's threshold ("A Threshold Selection Method from Gray-Level Histograms", 1979) over 64 bins from the least value to
 /// the greatest: the upper edge of the bin up to which the variance between the two groups is largest, the middle of
 /// those edges where it is the same for several. Values that are all the same, or not finite, have none: it is 0.
-pub fn threshold(values: &[f32]) -> f32 {
+fn threshold(values: &[f32]) -> f32 {
     let (least, most) = values
         .iter()
         .fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), value| {

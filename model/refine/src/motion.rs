@@ -127,13 +127,14 @@ impl MotionModel {
     ///
     /// Flow is looked for at the frame's size, and everything else done at half of it. With m the log-odds of the network's
     /// foreground and b those of what stands apart from the frame's border ([`barrier::log_odds`], at a quarter of the size), a frame by
-    /// itself has `n = (1 - v) m + v (b + m / 4)`, with v from 0 to 1 as far as motion has shown an object at all; a frame's full evidence
-    /// is enough. With r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03 pixels; l its 97 %
-    /// quantile and g rising from 0 to 1 as log l / s goes from log 3.5 to log 7: `z = (1 - 0.75 g) n' + 2 g log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. n' is n, and as far as g falls
-    /// short of 1 what the object looks like ([`Appearance`]), as far as that has agreed with motion. z is blended with that of
-    /// the frame before, brought along by the flow, with a weight of that from 0.9 + 0.1 u (g = 0) to 0.3 (g = 1), where u
-    /// follows g upwards and fades slowly: an object that stops stays what it was. The new log-odds are z along the edges of
-    /// the colours ([`Guide`]). Frames of a video that stands still from its start have the same result to the last bit.
+    /// itself has `n = (1 - v) m + v (b + m / 4)`, with v from 0 to 1 as far as motion has shown an object at all; a frame's full
+    /// evidence is enough. With r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03
+    /// pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5 to log 7: `z = (1 - 0.75 g) n' + 2 g
+    /// log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. n' is n, and as far as g falls short of 1 what the object looks like
+    /// ([`Appearance`]), as far as that has agreed with motion. z is blended with that of the frame before, brought along by the
+    /// flow, with a weight of that from 0.9 + 0.1 u (g = 0) to 0.3 (g = 1), where u follows g upwards and fades slowly: an object
+    /// that stops stays what it was. The new log-odds are z along the edges of the colours ([`Guide`]). Frames of a video that
+    /// stands still from its start have the same result to the last bit.
     pub fn refine(&mut self, frame: &InputImage, map: &RegionMap, foreground: &[bool]) -> RegionMap {
         let (width, height) = (frame.width / 2, frame.height / 2);
         let pixels = width * height;
