@@ -2,13 +2,14 @@
 
     python make_color_fixture.py
 
-Needs numpy and scipy. The formula is that of `ColorModel::refine` in model/refine/src/color.rs, in float64.
+Needs numpy, scipy and scikit-image. The formula is that of `ColorModel::refine` in model/refine/src/color.rs, in float64.
 """
 
 import json
 from pathlib import Path
 
 import numpy as np
+from make_barrier_fixture import distances, threshold
 from scipy.ndimage import binary_fill_holes, gaussian_filter, label
 
 CELLS = 32
@@ -48,15 +49,19 @@ def guided(colors: np.ndarray, plane: np.ndarray, radius: int = 4, epsilon: floa
 def refine(picture: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Picture [3, height, width] in -1..1, p [K, height, width]; returns the new p."""
     cell = tuple(np.clip((picture + 1) * CELLS / 2, 0, CELLS - 1).astype(int))
-    sharp = p**2 / (p**2).sum(0)
     height, width = p.shape[1:]
     deep = max(1, round(min(height, width) / 16))
     frame = np.ones((height, width), bool)
     frame[deep:-deep, deep:-deep] = False
-    background = sharp[:, frame].sum(1).argmax()
-    sharp[:, frame] = np.where(np.arange(len(p))[:, None] == background, sharp[:, frame] + 2, 0)
+    background = p[:, frame].sum(1).argmax()
+    powers = distances(picture) ** 1.5
+    apart = (powers - threshold(powers)) / (powers.std() + 10)
+    p = p * np.where(np.arange(len(p))[:, None, None] == background, 1, np.exp(np.minimum(apart / 2, 4)))
+    p /= p.sum(0)
+    counts = p**2 / (p**2).sum(0)
+    counts[:, frame] = np.where(np.arange(len(p))[:, None] == background, counts[:, frame] + 2, 0)
     scores = []
-    for region, network in zip(sharp, p):
+    for region, network in zip(counts, p):
         histogram = np.zeros((CELLS,) * 3)
         np.add.at(histogram, cell, region)
         histogram = gaussian_filter(histogram, 1.0, mode="reflect", radius=3)

@@ -15,23 +15,18 @@ use crate::vectorised;
 const ROUNDS: usize = 2;
 /// Power of a distance that is compared: what stands out most counts, and objects are small.
 const POWER: f32 = 1.5;
-/// Log-odds of a deviation above the threshold.
-const SCALE: f32 = 5.0;
-/// Log-odds are at most this: however far an object stands out, motion may say otherwise.
-const LIMIT: f32 = 4.0;
 /// Bins of the values that a threshold is looked for in.
 const BINS: usize = 64;
-/// Added to the deviation of distances: noise does not stand out.
+/// Added to the deviation of what is compared: noise does not stand out.
 const NOISE: f32 = 10.0;
 
-/// Log-odds of the object by how far each pixel is from the picture's frame.
+/// How far each pixel stands apart from the picture's frame, in deviations: above 0 rather object, below rather background.
 ///
-/// With d the [`distances`], t Otsu's threshold of d^1.5 and s their standard deviation:
-/// `min(5 (d^1.5 - t) / (s + 10), 4)`.
-pub fn log_odds(image: &InputImage) -> Plane {
+/// With d the [`distances`], t Otsu's threshold of d^1.5 and s their standard deviation: `(d^1.5 - t) / (s + 10)`.
+pub fn evidence(image: &InputImage) -> Plane {
     let powers = distances(image).map(|distance| distance.powf(POWER));
     let (threshold, deviation) = (threshold(&powers.values), powers.deviation() + NOISE);
-    powers.map(|power| (SCALE * (power - threshold) / deviation).min(LIMIT))
+    powers.map(|power| (power - threshold) / deviation)
 }
 
 /// The least barrier of a path from the picture's frame, one pixel wide, to each pixel: the differences between the largest and the

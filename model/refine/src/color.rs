@@ -5,10 +5,12 @@
 //! typical its colour is of each region, beside what the network said. No training, no labels; it works at the
 //! network's resolution, so that its cost does not grow with the frame.
 
+use crate::barrier;
 use crate::guided::Guide;
 use crate::map::{InputImage, RegionMap};
 use crate::pieces::{Hole, misplaced};
 use crate::plane::{Plane, gaussian, mirrored};
+use crate::simd::exp;
 use crate::vectorised;
 
 /// Cells of the colour cube along each of R, G and B.
@@ -19,7 +21,11 @@ const CUBE: usize = CELLS * CELLS * CELLS;
 const BLUR: f32 = 1.0;
 /// Cells on either side that the blur reaches.
 const REACH: usize = 3;
-/// Weight of the network's log-probabilities.
+/// Log-odds against the background of a pixel that stands apart from the picture's frame, for each deviation.
+const APART: f32 = 0.5;
+/// They are at most this.
+const APART_LIMIT: f32 = 4.0;
+/// Weight of the log-probabilities of network and frame together.
 const NETWORK: f32 = 0.5;
 /// Weight of the colours' log-likelihoods.
 const COLORS: f32 = 2.0;
@@ -158,12 +164,13 @@ impl ColorModel {
 
     /// Sharpens `map`, the regions of `image`, by the image's colours. Probabilities sum to 1.
     ///
-    /// With `p` the network's probabilities, a pixel counts `w_k = p_k^2 / sum_j p_j^2` for region k. The picture's frame, a
-    /// sixteenth of the shorter side wide, is background: the region that holds most of it counts 2 more there, the others
-    /// nothing. With `a_k` the mean of `w_k` (region k's area) and `h_k(c)` its share in the blurred cell of colour c, each
-    /// region's score is `0.5 log p_k + 2 blur(log(h_k(c) / a_k + 1e-4))`, brought along the edges of the colours
-    /// ([`Guide`]), and the new probabilities are the softmax of the scores. Where what is not background has specks or holes
-    /// ([`misplaced`], by the network's evidence), background and the rest exchange their probabilities; which holes count,
+    /// The region that holds most of the picture's frame, a sixteenth of the shorter side wide, is background. With q the network's
+    /// probabilities and e how far a pixel stands apart from the frame ([`barrier::evidence`]), p is q of the background
+    /// and `q exp(min(e / 2, 4))` of the others, made to sum to 1. A pixel counts `p_k^2 / sum_j p_j^2` for region k; in the frame it counts 2
+    /// more for the background and nothing for the others. With `a_k` the mean of that (region k's area) and `h_k(c)` its share in the
+    /// blurred cell of colour c, each region's score is `0.5 log p_k + 2 blur(log(h_k(c) / a_k + 1e-4))`, brought along the edges of
+    /// the colours ([`Guide`]), and the new probabilities are the softmax of the scores. Where what is not background has specks or holes
+    /// ([`misplaced`], by p), background and the rest exchange their probabilities; which holes count,
     /// [`Self::fill_holes`] says: by default those where the mean of log(o(c) / i(c)) is below 4, with o and i the shares of the
     /// blurred cell of colour c among pixels outside of the object and in it.
     ///
@@ -186,17 +193,34 @@ impl ColorModel {
         let (width, height) = (map.width, map.height);
         let pixels = width * height;
         let cells = ColorHistogram::cells(&image.data);
-        let mut sharp: Vec<f32> = map.probabilities.iter().map(|p| p * p).collect();
-        normalise(&mut sharp, map.regions);
-        let background = count_frame(&mut sharp, (width, height));
-        let of_network = map.probabilities[background * pixels..][..pixels].iter();
-        let evidence: Vec<f32> = of_network.map(|p| 1.0 - p).collect();
+        let frame = frame((width, height));
+        let background = most_of(&frame, &map.probabilities, pixels);
+        let apart = barrier::evidence(image);
+        for (at, value) in map.probabilities.iter_mut().enumerate() {
+            if at / pixels != background {
+                *value *= exp((APART * apart.values[at % pixels]).min(APART_LIMIT));
+            }
+        }
+        normalise(&mut map.probabilities, map.regions);
+        let mut counts: Vec<f32> = map.probabilities.iter().map(|p| p * p).collect();
+        normalise(&mut counts, map.regions);
+        for (region, plane) in counts.chunks_exact_mut(pixels).enumerate() {
+            for at in &frame {
+                plane[*at] = if region == background {
+                    plane[*at] + FRAME_WEIGHT
+                } else {
+                    0.0
+                };
+            }
+        }
+        let of_background = map.probabilities[background * pixels..][..pixels].iter();
+        let evidence: Vec<f32> = of_background.map(|p| 1.0 - p).collect();
         let colors = image.colors();
         let guide = (width.min(height) > 1).then(|| Guide::halved(&colors));
         let mut scores = Vec::with_capacity(map.probabilities.len());
-        for (plane, sharp) in map.probabilities.chunks_exact(pixels).zip(sharp.chunks_exact(pixels)) {
-            let area = (sharp.iter().sum::<f32>() / pixels as f32).max(f32::MIN_POSITIVE);
-            self.histogram.count(&cells, sharp.iter().copied());
+        for (plane, counts) in map.probabilities.chunks_exact(pixels).zip(counts.chunks_exact(pixels)) {
+            let area = (counts.iter().sum::<f32>() / pixels as f32).max(f32::MIN_POSITIVE);
+            self.histogram.count(&cells, counts.iter().copied());
             let scale = 1.0 / (area * pixels as f32);
             let likelihood = |cell: &u16| (self.histogram.at(*cell) * scale + FLOOR).ln();
             let likelihood = Plane {
@@ -279,28 +303,23 @@ fn normalise(values: &mut [f32], regions: usize) {
     }
 }
 
-/// Counts the picture's frame as background, which is the region that has most of it, and says which that is.
-fn count_frame(weights: &mut [f32], (width, height): (usize, usize)) -> usize {
-    let frame = ((FRAME * width.min(height) as f32).round() as usize).max(1);
-    let in_frame = |at: usize| {
+/// The pixels of a picture's frame.
+fn frame((width, height): (usize, usize)) -> Vec<usize> {
+    let deep = ((FRAME * width.min(height) as f32).round() as usize).max(1);
+    let in_frame = |at: &usize| {
         let (x, y) = (at % width, at / width);
-        x.min(width - 1 - x).min(y).min(height - 1 - y) < frame
+        x.min(width - 1 - x).min(y).min(height - 1 - y) < deep
     };
-    let places: Vec<usize> = (0..width * height).filter(|at| in_frame(*at)).collect();
+    (0..width * height).filter(in_frame).collect()
+}
+
+/// The region that has most of `places`.
+fn most_of(places: &[usize], probabilities: &[f32], pixels: usize) -> usize {
     let held = |plane: &[f32]| places.iter().map(|at| plane[*at]).sum::<f32>();
-    let planes = || weights.chunks_exact(width * height).map(held).enumerate();
-    let most = planes().max_by(|a, b| a.1.total_cmp(&b.1));
-    let background = most.map_or(0, |(region, _)| region);
-    for (region, plane) in weights.chunks_exact_mut(width * height).enumerate() {
-        for at in &places {
-            plane[*at] = if region == background {
-                plane[*at] + FRAME_WEIGHT
-            } else {
-                0.0
-            };
-        }
-    }
-    background
+    let regions = probabilities.chunks_exact(pixels).map(held).enumerate();
+    regions
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map_or(0, |(region, _)| region)
 }
 
 #[cfg(test)]

@@ -37,6 +37,10 @@ const SCALE: usize = 4;
 const LEAST: f32 = 1e-4;
 /// Weight of the log-odds of motion.
 const MOTION: f32 = 2.0;
+/// Log-odds of what stands apart from the frame's border, for each deviation, ...
+const APART: f32 = 5.0;
+/// ... and at most: however far an object stands out, motion may say otherwise.
+const APART_LIMIT: f32 = 4.0;
 /// Weight of the network's log-odds beside those of what stands apart from the frame's border.
 const NETWORK: f32 = 0.25;
 /// Weight of what the frame says by itself beside full evidence of motion; without any it is 1.
@@ -126,8 +130,8 @@ impl MotionModel {
     /// ([`Self::unjudged`]: a frame that is not finite).
     ///
     /// Flow is looked for at the frame's size, and everything else done at half of it. With m the log-odds of the network's
-    /// foreground and b those of what stands apart from the frame's border ([`barrier::log_odds`], at a quarter of the size), a frame by
-    /// itself has `n = (1 - v) m + v (b + m / 4)`, with v from 0 to 1 as far as motion has shown an object at all; a frame's full
+    /// foreground and `b = min(5 e, 4)` those of what stands apart from the frame's border ([`barrier::evidence`] e, at a quarter of the
+    /// size), a frame by itself has `n = (1 - v) m + v (b + m / 4)`, with v from 0 to 1 as far as motion has shown an object at all; a frame's full
     /// evidence is enough. With r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03
     /// pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5 to log 7: `z = (1 - 0.75 g) n' + 2 g
     /// log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. n' is n, and as far as g falls short of 1 what the object looks like
@@ -187,7 +191,8 @@ impl MotionModel {
                 told = evidence.weight;
                 let shown = (sure / SURE.0).min(1.0);
                 if shown > 0.0 && !quarter.data.is_empty() {
-                    let apart = barrier::log_odds(&quarter).resized(width, height);
+                    let apart = barrier::evidence(&quarter).map(|apart| (APART * apart).min(APART_LIMIT));
+                    let apart = apart.resized(width, height);
                     let both = |network: f32, apart: f32| network + shown * (apart + NETWORK * network - network);
                     log_odds = log_odds.zip(&apart, both);
                 }

@@ -72,7 +72,7 @@ fn middle_of_a_ring(hole: [f32; 3], fill_holes: FillHoles) -> bool {
     }
     let mut map = rough(side, |x, y| {
         let inside = |from: usize, to: usize| (from..to).contains(&x) && (from..to).contains(&y);
-        if inside(6, 26) && !inside(12, 20) { 0.8 } else { 0.2 }
+        if inside(6, 26) && !inside(12, 20) { 0.8 } else { 0.02 }
     });
     let mut colors = ColorModel {
         fill_holes,
