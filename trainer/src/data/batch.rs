@@ -1,5 +1,6 @@
 //! Training batches: crop, flip, noise (Eq. 1).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use factorseg_model::{NoiseSchedule, SegmentError};
@@ -106,6 +107,10 @@ impl BatchMaker {
             for position in position..position + size as u64 {
                 let place = self.place(images, order.image(position), position);
                 let (index, pixels) = good_image(images, place)?;
+                let pixels = match &self.teacher {
+                    Some(teacher) => teacher.shown(Some(index), &pixels)?,
+                    None => Cow::Borrowed(&*pixels),
+                };
                 self.add(&mut part, position, &pixels, images.class(index), timesteps)?;
             }
             parts.push(part);

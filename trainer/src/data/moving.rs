@@ -1,12 +1,12 @@
 //! What moves on its own in footage: the masks that a single frame's are learned from. See [`crate::recipe::SelfTraining`].
 
 use factorseg_model::segmenter::Engine;
-use factorseg_model::{InputImage, RegionMap, SegmentError, Segmenter};
+use factorseg_model::{InputImage, RegionMap, SegmentError};
 use factorseg_refine::MotionModel;
 use image::{GrayImage, RgbImage};
 
 use super::packing::Witness;
-use super::teacher::Teacher;
+use super::teacher::{Judge, Teacher};
 use crate::evaluate::segment::network_input;
 
 /// Least evidence of motion ([`MotionModel::evidence`]) in each direction of time.
@@ -20,22 +20,26 @@ impl Witness for Teacher {
     /// The object as the network, its color model and motion see it together, forward and backward in time: the mean of both
     /// where both have evidence of motion and agree.
     fn objects(&self, frames: &[RgbImage]) -> Result<Vec<Option<GrayImage>>, String> {
-        let judged = self.with(|segmenter| judge(segmenter, self.foreground_regions(), frames));
+        let judged = self.with(|teacher| judge(teacher, self.foreground_regions(), frames));
         judged.map_err(|error| error.to_string())
     }
 }
 
 fn judge(
-    segmenter: &mut Segmenter,
+    teacher: &mut Judge,
     foreground: &[usize],
     frames: &[RgbImage],
 ) -> Result<Vec<Option<GrayImage>>, SegmentError> {
-    let is_object: Vec<bool> = (0..segmenter.info().regions).map(|k| foreground.contains(&k)).collect();
+    let is_object: Vec<bool> = (0..teacher.network.info().regions)
+        .map(|k| foreground.contains(&k))
+        .collect();
     let mut seen = Vec::with_capacity(frames.len());
     for frame in frames {
-        let size = segmenter.input_size(frame.width() as usize, frame.height() as usize);
+        let size = teacher
+            .network
+            .input_size(frame.width() as usize, frame.height() as usize);
         let fine = network_input(frame, MotionModel::frame_size(size));
-        let map = segmenter.segment(&[MotionModel::network_input(&fine)])?.remove(0);
+        let map = teacher.masks(&[MotionModel::network_input(&fine)])?.remove(0);
         seen.push((fine, map));
     }
     let forward = watch(seen.iter(), &is_object);

@@ -1,12 +1,26 @@
 //! A finished network that says what the masks of pictures are. See [`crate::recipe::SelfTraining`].
 
-use std::sync::{Mutex, PoisonError};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
 use factorseg_model::segmenter::Engine;
 use factorseg_model::{
-    CheckpointSource, DeviceSpec, InputImage, LoadOptions, SegmentError, Segmenter, SegmenterOptions,
+    CheckpointSource, DeviceSpec, InputImage, LoadOptions, RegionMap, SegmentError, Segmenter, SegmenterOptions,
 };
+use factorseg_refine::{ColorModel, Plane};
+use image::{RgbImage, imageops};
+
+use super::decode::Pixels;
+use crate::evaluate::segment::network_input;
+
+/// Close looks at a picture along each side: at three quarters of it, from one end to the other.
+const LOOKS: usize = 3;
+/// Probabilities are kept this far from 0 and 1, where odds have no logarithm.
+const LEAST: f32 = 1e-5;
+/// Most pictures whose objects are remembered: 16 KB each for a network of 64 pixels.
+const REMEMBERED: usize = 1 << 16;
 
 /// A checkpoint with its color model, on the CPU; any number of threads may ask it at once. Or labels, which come with the
 /// pictures.
@@ -15,7 +29,88 @@ pub struct Teacher {
     source: Option<CheckpointSource>,
     regions: usize,
     foreground: Vec<usize>,
-    idle: Mutex<Vec<Segmenter>>,
+    idle: Mutex<Vec<Judge>>,
+    /// Objects by the index of their picture.
+    seen: Mutex<HashMap<usize, Arc<Plane>>>,
+}
+
+/// A network and its color model.
+pub(super) struct Judge {
+    /// Without its color model.
+    pub network: Segmenter,
+    pub colors: ColorModel,
+}
+
+impl Judge {
+    /// The masks of pictures of one size by the network and then by their colours.
+    pub fn masks(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError> {
+        let mut maps = self.network.segment(images)?;
+        for (image, map) in images.iter().zip(&mut maps) {
+            self.colors.refine(image, map);
+        }
+        Ok(maps)
+    }
+
+    /// How surely each pixel of a picture belongs to region `object` of two, at the network's resolution: the mean of the network's
+    /// log-odds in close looks, and then the picture's colours.
+    fn object(&mut self, picture: &RgbImage, object: usize) -> Result<Plane, SegmentError> {
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let size = self.network.input_size(width, height);
+        let cut = (size.0 * 3 / 4, size.1 * 3 / 4);
+        let place = |look: usize| {
+            let at = |look: usize, size: usize, cut: usize| look * (size - cut) / (LOOKS - 1);
+            (at(look % LOOKS, size.0, cut.0), at(look / LOOKS, size.1, cut.1))
+        };
+        let close = |look: usize| {
+            let (left, top) = place(look);
+            let across = |of: usize| (of * width / size.0) as u32;
+            let down = |of: usize| (of * height / size.1) as u32;
+            let square = imageops::crop_imm(
+                picture,
+                across(left),
+                down(top),
+                across(cut.0).max(1),
+                down(cut.1).max(1),
+            );
+            network_input(&square.to_image(), size)
+        };
+        let looks: Vec<_> = (0..LOOKS * LOOKS).map(close).collect();
+        let (mut sum, mut count) = (Plane::filled(size.0, size.1, 0.0), Plane::filled(size.0, size.1, 0.0));
+        for (look, map) in self.network.segment(&looks)?.iter().enumerate() {
+            let odds = map.planes().swap_remove(object).map(log_odds).resized(cut.0, cut.1);
+            let (left, top) = place(look);
+            for y in 0..cut.1 {
+                for x in 0..cut.0 {
+                    let at = (top + y) * size.0 + left + x;
+                    sum.values[at] += odds.values[y * cut.0 + x];
+                    count.values[at] += 1.0;
+                }
+            }
+        }
+        let is_object = sum.zip(&count, |sum, count| sum / count).probabilities();
+        let others = is_object.map(|p| 1.0 - p);
+        let planes = if object == 0 {
+            [&is_object, &others]
+        } else {
+            [&others, &is_object]
+        };
+        let mut map = RegionMap {
+            regions: 2,
+            width: size.0,
+            height: size.1,
+            probabilities: planes
+                .into_iter()
+                .flat_map(|plane| plane.values.iter().copied())
+                .collect(),
+        };
+        self.colors.refine(&network_input(picture, size), &mut map);
+        Ok(map.planes().swap_remove(object))
+    }
+}
+
+fn log_odds(p: f32) -> f32 {
+    let p = p.clamp(LEAST, 1.0 - LEAST);
+    (p / (1.0 - p)).ln()
 }
 
 impl std::fmt::Debug for Teacher {
@@ -33,13 +128,14 @@ impl Teacher {
     /// # Errors
     /// If it cannot be used, or has no regions to tell apart.
     pub fn load(source: CheckpointSource) -> Result<Self> {
-        let segmenter = load(&source)?;
-        let info = segmenter.info();
+        let judge = load(&source)?;
+        let info = judge.network.info();
         ensure!(info.regions > 1, "{source} has one region: a teacher needs two or more");
         Ok(Self {
             regions: info.regions,
             foreground: info.foreground_regions.clone(),
-            idle: Mutex::new(vec![segmenter]),
+            idle: Mutex::new(vec![judge]),
+            seen: Mutex::default(),
             source: Some(source),
         })
     }
@@ -51,6 +147,7 @@ impl Teacher {
             regions,
             foreground: if regions == 2 { vec![1] } else { Vec::new() },
             idle: Mutex::default(),
+            seen: Mutex::default(),
         }
     }
 
@@ -88,8 +185,40 @@ impl Teacher {
             data: picture.to_vec(),
         });
         let images: Vec<_> = images.collect();
-        let masks = self.with(|segmenter| segmenter.segment(&images))?;
+        let masks = self.with(|judge| judge.masks(&images))?;
         Ok(masks.into_iter().flat_map(|map| map.probabilities).collect())
+    }
+
+    /// A picture with its object, where the teacher tells one region from one other and the object is not known yet: it looks at
+    /// nine overlapping parts of the whole picture, three quarters as wide and high, and then at its colours. What it says so is
+    /// better than what it says at once, and no object is cut. Else the picture as it is. What has an index is remembered.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn shown<'a>(&self, index: Option<usize>, pixels: &'a Pixels) -> Result<Cow<'a, Pixels>, SegmentError> {
+        let (&[object], 2, Some(_), None) = (&self.foreground[..], self.regions, &self.source, &pixels.object) else {
+            return Ok(Cow::Borrowed(pixels));
+        };
+        let remembered = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = index.and_then(|index| remembered().get(&index).cloned());
+        let seen = match known {
+            Some(seen) => seen,
+            None => {
+                // The buffer has the size of the picture.
+                let (width, height) = (pixels.width as u32, pixels.height as u32);
+                let picture = RgbImage::from_raw(width, height, pixels.data.to_vec()).unwrap_or_default();
+                let seen = Arc::new(self.with(|judge| judge.object(&picture, object))?);
+                if let Some(index) = index.filter(|_| remembered().len() < REMEMBERED) {
+                    remembered().insert(index, seen.clone());
+                }
+                seen
+            }
+        };
+        let object = seen.resized(pixels.width, pixels.height);
+        Ok(Cow::Owned(Pixels {
+            object: Some(object.values.iter().map(|p| (255.0 * p).round() as u8).collect()),
+            ..pixels.clone()
+        }))
     }
 
     /// What a student learns of a square: masks `[K, side, side]`. Where the object is known, `object` says how surely each
@@ -120,28 +249,35 @@ impl Teacher {
         Ok((0..self.regions).flat_map(region).collect())
     }
 
-    /// What `work` does with a segmenter that nobody else uses.
-    pub(super) fn with<T>(
-        &self,
-        work: impl FnOnce(&mut Segmenter) -> Result<T, SegmentError>,
-    ) -> Result<T, SegmentError> {
+    /// What `work` does with a network that nobody else uses.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Judge) -> Result<T, SegmentError>) -> Result<T, SegmentError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut segmenter = match idle {
-            Some(segmenter) => segmenter,
+        let mut judge = match idle {
+            Some(judge) => judge,
             // Labels come with every picture of their pack.
             None => load(self.source.as_ref().unwrap_or(&CheckpointSource::default()))?,
         };
-        let result = work(&mut segmenter);
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(segmenter);
+        let result = work(&mut judge);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(judge);
         result
     }
 }
 
-fn load(source: &CheckpointSource) -> Result<Segmenter, SegmentError> {
+fn load(source: &CheckpointSource) -> Result<Judge, SegmentError> {
     let how = LoadOptions {
         device: DeviceSpec::Cpu,
         threads: 1,
         ..LoadOptions::default()
     };
-    Segmenter::load(source, how, &SegmenterOptions::default())
+    let alone = SegmenterOptions {
+        color_model: false,
+        ..SegmenterOptions::default()
+    };
+    Ok(Judge {
+        network: Segmenter::load(source, how, &alone)?,
+        colors: ColorModel::default(),
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,6 +57,10 @@ impl HeldOut {
         let (image_part, noise_part) = schedule.mix(timestep);
         for index in 0..cache.len() {
             let Some(pixels) = cache.get(index)? else { continue };
+            let pixels = match teacher {
+                Some(teacher) => teacher.shown(None, &pixels)?,
+                None => Cow::Borrowed(&*pixels),
+            };
             let pixels = smaller(&pixels, side);
             let (image, object) = centre_square(&pixels, side);
             if let Some(teacher) = teacher {

@@ -171,12 +171,15 @@ fn a_teachers_masks_are_those_of_the_clean_crop() {
     let schedule = NoiseSchedule::new(&ScheduleConfig::default());
     let (image_part, noise_part) = schedule.mix(plain.timesteps[0] as usize);
     let pixels = images.get(0).unwrap().unwrap();
+    let shown = teacher.shown(None, &pixels).unwrap();
     let mut clean = Vec::new();
     square(&pixels, 3, 0, 64, true, |value| clean.push(value));
     for ((noised, noise), clean) in plain.noised.iter().zip(&plain.noise).zip(&clean) {
         assert!((noised - image_part as f32 * clean - noise_part as f32 * noise).abs() < 1e-5);
     }
-    assert_eq!(taught.targets, teacher.masks(&clean, 64).unwrap());
+    let object = object_square(&shown, 3, 0, 64, true);
+    assert_eq!(taught.targets, teacher.targets(&clean, object.as_deref(), 64).unwrap());
+    assert!(taught.targets != teacher.masks(&clean, 64).unwrap());
 }
 
 /// A known object is what is learned, cut, mirrored and zoomed as the picture is: here it is where the picture is bright.
