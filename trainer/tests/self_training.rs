@@ -32,7 +32,7 @@ jitter = 0.5
 name = "student"
 steps = 12
 timesteps = [5, 60]
-learning_rate = 2e-3
+learning_rate = 5e-4
 mask_head = "trained"
 "#;
 
