@@ -13,8 +13,6 @@ use crate::vectorised;
 
 /// Times that paths may grow in each direction, around corners.
 const ROUNDS: usize = 2;
-/// Power of a distance that is compared: what stands out most counts, and objects are small.
-const POWER: f32 = 1.5;
 /// Bins of the values that a threshold is looked for in.
 const BINS: usize = 64;
 /// Added to the deviation of what is compared: noise does not stand out.
@@ -22,9 +20,10 @@ const NOISE: f32 = 10.0;
 
 /// How far each pixel stands apart from the picture's frame, in deviations: above 0 rather object, below rather background.
 ///
-/// With d the [`distances`], t Otsu's threshold of d^1.5 and s their standard deviation: `(d^1.5 - t) / (s + 10)`.
+/// With d the [`distances`], t Otsu's threshold of d^1.5 and s their standard deviation: `(d^1.5 - t) / (s + 10)`. The power is there
+/// because what stands out most counts, and objects are small.
 pub fn evidence(image: &InputImage) -> Plane {
-    let powers = distances(image).map(|distance| distance.powf(POWER));
+    let powers = distances(image).map(|distance| distance * distance.sqrt());
     let (threshold, deviation) = (threshold(&powers.values), powers.deviation() + NOISE);
     powers.map(|power| (power - threshold) / deviation)
 }

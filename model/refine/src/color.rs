@@ -195,10 +195,13 @@ impl ColorModel {
         let cells = ColorHistogram::cells(&image.data);
         let frame = frame((width, height));
         let background = most_of(&frame, &map.probabilities, pixels);
-        let apart = barrier::evidence(image);
-        for (at, value) in map.probabilities.iter_mut().enumerate() {
-            if at / pixels != background {
-                *value *= exp((APART * apart.values[at % pixels]).min(APART_LIMIT));
+        let factors = barrier::evidence(image).map(|apart| exp((APART * apart).min(APART_LIMIT)));
+        for (region, plane) in map.probabilities.chunks_exact_mut(pixels).enumerate() {
+            if region != background {
+                plane
+                    .iter_mut()
+                    .zip(&factors.values)
+                    .for_each(|(p, factor)| *p *= factor);
             }
         }
         normalise(&mut map.probabilities, map.regions);
