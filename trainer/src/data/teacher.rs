@@ -190,8 +190,9 @@ impl Teacher {
     }
 
     /// A picture with its object, where the teacher tells one region from one other and the object is not known yet: it looks at
-    /// nine overlapping parts of the whole picture, three quarters as wide and high, and then at its colours. What it says so is
-    /// better than what it says at once, and no object is cut. Else the picture as it is. What has an index is remembered.
+    /// nine overlapping parts of the whole picture, three quarters as wide and high, and then at its colours. So no object is cut, and of a
+    /// teacher that has learned from whole pictures that is better than what it says at once. Else the picture as it is. What has an
+    /// index is remembered.
     ///
     /// # Errors
     /// If it fails.
