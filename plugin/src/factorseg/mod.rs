@@ -57,7 +57,7 @@
 //! ## From mask to picture
 //!
 //! Each region of a mask gets a histogram of the frame's colours in it, and `color-model` judges every pixel again by how
-//! typical its colour is of each. `motion-model` looks for what moves on its own since the last frame that was segmented,
+//! typical its colour is of each, and by how far it stands apart from the frame's border. `motion-model` looks for what moves on its own since the last frame that was segmented,
 //! whatever the camera does, and makes it the object; where nothing does, it leaves the masks as they are. It brings
 //! the object's mask along from frame to frame, and begins anew where a scene is cut. Which regions are the object
 //! `foreground-regions` says; if all are, or none, there is nothing to judge.

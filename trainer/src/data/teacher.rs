@@ -76,7 +76,8 @@ impl Judge {
         };
         let looks: Vec<_> = (0..LOOKS * LOOKS).map(close).collect();
         let (mut sum, mut count) = (Plane::filled(size.0, size.1, 0.0), Plane::filled(size.0, size.1, 0.0));
-        for (look, map) in self.network.segment(&looks)?.iter().enumerate() {
+        let mut maps = self.network.segment(&looks)?;
+        for (look, map) in maps.iter().enumerate() {
             let odds = map.planes().swap_remove(object).map(log_odds).resized(cut.0, cut.1);
             let (left, top) = place(look);
             for y in 0..cut.1 {
@@ -88,21 +89,8 @@ impl Judge {
             }
         }
         let is_object = sum.zip(&count, |sum, count| sum / count).probabilities();
-        let others = is_object.map(|p| 1.0 - p);
-        let planes = if object == 0 {
-            [&is_object, &others]
-        } else {
-            [&others, &is_object]
-        };
-        let mut map = RegionMap {
-            regions: 2,
-            width: size.0,
-            height: size.1,
-            probabilities: planes
-                .into_iter()
-                .flat_map(|plane| plane.values.iter().copied())
-                .collect(),
-        };
+        let mut map = maps.swap_remove(0);
+        map.share_out_all(&[object == 0, object == 1], &is_object.values);
         self.colors.refine(&network_input(picture, size), &mut map);
         Ok(map.planes().swap_remove(object))
     }
