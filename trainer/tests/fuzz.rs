@@ -1,8 +1,9 @@
 //! Files that were changed at random are read or refused: no panic, no hang, no memory beyond reason.
 //!
 //! `FACTORSEG_FUZZ=5200 cargo test -p factorseg-trainer --test fuzz` tries that many instead of some hundreds. A case is told by
-//! its kind and number, so that it can be made again.
+//! its kind and number, so that it can be made again. A program of its own: it measures its memory.
 
+#[path = "program/common/mod.rs"]
 mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

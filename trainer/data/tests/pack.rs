@@ -1,5 +1,6 @@
-//! Packing, reading packs back, and refusing what is no pack.
+//! Packing, reading packs back, and refusing what is no pack. A program of its own: it measures its memory.
 
+#[path = "data/common/mod.rs"]
 mod common;
 
 use common::{Scratch, options, pack_it};

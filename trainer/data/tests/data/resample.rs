@@ -6,7 +6,7 @@ use image::{Rgb, RgbImage};
 
 #[test]
 fn every_pixel_is_pillows() {
-    let fixture = include_bytes!("fixtures/resample.bin");
+    let fixture = include_bytes!("../fixtures/resample.bin");
     let mut rest = fixture.as_slice();
     let mut records = 0;
     while !rest.is_empty() {

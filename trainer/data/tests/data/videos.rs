@@ -1,12 +1,9 @@
 //! Videos as training data: made here with GStreamer, cut, broken, and mixed with pictures.
-#![cfg(feature = "video")]
-
-mod common;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use common::{Scratch, options, pack_it};
+use super::common::{Scratch, options, pack_it};
 use factorseg_data::dataset::DataSet;
 use factorseg_data::packing::{FrameOptions, PackOptions, Witness};
 use factorseg_data::video::frames;

@@ -1,5 +1,5 @@
 //! Helpers of the tests.
-#![allow(dead_code, reason = "each test file uses some of them")]
+#![allow(dead_code, reason = "each test program uses some of them")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

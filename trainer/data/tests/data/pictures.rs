@@ -1,8 +1,6 @@
 //! The decoder of pictures: what is read, which way up, and what is broken.
 
-mod common;
-
-use common::{Scratch, options, pack_it};
+use super::common::{Scratch, options, pack_it};
 use factorseg_data::dataset::DataSet;
 use factorseg_data::decode::read_image;
 use factorseg_data::picture::{DecodeError, decode_picture, open_picture};

@@ -1,14 +1,11 @@
 //! Object stores, against a real server on loopback: HTTP with ranges, and as much of S3 as listing and reading take.
-#![cfg(feature = "object-store")]
-
-mod common;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
-use common::{Scratch, options, pack_it, png};
+use super::common::{Scratch, options, pack_it, png};
 use factorseg_data::dataset::DataSet;
 
 /// Serves objects by path, with ranges; `/bucket?list-type=2` lists them as S3 does.

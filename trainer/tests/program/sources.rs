@@ -1,15 +1,11 @@
 //! Training from everything that pictures come in, and what goes with it: pack, bench, serve, import.
 
-mod common;
-#[path = "../../model/import/tests/made/mod.rs"]
-mod made;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use common::{Scratch, checkpoints, expect, inspect, metrics, program, state};
+use super::common::{Scratch, checkpoints, expect, inspect, metrics, program, state};
 use image::{Rgb, RgbImage};
 
 fn packed(scratch: &Scratch, size: &str) -> PathBuf {
@@ -28,11 +24,11 @@ fn packed(scratch: &Scratch, size: &str) -> PathBuf {
 fn a_pack_trains_as_its_folder_does_bit_for_bit() {
     let scratch = Scratch::new();
     // Two regions that compete, whose exported head the held-out pictures decide.
-    let competing = common::RECIPE.replace(
+    let competing = super::common::RECIPE.replace(
         "mask_head = \"trained\"\nmasks = { temperature = { from = 0.5, to = 0.5 } }",
         "mask_head = \"trained\"\ncompetition = { block = 0.3, foreground = [0.3, 0.3] }",
     );
-    assert_ne!(competing, common::RECIPE);
+    assert_ne!(competing, super::common::RECIPE);
     scratch.write("recipe.toml", competing);
     // Larger than what is trained on, so that the held-out pictures, too, are resampled.
     for i in 0..24u32 {
@@ -345,7 +341,7 @@ fn a_network_with_resblock_updown_is_imported_and_trained_on() {
         scratch.path("64x64_diffusion.safetensors"),
         scratch.path("guided.safetensors"),
     );
-    made::write("guided-64", &file);
+    super::made::write("guided-64", &file);
     let import = |more: &[&str], code| {
         let mut command = program();
         command.arg("import").arg(&file).arg("--out").arg(&out);

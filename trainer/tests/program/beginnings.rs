@@ -1,12 +1,10 @@
 //! Whatever stops a run before its first checkpoint, `resume` goes on or `train` begins again; and a run goes on wherever
 //! its folder and its data are.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Scratch, checkpoints, expect, metrics, start_until, state};
+use super::common::{Scratch, checkpoints, expect, metrics, start_until, state};
 
 fn assert_same_state(a: &Path, b: &Path, step: u64) {
     assert!(state(a, step) == state(b, step), "the states differ");
@@ -123,7 +121,7 @@ fn moved_data_is_named_and_must_be_the_same() {
 #[test]
 fn a_run_with_data_of_its_own_moves_with_it() {
     let scratch = Scratch::new();
-    let mut pack = common::program();
+    let mut pack = super::common::program();
     pack.arg("pack").arg(scratch.path("data")).arg("--out");
     expect(pack.arg(scratch.path("run/data.pack")).args(["--size", "20"]), 0);
     expect(&mut scratch.train("whole", &[]), 0);
@@ -240,7 +238,7 @@ fn file_systems_may_offer_neither_locks_nor_flushed_folders() {
     }
     assert_eq!(checkpoints(&scratch.path("run")), [5, 10]);
     expect(scratch.resume("run").env("LD_PRELOAD", &library), 0);
-    let mut pack = common::program();
+    let mut pack = super::common::program();
     pack.arg("pack").arg(scratch.path("data")).arg("--out");
     expect(pack.arg(scratch.path("out.pack")).env("LD_PRELOAD", &library), 0);
     // Where there are locks, a second trainer is still kept out.
@@ -288,11 +286,11 @@ fn numbers_without_sense_are_refused_and_nothing_panics() {
         ("timesteps = [1, 100]", "timesteps = [1, 9223372036854775807]"),
         ("[augmentation]", "[adam]\nepsilon = 1e-300\n[augmentation]"),
     ] {
-        scratch.write("recipe.toml", common::RECIPE.replacen(field, wild, 1));
+        scratch.write("recipe.toml", super::common::RECIPE.replacen(field, wild, 1));
         let message = expect(&mut scratch.train("run", &[]), 1);
         assert!(message.contains("expected"), "{wild}: {message}");
     }
-    scratch.write("recipe.toml", common::RECIPE);
+    scratch.write("recipe.toml", super::common::RECIPE);
     // In bounds, but more than any machine has.
     let large = [
         "--batch-size",
@@ -326,6 +324,6 @@ fn numbers_without_sense_are_refused_and_nothing_panics() {
         &["pack", "x", "--out", "y", "--threads", &most],
         &["import", "x.pt", "--out", "y", "--regions", &most],
     ] {
-        expect(common::program().args(arguments), 2);
+        expect(super::common::program().args(arguments), 2);
     }
 }

@@ -1,10 +1,8 @@
 //! The last phase of a recipe, in which the decoder alone learns to denoise under the masks that are there, and what it draws then.
 
-mod common;
-
 use std::process::Command;
 
-use common::{Scratch, expect, inspect, program, state};
+use super::common::{Scratch, expect, inspect, program, state};
 use factorseg_model::CheckpointSource;
 use factorseg_model::checkpoint::Checkpoint;
 

@@ -1,8 +1,6 @@
 //! `evaluate` on made sets that lie on disk as public ones do.
 
-mod common;
-
-use common::{Scratch, expect, program};
+use super::common::{Scratch, expect, program};
 use factorseg_trainer::data::labels::LabelMap;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use serde_json::Value;

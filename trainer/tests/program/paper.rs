@@ -1,12 +1,10 @@
 //! What the paper compares its network with: the ways to take in the masks (Table 6), a supervised network and clusters of a
 //! denoiser's features (Tables 3 to 5), trained, stored and scored by one program. And other K, and 128 pixels.
 
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 
-use common::{Scratch, expect, inspect, program, state};
+use super::common::{Scratch, expect, inspect, program, state};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 
 /// The paper's schedule on four images a step.

@@ -1,10 +1,8 @@
 //! What is found on a disk, and what it is taken for.
 
-mod common;
-
 use std::path::PathBuf;
 
-use common::Scratch;
+use super::common::Scratch;
 use factorseg_data::DataError;
 use factorseg_data::dataset::DataSet;
 use factorseg_data::folder::{FolderError, ImageFolder, Kind, Listing, Sample};
@@ -200,7 +198,7 @@ fn classes_have_one_order() {
         let folder = DataSet::open(&path).unwrap();
         assert_eq!(folder.classes(), expected);
         let out = data.path("in.pack");
-        common::pack_it(path.to_str().unwrap(), &out, &common::options(8)).unwrap();
+        super::common::pack_it(path.to_str().unwrap(), &out, &super::common::options(8)).unwrap();
         let pack = DataSet::open(&out).unwrap();
         assert_eq!(pack.classes(), expected);
         for index in 0..folder.len() {

@@ -1,8 +1,6 @@
 //! `factorseg train --teacher`: a student learns a finished checkpoint's masks.
 
-mod common;
-
-use common::{Scratch, expect, inspect, metrics, state};
+use super::common::{Scratch, expect, inspect, metrics, state};
 
 const TEACHER: &str = r#"
 name = "teacher"
@@ -71,7 +69,7 @@ fn a_student_learns_its_teachers_masks_and_goes_on_without_the_file() {
     let teacher = scratch.path("teacher/model.safetensors");
     // A checkpoint that only segments can be learned from, and started from.
     let small = scratch.path("small.safetensors");
-    let mut export = common::program();
+    let mut export = super::common::program();
     export
         .arg("export")
         .arg(scratch.path("teacher"))
@@ -184,7 +182,7 @@ fn footage_teaches_what_moves_in_it() {
     std::fs::copy(scratch.path("data/n00000000/00.png"), scratch.path("footage/still.png")).unwrap();
     let teacher = root.join("model/checkpoints/default.safetensors");
     let train = |data: &str, run: &str| {
-        let mut command = common::program();
+        let mut command = super::common::program();
         command
             .arg("train")
             .arg(scratch.path(data))

@@ -1,10 +1,8 @@
 //! The commands around training: inspect, recipes, segment, evaluate.
 
-mod common;
-
 use std::os::unix::process::ExitStatusExt;
 
-use common::{Scratch, expect, inspect, program};
+use super::common::{Scratch, expect, inspect, program};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 
 fn trained() -> (Scratch, String) {

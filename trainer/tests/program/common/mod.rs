@@ -1,5 +1,5 @@
 //! Helpers of the tests that run the program.
-#![allow(dead_code, reason = "each test file uses some of them")]
+#![allow(dead_code, reason = "each test program uses some of them")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

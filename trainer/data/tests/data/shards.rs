@@ -1,8 +1,6 @@
 //! Tar shards: WebDataset's, and folders that were packed up.
 
-mod common;
-
-use common::{Scratch, options, pack_it, png};
+use super::common::{Scratch, options, pack_it, png};
 use factorseg_data::dataset::DataSet;
 
 fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {

@@ -1,11 +1,9 @@
 //! Every command on a folder of odd files; what becomes of each is the table in `docs/data.md`.
 
-mod common;
-
 use std::io::Cursor;
 use std::path::Path;
 
-use common::{Scratch, expect, program, state};
+use super::common::{Scratch, expect, program, state};
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage};
 
@@ -202,7 +200,7 @@ fn every_command_does_with_odd_files_what_the_manual_says() {
     let outcomes = odd.iter().map(|(.., what, outcome)| (*what, *outcome)).chain(links);
     let count = |wanted| outcomes.clone().filter(|(_, outcome)| *outcome == wanted).count();
 
-    let manual = include_str!("../../docs/data.md");
+    let manual = include_str!("../../../docs/data.md");
     for wanted in [Read, Broken, LeftOut] {
         let name = match wanted {
             Read => "read",

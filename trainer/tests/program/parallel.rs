@@ -1,17 +1,15 @@
 //! One run on several processes under MPI, against one process.
 
-mod common;
-
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Scratch, checkpoints, expect, metrics, state};
+use super::common::{Scratch, checkpoints, expect, metrics, state};
 
 /// A scratch folder whose recipe has four micro-batches a step, and no update that rounding alone can turn round.
 fn scratch() -> Scratch {
     let scratch = Scratch::new();
-    let recipe = common::RECIPE
+    let recipe = super::common::RECIPE
         .replace("micro_batch = 3", "micro_batch = 1")
         .replace("[augmentation]", "[adam]\nepsilon = 1e-4\n[augmentation]");
     scratch.write("recipe.toml", recipe);
@@ -179,7 +177,7 @@ fn a_rank_without_the_others_data_or_options_is_named_and_no_run_begun() {
 #[test]
 fn a_batch_is_split_where_the_recipe_does_not() {
     let scratch = Scratch::new();
-    scratch.write("recipe.toml", common::RECIPE.replace("micro_batch = 3", ""));
+    scratch.write("recipe.toml", super::common::RECIPE.replace("micro_batch = 3", ""));
     let messages = expect(&mut mpirun(2, &scratch.train("run", &["--steps", "4"])), 0);
     assert!(messages.contains("micro_batch is 2"), "{messages}");
     let config = std::fs::read_to_string(scratch.path("run/config.json")).unwrap();

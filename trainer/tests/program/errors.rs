@@ -1,10 +1,8 @@
 //! Every failure names the thing and the way out, with the right exit code.
 
-mod common;
-
 use std::process::Command;
 
-use common::{RECIPE, Scratch, checkpoints, expect, program};
+use super::common::{RECIPE, Scratch, checkpoints, expect, program};
 
 #[test]
 fn data_that_cannot_be_used() {

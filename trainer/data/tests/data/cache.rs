@@ -1,8 +1,6 @@
 //! Decoded pictures in memory.
 
-mod common;
-
-use common::Scratch;
+use super::common::Scratch;
 use factorseg_data::cache::ImageCache;
 use factorseg_data::dataset::DataSet;
 use image::RgbImage;

@@ -1,11 +1,9 @@
 //! A run that stops and goes on is the run that never stopped, bit for bit.
 
-mod common;
-
 use std::path::Path;
 use std::process::{Child, Command};
 
-use common::{Scratch, checkpoints, expect, inspect, metrics, start_until, state};
+use super::common::{Scratch, checkpoints, expect, inspect, metrics, start_until, state};
 
 fn assert_same_run(a: &Path, b: &Path, step: u64) {
     let (left, right) = (state(a, step), state(b, step));
@@ -103,8 +101,8 @@ fn a_competition_resumes_with_the_same_bits_and_names_its_foreground() {
         "mask_head = \"trained\"\nmasks = { temperature = { from = 0.5, to = 0.5 } }",
         "mask_head = \"trained\"\ncompetition = { block = 0.3, foreground = [0.3, 0.3] }",
     ];
-    let recipe = common::RECIPE.replace(competition[0], competition[1]);
-    assert_ne!(recipe, common::RECIPE);
+    let recipe = super::common::RECIPE.replace(competition[0], competition[1]);
+    assert_ne!(recipe, super::common::RECIPE);
     scratch.write("recipe.toml", recipe);
     let refused = scratch.train("one", &["--regions", "1"]).output().unwrap();
     let message = String::from_utf8_lossy(&refused.stderr);
@@ -134,7 +132,7 @@ fn ranked(run: &Path) -> Vec<u64> {
 /// One phase of the test recipe whose loss on pictures it has never seen falls first, then rises: the second half of the
 /// steps is far too fast.
 fn overshooting() -> String {
-    let mut recipe: toml::Table = common::RECIPE.parse().unwrap();
+    let mut recipe: toml::Table = super::common::RECIPE.parse().unwrap();
     recipe.remove("gradient_clip");
     recipe["ema_rate"] = 0.0.into();
     let phases = recipe["phases"].as_array_mut().unwrap();
@@ -189,7 +187,7 @@ fn the_best_checkpoint_is_kept_beside_the_newest_and_survives_kill_9() {
     assert!(published(&killed, "best.safetensors") == model(&killed, best));
 
     let export = |run: &str, code| {
-        let mut command = common::program();
+        let mut command = super::common::program();
         command
             .arg("export")
             .arg(scratch.path(run))
