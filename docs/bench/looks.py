@@ -75,7 +75,7 @@ def iou(found, truth, ignored):
 
 def colored(picture, odds):
     p = np.clip(1 / (1 + np.exp(-odds)), 1e-6, 1 - 1e-6)
-    background, object_ = refine(picture.transpose(2, 0, 1) / 127.5 - 1, np.stack([1 - p, p]))
+    background, object_ = refine(picture.transpose(2, 0, 1) / 127.5 - 1, np.stack([1 - p, p]), np.array([False, True]))
     return object_ > background
 
 

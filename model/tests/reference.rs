@@ -68,13 +68,14 @@ fn colours_judge_as_in_the_reference() {
         regions: usize,
         width: usize,
         height: usize,
+        foreground: Vec<bool>,
         picture: Vec<f32>,
         before: Vec<f32>,
         after: Vec<f32>,
     }
     let json = std::fs::read_to_string(fixture_path("color_model.json")).unwrap();
     let cases: Vec<Case> = serde_json::from_str(&json).unwrap();
-    assert_eq!(cases.len(), 3);
+    assert_eq!(cases.len(), 4);
     for case in cases {
         let image = InputImage {
             width: case.width,
@@ -89,7 +90,7 @@ fn colours_judge_as_in_the_reference() {
         };
         let mut colors = ColorModel::default();
         colors.fill_holes = FillHoles::All;
-        colors.refine(&image, &mut map);
+        colors.refine(&image, &mut map, &case.foreground);
         let far = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(far(&case.before, &case.after) > 0.1);
         let error = far(&map.probabilities, &case.after);

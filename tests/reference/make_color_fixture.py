@@ -46,20 +46,23 @@ def guided(colors: np.ndarray, plane: np.ndarray, radius: int = 4, epsilon: floa
     return sum(spread(slope) * color for slope, color in zip(slopes, colors)) + spread(offset)
 
 
-def refine(picture: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Picture [3, height, width] in -1..1, p [K, height, width]; returns the new p."""
+def refine(picture: np.ndarray, p: np.ndarray, foreground: np.ndarray | None = None) -> np.ndarray:
+    """Picture [3, height, width] in -1..1, p [K, height, width], foreground [K] (unset: not known); returns the new p."""
     cell = tuple(np.clip((picture + 1) * CELLS / 2, 0, CELLS - 1).astype(int))
     height, width = p.shape[1:]
     deep = max(1, round(min(height, width) / 16))
     frame = np.ones((height, width), bool)
     frame[deep:-deep, deep:-deep] = False
-    background = p[:, frame].sum(1).argmax()
+    if foreground is None:
+        foreground = np.arange(len(p)) != p[:, frame].sum(1).argmax()
     powers = distances(picture) ** 1.5
     apart = (powers - threshold(powers)) / (powers.std() + 10)
-    p = p * np.where(np.arange(len(p))[:, None, None] == background, 1, np.exp(np.minimum(apart / 2, 4)))
+    p = p * np.where(foreground[:, None, None], np.exp(np.minimum(apart / 2, 4)), 1)
     p /= p.sum(0)
     counts = p**2 / (p**2).sum(0)
-    counts[:, frame] = np.where(np.arange(len(p))[:, None] == background, counts[:, frame] + 2, 0)
+    most = np.where(foreground[:, None, None], -1, p).argmax(0) == np.arange(len(p))[:, None, None]
+    counts += 2 * (most & frame)
+    counts *= ~(foreground[:, None, None] & frame)
     scores = []
     for region, network in zip(counts, p):
         histogram = np.zeros((CELLS,) * 3)
@@ -70,27 +73,28 @@ def refine(picture: np.ndarray, p: np.ndarray) -> np.ndarray:
         score = 2 * gaussian_filter(likelihood, 1.0, mode="reflect", radius=3) + 0.5 * np.log(network)
         scores.append(guided((picture + 1) / 2, score))
     scores = np.exp(scores - np.max(scores, axis=0))
-    return whole(scores / scores.sum(0), background, 1 - p[background])
+    return whole(scores / scores.sum(0), foreground, p[foreground].sum(0))
 
 
-def whole(p: np.ndarray, background: int, evidence: np.ndarray) -> np.ndarray:
+def whole(p: np.ndarray, foreground: np.ndarray, evidence: np.ndarray) -> np.ndarray:
     """Pieces with less than 0.3 of the evidence of the best go to the background, holes to the object."""
-    others = np.delete(np.arange(len(p)), background)
-    object_ = p[others].max(0) > p[background]
+    object_ = p[foreground].max(0) > p[~foreground].max(0)
     pieces, count = label(object_)
     mass = np.array([evidence[pieces == piece].sum() for piece in range(1, count + 1)])
     kept = np.isin(pieces, 1 + np.flatnonzero(mass >= 0.3 * mass.max(initial=0)))
     wrong = binary_fill_holes(kept) != object_
     out = p.copy()
-    out[background, wrong] = p[others].sum(0)[wrong]
-    out[others[:, None], wrong] = (p[others] / p[others].sum(0) * p[background])[:, wrong]
+    for given, taken in [(foreground, ~foreground), (~foreground, foreground)]:
+        out[given] = np.where(wrong, p[given] / p[given].sum(0) * p[taken].sum(0), p[given])
     return out
 
 
 def main() -> None:
     random = np.random.default_rng(7)
     cases = []
-    for regions, height, width in [(3, 8, 14), (2, 24, 20), (3, 30, 26)]:
+    for foreground, height, width in [(None, 8, 14), ([1], 24, 20), (None, 30, 26), ([1, 2], 28, 22)]:
+        regions = 3 if foreground is None else 2 * len(foreground)
+        is_foreground = None if foreground is None else np.isin(np.arange(regions), foreground)
         # Smooth, so that neighbouring cells hold something, and with colours at the cube's faces.
         picture = np.clip(gaussian_filter(random.normal(size=(3, height, width)), (0, 2, 2)) * 4, -1, 1).round(3)
         logits = gaussian_filter(random.normal(size=(regions, height, width)), (0, 2, 2)) * 8
@@ -101,8 +105,9 @@ def main() -> None:
                 "width": width,
                 "height": height,
                 "picture": picture.ravel().tolist(),
+                "foreground": [] if is_foreground is None else is_foreground.tolist(),
                 "before": p.ravel().tolist(),
-                "after": refine(picture, p).round(6).ravel().tolist(),
+                "after": refine(picture, p, is_foreground).round(6).ravel().tolist(),
             }
         )
     path = Path(__file__).parent / "fixtures" / "color_model.json"

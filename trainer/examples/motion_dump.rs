@@ -44,7 +44,7 @@ fn dump(segmenter: &mut Segmenter, sequence: &Path, out: &Path) -> Result<()> {
     let create = |name: &str| File::create(out.join(name)).with_context(|| format!("cannot write {name}"));
     let (mut frames, mut network, mut flows) = (create("frames.u8")?, create("network.f32")?, create("flow.f32")?);
     let bytes = |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
-    let foreground = segmenter.info().foreground_regions.clone();
+    let is_object = segmenter.info().is_foreground();
     let mut search = Search::default();
     let mut before: Option<Pyramid> = None;
     for file in &files {
@@ -52,7 +52,6 @@ fn dump(segmenter: &mut Segmenter, sequence: &Path, out: &Path) -> Result<()> {
         let size = segmenter.input_size(picture.width() as usize, picture.height() as usize);
         let seen = network_input(&picture, MotionModel::frame_size(size));
         let map = segmenter.segment(&[MotionModel::network_input(&seen)])?.remove(0);
-        let is_object: Vec<bool> = (0..map.regions).map(|region| foreground.contains(&region)).collect();
         network.write_all(&bytes(&map.sum(&is_object)))?;
         frames.write_all(&interleaved(&seen))?;
         let pyramid = Pyramid::new(&brightness(&seen));

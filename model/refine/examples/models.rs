@@ -71,7 +71,7 @@ fn main() {
     measure("color model, 112x64", seconds, |_| {
         let mut map = map.clone();
         let start = spent();
-        colors.refine(&image, &mut map);
+        colors.refine(&image, &mut map, &[false, true]);
         spent() - start
     });
     let mut motion = MotionModel::default();

@@ -162,42 +162,46 @@ impl ColorModel {
         self.unjudged
     }
 
-    /// Sharpens `map`, the regions of `image`, by the image's colours. Probabilities sum to 1.
+    /// Sharpens `map`, the regions of `image`, by the image's colours. Probabilities sum to 1. `foreground` says which regions are the
+    /// object; where it says nothing of use (none are, or all), all are but the one that holds most of the picture's frame.
     ///
-    /// The region that holds most of the picture's frame, a sixteenth of the shorter side wide, is background. With q the network's
-    /// probabilities and e how far a pixel stands apart from the frame ([`barrier::evidence`]), p is q of the background
-    /// and `q exp(min(e / 2, 4))` of the others, made to sum to 1. A pixel counts `p_k^2 / sum_j p_j^2` for region k; in the frame it counts 2
-    /// more for the background and nothing for the others. With `a_k` the mean of that (region k's area) and `h_k(c)` its share in the
+    /// With q the network's probabilities and e how far a pixel stands apart from the frame ([`barrier::evidence`]), p is q of
+    /// background and `q exp(min(e / 2, 4))` of foreground, made to sum to 1. A pixel counts `p_k^2 / sum_j p_j^2` for region k; in the
+    /// frame, a sixteenth of the shorter side wide, it counts nothing for foreground and 2 more for that region of the background which
+    /// has most of it. With `a_k` the mean of that (region k's area) and `h_k(c)` its share in the
     /// blurred cell of colour c, each region's score is `0.5 log p_k + 2 blur(log(h_k(c) / a_k + 1e-4))`, brought along the edges of
-    /// the colours ([`Guide`]), and the new probabilities are the softmax of the scores. Where what is not background has specks or holes
-    /// ([`misplaced`], by p), background and the rest exchange their probabilities; which holes count,
+    /// the colours ([`Guide`]), and the new probabilities are the softmax of the scores. Where the foreground has specks or holes
+    /// ([`misplaced`], by p), it and the background exchange their probabilities; which holes count,
     /// [`Self::fill_holes`] says: by default those where the mean of log(o(c) / i(c)) is below 4, with o and i the shares of the
     /// blurred cell of colour c among pixels outside of the object and in it.
     ///
     /// One region, an image of another size than the map's, and what cannot be judged ([`Self::unjudged`]: an image that is
     /// not finite) are left as they are.
-    pub fn refine(&mut self, image: &InputImage, map: &mut RegionMap) {
+    pub fn refine(&mut self, image: &InputImage, map: &mut RegionMap, foreground: &[bool]) {
         let pixels = map.width * map.height;
         if map.regions < 2 || pixels == 0 || image.data.len() != 3 * pixels || !map.is_whole() {
             return;
         }
         let network = map.probabilities.clone();
-        self.judge(image, map);
+        self.judge(image, map, foreground);
         if !map.sums_to_one() {
             self.unjudged += 1;
             map.probabilities = network;
         }
     }
 
-    fn judge(&mut self, image: &InputImage, map: &mut RegionMap) {
+    fn judge(&mut self, image: &InputImage, map: &mut RegionMap, foreground: &[bool]) {
         let (width, height) = (map.width, map.height);
         let pixels = width * height;
         let cells = ColorHistogram::cells(&image.data);
         let frame = frame((width, height));
-        let background = most_of(&frame, &map.probabilities, pixels);
+        let foreground = match foreground {
+            known if known.len() == map.regions && known.contains(&true) && known.contains(&false) => known.to_vec(),
+            _ => all_but_most_of(&frame, &map.probabilities, pixels),
+        };
         let factors = barrier::evidence(image).map(|apart| exp((APART * apart).min(APART_LIMIT)));
         for (region, plane) in map.probabilities.chunks_exact_mut(pixels).enumerate() {
-            if region != background {
+            if foreground[region] {
                 plane
                     .iter_mut()
                     .zip(&factors.values)
@@ -207,17 +211,13 @@ impl ColorModel {
         normalise(&mut map.probabilities, map.regions);
         let mut counts: Vec<f32> = map.probabilities.iter().map(|p| p * p).collect();
         normalise(&mut counts, map.regions);
-        for (region, plane) in counts.chunks_exact_mut(pixels).enumerate() {
-            for at in &frame {
-                plane[*at] = if region == background {
-                    plane[*at] + FRAME_WEIGHT
-                } else {
-                    0.0
-                };
+        for at in &frame {
+            for region in (0..map.regions).filter(|region| foreground[*region]) {
+                counts[region * pixels + at] = 0.0;
             }
+            counts[most_probable(map, &foreground, false, *at)] += FRAME_WEIGHT;
         }
-        let of_background = map.probabilities[background * pixels..][..pixels].iter();
-        let evidence: Vec<f32> = of_background.map(|p| 1.0 - p).collect();
+        let evidence = map.sum(&foreground);
         let colors = image.colors();
         let guide = (width.min(height) > 1).then(|| Guide::halved(&colors));
         let mut scores = Vec::with_capacity(map.probabilities.len());
@@ -245,18 +245,15 @@ impl ColorModel {
             let most = places.clone().map(|at| scores[at]).fold(f32::MIN, f32::max);
             places.for_each(|at| map.probabilities[at] = (scores[at] - most).exp());
         }
-        self.make_whole(map, background, &evidence, &cells);
+        self.make_whole(map, &foreground, &evidence, &cells);
         normalise(&mut map.probabilities, map.regions);
     }
 
-    /// Exchanges what the background has with what the others have together, where an object's pixels are [`misplaced`].
-    fn make_whole(&mut self, map: &mut RegionMap, background: usize, evidence: &[f32], cells: &[u16]) {
+    /// Exchanges what the background has with what the foreground has, where an object's pixels are [`misplaced`].
+    fn make_whole(&mut self, map: &mut RegionMap, foreground: &[bool], evidence: &[f32], cells: &[u16]) {
         let pixels = map.width * map.height;
-        let members: Vec<bool> = (0..map.regions).map(|region| region != background).collect();
-        let of_object = |pixel: usize| {
-            let own = map.probabilities[background * pixels + pixel];
-            (0..map.regions).any(|region| map.probabilities[region * pixels + pixel] > own)
-        };
+        let most = |kind, pixel| map.probabilities[most_probable(map, foreground, kind, pixel)];
+        let of_object = |pixel: usize| most(true, pixel) > most(false, pixel);
         let object: Vec<bool> = (0..pixels).map(of_object).collect();
         let fill = self.fill_holes;
         let mut typical: Option<Vec<f32>> = None;
@@ -271,8 +268,8 @@ impl ColorModel {
         });
         for pixel in (0..pixels).filter(|pixel| wrong[*pixel]) {
             // Not 1 - own: near 1 that is rounding, which their shares would be divided by.
-            let (own, others) = map.sums(pixel, &members);
-            map.share_out(pixel, &members, (others, own));
+            let (rest, object) = map.sums(pixel, foreground);
+            map.share_out(pixel, foreground, (object, rest));
         }
     }
 
@@ -316,13 +313,22 @@ fn frame((width, height): (usize, usize)) -> Vec<usize> {
     (0..width * height).filter(in_frame).collect()
 }
 
-/// The region that has most of `places`.
-fn most_of(places: &[usize], probabilities: &[f32], pixels: usize) -> usize {
+/// Whether each region is another than the one that has most of `places`.
+fn all_but_most_of(places: &[usize], probabilities: &[f32], pixels: usize) -> Vec<bool> {
     let held = |plane: &[f32]| places.iter().map(|at| plane[*at]).sum::<f32>();
-    let regions = probabilities.chunks_exact(pixels).map(held).enumerate();
-    regions
-        .max_by(|a, b| a.1.total_cmp(&b.1))
-        .map_or(0, |(region, _)| region)
+    let held: Vec<f32> = probabilities.chunks_exact(pixels).map(held).collect();
+    let most = (0..held.len()).max_by(|a, b| held[*a].total_cmp(&held[*b]));
+    (0..held.len()).map(|region| Some(region) != most).collect()
+}
+
+/// Where in the map the most probable region of the foreground, or of the background, has a pixel's probability.
+fn most_probable(map: &RegionMap, foreground: &[bool], kind: bool, pixel: usize) -> usize {
+    let pixels = map.width * map.height;
+    let places = (0..map.regions).filter(|region| foreground[*region] == kind);
+    let places = places.map(|region| region * pixels + pixel);
+    places
+        .max_by(|a, b| map.probabilities[*a].total_cmp(&map.probabilities[*b]))
+        .unwrap_or(pixel)
 }
 
 #[cfg(test)]

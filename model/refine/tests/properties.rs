@@ -110,7 +110,7 @@ fn every_refinement_of_every_picture_is_a_mask() {
         for _ in 0..3 {
             let mut map = mask(&mut random, regions, width, height);
             assert_is_mask(&map, "the test's", round);
-            colors.refine(&picture(&mut random, width, height), &mut map);
+            colors.refine(&picture(&mut random, width, height), &mut map, &foreground);
             assert_is_mask(&map, "colours", round);
             let frame = MotionModel::frame_size((width, height));
             map = motion.refine(&picture(&mut random, frame.0, frame.1), &map, &foreground);
@@ -148,7 +148,7 @@ fn a_picture_that_cannot_be_judged_keeps_the_networks_mask_and_is_counted() {
         };
         let (mut colors, mut motion) = (ColorModel::default(), MotionModel::default());
         let mut by_colors = map.clone();
-        colors.refine(&broken(16, 8), &mut by_colors);
+        colors.refine(&broken(16, 8), &mut by_colors, &[]);
         assert!(
             by_colors == map && colors.unjudged() == 1,
             "{value}: {}",
@@ -220,7 +220,7 @@ fn a_hole_that_is_surely_background_is_filled_with_probabilities() {
             }
         }
         let mut colors = ColorModel::default();
-        colors.refine(&image, &mut map);
+        colors.refine(&image, &mut map, &[]);
         assert_is_mask(&map, "hole", round);
         assert_eq!(colors.unjudged(), 0, "{round}");
     }

@@ -30,6 +30,14 @@ pub struct EngineInfo {
     pub refused: Option<String>,
 }
 
+impl EngineInfo {
+    /// Whether each region is the object; none is where the checkpoint does not say.
+    pub fn is_foreground(&self) -> Vec<bool> {
+        let foreground = &self.foreground_regions;
+        (0..self.regions).map(|region| foreground.contains(&region)).collect()
+    }
+}
+
 /// Shorter sides become the training side, and both are multiples of the network's stride; the aspect ratio is kept, up to 4:1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizing {

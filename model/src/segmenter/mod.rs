@@ -177,8 +177,9 @@ impl Segmenter {
             .collect();
         if self.options.color_model {
             self.colors.fill_holes = self.options.fill_holes;
+            let foreground = self.info.is_foreground();
             for (image, map) in images.iter().zip(&mut maps) {
-                self.colors.refine(image, map);
+                self.colors.refine(image, map, &foreground);
             }
         }
         Ok(maps)

@@ -183,9 +183,10 @@ fn parse_regions(text: &str, engine: &EngineInfo) -> Result<Vec<bool>, SettingsE
 
 /// The regions that the model says are its object; one that does not know it shows every region.
 fn own_regions(engine: &EngineInfo) -> Vec<bool> {
-    let known = &engine.foreground_regions;
-    let is_own = |region| known.is_empty() || known.contains(&region);
-    (0..engine.regions).map(is_own).collect()
+    match engine.foreground_regions.as_slice() {
+        [] => vec![true; engine.regions],
+        _ => engine.is_foreground(),
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,6 @@ use crate::data::share::Share;
 use crate::data::source::Source;
 use crate::data::testing::{SparsePack, anonymous_memory, peak_memory};
 use crate::recipe::{DEFAULT_RECIPE, MOST_STEPS, Recipe};
-use crate::training::competition;
 use crate::training::learner::Learner;
 use crate::training::paper::initial_weights;
 use crate::training::parallel::Ranks;
@@ -220,9 +219,7 @@ impl TrainBench {
         recipe.validate()?;
 
         let mut model = ModelConfig::preset(self.preset);
-        if phase.competition.is_some() {
-            model.regions = competition::REGIONS;
-        }
+        model.regions = recipe.competing_regions().unwrap_or(model.regions);
         let side = model.image_size;
         let cached_side = BatchMaker::cached_side(side, &recipe.augmentation);
         let scratch = tempfile::tempdir()?;

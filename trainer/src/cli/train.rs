@@ -24,7 +24,7 @@ use crate::training::parallel::Ranks;
 use crate::training::run::config::{DataDescription, OWN_DATA, RunConfig, RunOptions, StoredPrecision};
 use crate::training::run::directory::RunDirectory;
 use crate::training::run::signals::{Answer, Signals};
-use crate::training::{competition, run, self_training};
+use crate::training::{run, self_training};
 
 /// Train a model on pictures or videos, without labels.
 ///
@@ -160,10 +160,9 @@ impl Train {
             recipe.name,
             self.data
         );
-        let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
         let regions = match labels {
             Some(labels) => Some(labels.regions()),
-            None => competes.then_some(competition::REGIONS),
+            None => recipe.competing_regions(),
         };
         let model = self.model(images.classes().len(), regions)?;
         if model.regions == 1 {

@@ -20,19 +20,13 @@ impl Witness for Teacher {
     /// The object as the network, its color model and motion see it together, forward and backward in time: the mean of both
     /// where both have evidence of motion and agree.
     fn objects(&self, frames: &[RgbImage]) -> Result<Vec<Option<GrayImage>>, String> {
-        let judged = self.with(|teacher| judge(teacher, self.foreground_regions(), frames));
+        let judged = self.with(|teacher| judge(teacher, frames));
         judged.map_err(|error| error.to_string())
     }
 }
 
-fn judge(
-    teacher: &mut Judge,
-    foreground: &[usize],
-    frames: &[RgbImage],
-) -> Result<Vec<Option<GrayImage>>, SegmentError> {
-    let is_object: Vec<bool> = (0..teacher.network.info().regions)
-        .map(|k| foreground.contains(&k))
-        .collect();
+fn judge(teacher: &mut Judge, frames: &[RgbImage]) -> Result<Vec<Option<GrayImage>>, SegmentError> {
+    let is_object = teacher.network.info().is_foreground();
     let mut seen = Vec::with_capacity(frames.len());
     for frame in frames {
         let size = teacher

@@ -44,9 +44,10 @@ pub(super) struct Judge {
 impl Judge {
     /// The masks of pictures of one size by the network and then by their colours.
     pub fn masks(&mut self, images: &[InputImage]) -> Result<Vec<RegionMap>, SegmentError> {
+        let foreground = self.network.info().is_foreground();
         let mut maps = self.network.segment(images)?;
         for (image, map) in images.iter().zip(&mut maps) {
-            self.colors.refine(image, map);
+            self.colors.refine(image, map, &foreground);
         }
         Ok(maps)
     }
@@ -90,8 +91,9 @@ impl Judge {
         }
         let is_object = sum.zip(&count, |sum, count| sum / count).probabilities();
         let mut map = maps.swap_remove(0);
-        map.share_out_all(&[object == 0, object == 1], &is_object.values);
-        self.colors.refine(&network_input(picture, size), &mut map);
+        let foreground = [object == 0, object == 1];
+        map.share_out_all(&foreground, &is_object.values);
+        self.colors.refine(&network_input(picture, size), &mut map, &foreground);
         Ok(map.planes().swap_remove(object))
     }
 }

@@ -137,7 +137,7 @@ impl Ranks {
             height,
             probabilities: object.iter().map(|p| 1.0 - p).chain(object.iter().copied()).collect(),
         };
-        ColorModel::default().refine(&network_input(&small, (width, height)), &mut map);
+        ColorModel::default().refine(&network_input(&small, (width, height)), &mut map, &[false, true]);
         let object = &map.probabilities[width * height..];
         Self::of_mask(width, height, object.iter().map(|p| *p > 0.5))
     }

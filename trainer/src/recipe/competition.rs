@@ -1,5 +1,7 @@
 //! Regions that compete for the picture.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::RecipeError;
@@ -32,7 +34,7 @@ pub enum FrameEdges {
 /// Regions compete to denoise hidden parts of the picture, and a pixel goes to the one that does it best.
 ///
 /// The noise of a picture varies from place to place. Scattered blocks are *hidden*: their noise is strong, the same for
-/// all branches. The *foreground* branches (regions 1 to K - 1) see their own region under the weak noise of the phase, the
+/// all branches. The *foreground* branches (regions 1 to K - 1, but for a `bottom`) see their own region under the weak noise of the phase, the
 /// *background* branch (region 0) sees the frame of the picture so; all the rest is pure noise to them. The loss is that of
 /// Eq. 8 at the hidden pixels, branch by branch, weighted by the masks: sum over k of `m_k |epsilon - epsilon_k|^2`. It is linear
 /// in the masks, so it commits them, and it can be met neither by mixed masks nor by position: what the frame predicts
@@ -58,6 +60,9 @@ pub struct Competition {
     /// second of these parts of the picture's side away from them. A pixel then belongs to region k if it is like what
     /// surrounds the regions within; a gap keeps out what those have not reached yet. `[0, 0]`: every region sees itself.
     pub surroundings: (f64, f64),
+    /// Where more than 0, the last region is what the picture's lower edge predicts, such as neck and clothes of a portrait: its branch
+    /// sees a frame along that edge, it has this share of the pixels of a batch, and it is not foreground. It takes three regions.
+    pub bottom: f64,
     /// Side of a hidden block, as a share of the picture's side.
     pub block: f64,
     /// Probability of a block to be hidden.
@@ -78,6 +83,7 @@ impl Default for Competition {
             frame_edges: FrameEdges::All,
             centre: 0.0,
             surroundings: (0.0, 0.0),
+            bottom: 0.0,
             block: 0.25,
             hidden: 0.4,
             timesteps: (200, 500),
@@ -87,6 +93,16 @@ impl Default for Competition {
 }
 
 impl Competition {
+    /// The regions that are foreground, of so many.
+    pub fn foreground_regions(&self, regions: usize) -> Range<usize> {
+        1..regions - usize::from(self.bottom > 0.0)
+    }
+
+    /// The fewest regions that it takes.
+    pub fn least_regions(&self) -> usize {
+        2 + usize::from(self.bottom > 0.0)
+    }
+
     pub(super) fn validate(&self, check: &Check<'_>) -> Result<(), RecipeError> {
         let inside = |value: f64| value > 0.0 && value < 1.0;
         let (least, most) = self.foreground;
@@ -114,6 +130,12 @@ impl Competition {
             format!("{:?}", self.surroundings),
             self.surroundings == (0.0, 0.0) || (0.0 <= from && from < to && to <= 1.0),
             "[from, to], shares with 0 <= from < to <= 1, or [0, 0]",
+        )?;
+        check(
+            "competition.bottom",
+            self.bottom.to_string(),
+            self.bottom >= 0.0 && self.bottom + most < 1.0,
+            "a share that leaves some to foreground and background",
         )?;
         for (field, value) in [("competition.block", self.block), ("competition.hidden", self.hidden)] {
             check(field, value.to_string(), inside(value), "a share between 0 and 1")?;

@@ -194,6 +194,12 @@ impl Recipe {
         self.self_training.as_ref().is_some_and(|learns| learns.motion > 0.0)
     }
 
+    /// The fewest regions that its competitions take, where it has any: those that it has where nothing else is said.
+    pub fn competing_regions(&self) -> Option<usize> {
+        let competitions = self.phases.iter().filter_map(|phase| phase.competition.as_ref());
+        competitions.map(Competition::least_regions).max()
+    }
+
     /// The labels that are learned, if any: [`SelfTraining::labels`].
     pub fn labels(&self) -> Option<&Labels> {
         self.self_training.as_ref()?.labels.as_ref()

@@ -17,9 +17,6 @@ use crate::recipe::Competition;
 use regions::Regions;
 use sight::Sights;
 
-/// Regions that a recipe with a competition has where nothing else is said: background and foreground.
-pub const REGIONS: usize = 2;
-
 /// Forward and backward of one micro-batch: returns its loss times `weight`, whose gradient is added, and the masks.
 pub fn pass(
     learner: &mut Learner,
@@ -61,25 +58,22 @@ pub fn pass(
 /// Shares of the regions in the next micro-batch.
 pub fn shares(competition: &Competition, regions: usize, chance: &mut ChaCha8Rng) -> Vec<f64> {
     let (least, most) = competition.foreground;
-    with_foreground(chance.random_range(least..=most), regions)
+    with_foreground(competition, chance.random_range(least..=most), regions)
 }
 
 /// Shares of the regions in the head of a finished model.
 pub fn exported_shares(competition: &Competition, regions: usize) -> Vec<f64> {
     let (least, most) = competition.foreground;
-    with_foreground((least + most) / 2.0, regions)
+    with_foreground(competition, (least + most) / 2.0, regions)
 }
 
-/// The background's share, then equal parts of the foreground's.
-fn with_foreground(foreground: f64, regions: usize) -> Vec<f64> {
-    let mut shares = vec![foreground / (regions - 1) as f64; regions];
-    shares[0] = 1.0 - foreground;
+/// The background's share, then equal parts of the foreground's, then that of the bottom.
+fn with_foreground(competition: &Competition, foreground: f64, regions: usize) -> Vec<f64> {
+    let parts = competition.foreground_regions(regions);
+    let mut shares = vec![competition.bottom; regions];
+    shares[0] = 1.0 - foreground - competition.bottom;
+    shares[parts.clone()].fill(foreground / parts.len() as f64);
     shares
-}
-
-/// Regions that are foreground: all but the first.
-pub fn foreground_regions(regions: usize) -> Vec<usize> {
-    (1..regions).collect()
 }
 
 /// What the branches see and must find: all images of region 0's branch, then those of the next.

@@ -10,6 +10,7 @@ pub struct Sights<'a> {
     side: usize,
     frame: Vec<bool>,
     centre: Vec<bool>,
+    bottom: Vec<bool>,
 }
 
 impl<'a> Sights<'a> {
@@ -19,6 +20,7 @@ impl<'a> Sights<'a> {
             competition,
             side,
             frame: in_frame(side, competition.frame, competition.frame_edges),
+            bottom: at_bottom(side, competition.frame),
             centre: disc(side, competition.centre),
         }
     }
@@ -29,9 +31,12 @@ impl<'a> Sights<'a> {
         let labels: Vec<usize> = (0..pixels).map(|pixel| regions.label(image * pixels + pixel)).collect();
         let (from, to) = self.competition.surroundings;
         let (from, to) = (from * self.side as f64, to * self.side as f64);
+        let foreground = self.competition.foreground_regions(regions.count());
         let mut seen = Vec::with_capacity(regions.count() * pixels);
         for region in 0..regions.count() {
-            if region > 1 && to > 0.0 {
+            if region > 0 && !foreground.contains(&region) {
+                seen.extend(&self.bottom);
+            } else if region > 1 && to > 0.0 {
                 let inner: Vec<bool> = labels.iter().map(|label| (1..region).contains(label)).collect();
                 seen.extend(ring(&inner, self.side, from, to));
             } else if region == 1 && self.competition.centre > 0.0 {
@@ -61,6 +66,13 @@ pub(super) fn in_frame(side: usize, width: f64, edges: FrameEdges) -> Vec<bool> 
             !inner.contains(&x) || above && y < inner.start || below && y >= inner.end
         })
         .collect()
+}
+
+/// Whether each pixel lies in a frame along the lower edge alone, `[pixels]`.
+fn at_bottom(side: usize, width: f64) -> Vec<bool> {
+    let sides = in_frame(side, width, FrameEdges::Sides);
+    let frame = in_frame(side, width, FrameEdges::SidesAndBottom);
+    frame.iter().zip(sides).map(|(frame, side)| *frame && !side).collect()
 }
 
 /// Whether each pixel's middle lies within `radius`, a share of the side, of the picture's middle.

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::dataset::DataSet;
 use crate::recipe::Recipe;
-use crate::training::competition;
 
 /// Options that change how a run is carried out and watched, not what it computes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -246,12 +245,11 @@ impl RunConfig {
         recipe.validate()?;
         recipe.validate_for(model.schedule.timesteps)?;
         self.options.validate()?;
-        let competes = recipe.phases.iter().any(|phase| phase.competition.is_some());
-        if competes && model.regions < competition::REGIONS {
-            bail!(
-                "recipe {} lets a background and a foreground compete; use --regions {} or more instead of {}",
+        if let Some(needed) = recipe.competing_regions() {
+            ensure!(
+                model.regions >= needed,
+                "recipe {} lets {needed} regions or more compete; use --regions {needed} instead of {}",
                 recipe.name,
-                competition::REGIONS,
                 model.regions
             );
         }

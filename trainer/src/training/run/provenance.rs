@@ -5,7 +5,6 @@ use factorseg_model::{CheckpointInfo, WeightKind};
 
 use super::config::{RunConfig, data_name};
 use crate::recipe::{MaskHead, Phase};
-use crate::training::competition;
 
 /// What is said of the weights after `step` steps. `before` is what was said earlier in the run; `taught` are the foreground
 /// regions of the run's teacher.
@@ -43,9 +42,9 @@ fn after(info: &mut CheckpointInfo, phase: &Phase, taught: Option<&[usize]>, reg
     if let MaskHead::Released { .. } | MaskHead::Uniform = phase.mask_head {
         info.foreground_regions.clear();
     }
-    if phase.competition.is_some() {
+    if let Some(competition) = &phase.competition {
         // Regions that compete have their parts from the start, and a student's are its teacher's.
-        info.foreground_regions = competition::foreground_regions(regions);
+        info.foreground_regions = competition.foreground_regions(regions).collect();
     } else if let Some(taught) = taught {
         info.foreground_regions = taught.to_vec();
     }

@@ -40,7 +40,7 @@ fn a_rough_mask_takes_the_shape_of_the_colours() {
             0.3
         }
     });
-    ColorModel::default().refine(&image, &mut map);
+    ColorModel::default().refine(&image, &mut map, &[]);
     let foreground = &map.probabilities[side * side..];
     for (at, p) in foreground.iter().enumerate() {
         let (x, y) = (at % side, at / side);
@@ -78,7 +78,7 @@ fn middle_of_a_ring(hole: [f32; 3], fill_holes: FillHoles) -> bool {
         fill_holes,
         ..ColorModel::default()
     };
-    colors.refine(&image, &mut map);
+    colors.refine(&image, &mut map, &[]);
     let object = |x: usize, y: usize| map.probabilities[side * side + y * side + x] > 0.5;
     assert!(object(8, 8) && object(24, 16) && !object(2, 2), "the ring is an object");
     object(16, 16)
@@ -113,7 +113,7 @@ fn probabilities_stay_probabilities() {
             data: (0..3 * width * height).map(|at| (at % 17) as f32 / 4.0 - 2.0).collect(),
         };
         let before = map.clone();
-        ColorModel::default().refine(&image, &mut map);
+        ColorModel::default().refine(&image, &mut map, &[]);
         if regions == 1 {
             assert_eq!(map, before);
             continue;
@@ -135,7 +135,7 @@ fn without_colours_the_network_decides() {
         data: vec![0.1; 3 * side * side],
     };
     let mut map = rough(side, |x, _| if x < 8 { 0.9 } else { 0.2 });
-    ColorModel::default().refine(&image, &mut map);
+    ColorModel::default().refine(&image, &mut map, &[]);
     for row in map.probabilities[side * side..].chunks_exact(side) {
         assert!(row.is_sorted_by(|left, right| left >= right), "{row:?}");
         assert!(row[0] > row[15] + 0.05, "{row:?}");

@@ -10,12 +10,13 @@ fn validate(competition: &Competition) -> Result<(), String> {
 
 #[test]
 fn sights_read_as_they_are_documented() {
-    let text = "frame_edges = \"sides_and_bottom\"\ncentre = 0.16\nsurroundings = [0.03, 0.16]";
+    let text = "frame_edges = \"sides_and_bottom\"\ncentre = 0.16\nsurroundings = [0.03, 0.16]\nbottom = 0.1";
     let read: Competition = toml::from_str(text).unwrap();
     let expected = Competition {
         frame_edges: FrameEdges::SidesAndBottom,
         centre: 0.16,
         surroundings: (0.03, 0.16),
+        bottom: 0.1,
         ..Competition::default()
     };
     assert_eq!(read, expected);
@@ -38,5 +39,12 @@ fn what_cannot_be_seen_is_refused() {
             ..Competition::default()
         };
         assert!(validate(&competition).unwrap_err().contains("competition.surroundings"));
+    }
+    for bottom in [-0.1, 0.6, f64::NAN] {
+        let competition = Competition {
+            bottom,
+            ..Competition::default()
+        };
+        assert!(validate(&competition).unwrap_err().contains("competition.bottom"));
     }
 }

@@ -22,7 +22,20 @@ fn shares_add_up() {
         let equal = all.iter().all(|shares| (shares[1] - shares[regions - 1]).abs() < 1e-9);
         assert!(equal);
     }
-    assert_eq!(foreground_regions(3), [1, 2]);
+    assert_eq!(competition.foreground_regions(3), 1..3);
+}
+
+#[test]
+fn what_lies_below_has_its_own_share_and_is_not_foreground() {
+    let competition = Competition {
+        foreground: (0.6, 0.6),
+        bottom: 0.1,
+        ..Competition::default()
+    };
+    for (found, expected) in exported_shares(&competition, 4).iter().zip([0.3, 0.3, 0.3, 0.1]) {
+        assert!((found - expected).abs() < 1e-9);
+    }
+    assert_eq!(competition.foreground_regions(4), 1..3);
 }
 
 fn part(images: usize, side: usize) -> MicroBatch {
@@ -54,17 +67,19 @@ fn neighbours(plain: usize) -> impl Iterator<Item = usize> {
 fn branches_see_their_own_region_the_frame_and_hidden_blocks() {
     let schedule = NoiseSchedule::new(&ScheduleConfig::default());
     let part = part(2, 16);
-    for (background, centre, surroundings, shares) in [
-        (Sight::Frame, 0.0, (0.0, 0.0), vec![0.7, 0.3]),
-        (Sight::Frame, 0.0, (0.0, 0.0), vec![0.4, 0.3, 0.3]),
-        (Sight::Region, 0.0, (0.0, 0.0), vec![0.4, 0.3, 0.3]),
+    for (background, centre, surroundings, bottom, shares) in [
+        (Sight::Frame, 0.0, (0.0, 0.0), 0.0, vec![0.7, 0.3]),
+        (Sight::Frame, 0.0, (0.0, 0.0), 0.0, vec![0.4, 0.3, 0.3]),
+        (Sight::Region, 0.0, (0.0, 0.0), 0.0, vec![0.4, 0.3, 0.3]),
         // Next to the region before: across an edge or a corner.
-        (Sight::Frame, 0.2, (0.0, 1.5 / 16.0), vec![0.4, 0.1, 0.2, 0.3]),
+        (Sight::Frame, 0.2, (0.0, 1.5 / 16.0), 0.0, vec![0.4, 0.1, 0.2, 0.3]),
+        (Sight::Frame, 0.2, (0.0, 1.5 / 16.0), 0.2, vec![0.4, 0.2, 0.2, 0.2]),
     ] {
         let competition = Competition {
             background,
             centre,
             surroundings,
+            bottom,
             ..Competition::default()
         };
         let count = shares.len();
@@ -90,6 +105,8 @@ fn branches_see_their_own_region_the_frame_and_hidden_blocks() {
                 } else {
                     let seen = if region == 0 && background == Sight::Frame {
                         frame[plain % 256]
+                    } else if region == 3 && bottom > 0.0 {
+                        (2..14).contains(&(plain % 16)) && plain % 256 >= 14 * 16
                     } else if region == 1 && centre > 0.0 {
                         let from_middle = |at: usize| (at as f64 + 0.5) / 16.0 - 0.5;
                         from_middle(plain % 16).hypot(from_middle(plain / 16 % 16)) <= centre
