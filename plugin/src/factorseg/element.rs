@@ -53,10 +53,13 @@ pub struct FactorSeg {
     /// Frames that wait for their own masks.
     pub(super) queue: Queue,
     pub(super) counters: Counters,
-    /// An error message is posted, or was.
-    pub(super) failing: AtomicBool,
-    /// An error message was posted; the stream ends. Only then: upstream posts one of its own when a flow ends, which says less.
-    pub(super) failed: AtomicBool,
+    /// How often the element was started.
+    pub(super) run: AtomicU64,
+    /// The run in which an error message is posted, or was.
+    pub(super) failing: AtomicU64,
+    /// The run in which an error message was posted; its stream ends. Only then: upstream posts one of its own when a flow ends, which
+    /// says less. By its number: an application may start the element anew while the message is still on its way.
+    pub(super) failed: AtomicU64,
     /// A warning about frames without masks was posted.
     pub(super) warned: AtomicBool,
     /// On the way to PAUSED, or there: another engine is loaded when it is asked for.
@@ -140,10 +143,16 @@ impl FactorSeg {
 
     /// Posts an error message, unless this run has had its one already.
     pub(super) fn fail(&self, error: impl gst::MessageErrorDomain, text: &str) {
-        if !self.failing.swap(true, Ordering::SeqCst) {
+        let run = self.run.load(Ordering::SeqCst);
+        if self.failing.swap(run, Ordering::SeqCst) != run {
             gst::element_imp_error!(self, error, ("{text}"));
-            self.failed.store(true, Ordering::SeqCst);
+            self.failed.store(run, Ordering::SeqCst);
         }
+    }
+
+    /// Whether this run has ended with an error message.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst) == self.run.load(Ordering::SeqCst)
     }
 
     /// Posts an error message, for a flow that ends with it.

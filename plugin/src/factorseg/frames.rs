@@ -58,7 +58,7 @@ impl FactorSeg {
 
     pub(super) fn chain(&self, mut buffer: gst::Buffer) -> FlowResult {
         let session = self.session().ok_or(gst::FlowError::Flushing)?;
-        if self.failed.load(Ordering::SeqCst) {
+        if self.has_failed() {
             return Err(gst::FlowError::Error);
         }
         let layout = lock(&self.stream).layout.clone().ok_or(gst::FlowError::NotNegotiated)?;
@@ -222,7 +222,7 @@ impl FactorSeg {
             }),
             _ => plan,
         };
-        if self.failed.load(Ordering::SeqCst) {
+        if self.has_failed() {
             return Err(gst::FlowError::Error);
         }
         if mask.is_some() && !matches!(kind, Kind::Own(_)) {
@@ -417,7 +417,7 @@ impl FactorSeg {
     fn interrupted<T>(&self, interrupted: Interrupted) -> Result<Option<T>, gst::FlowError> {
         match interrupted {
             Interrupted::Flushing => Err(gst::FlowError::Flushing),
-            Interrupted::Failed if self.failed.load(Ordering::SeqCst) => Err(gst::FlowError::Error),
+            Interrupted::Failed if self.has_failed() => Err(gst::FlowError::Error),
             Interrupted::Failed | Interrupted::Late => Ok(None),
         }
     }

@@ -1,6 +1,6 @@
 //! The element as GObject and GStreamer see it: class, pads, properties, states.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 
 use gst::glib;
@@ -79,8 +79,10 @@ impl ObjectSubclass for FactorSeg {
             shown: Mutex::default(),
             qos: Mutex::default(),
             counters: Counters::default(),
-            failing: AtomicBool::default(),
-            failed: AtomicBool::default(),
+            // Before the first start is a run as well.
+            run: AtomicU64::new(1),
+            failing: AtomicU64::default(),
+            failed: AtomicU64::default(),
             warned: AtomicBool::default(),
             active: AtomicBool::default(),
             loading: AtomicBool::default(),

@@ -19,8 +19,7 @@ impl FactorSeg {
     /// Loads the engine that the settings ask for, unless it is there. With `plays`, frames are to come: every value must make
     /// sense, and from now on changes are made at once.
     pub(super) fn open(&self, plays: bool) -> Result<(), gst::StateChangeError> {
-        self.failing.store(false, Ordering::SeqCst);
-        self.failed.store(false, Ordering::SeqCst);
+        self.run.fetch_add(1, Ordering::SeqCst);
         self.warned.store(false, Ordering::SeqCst);
         // Before the settings are read, so that nothing is lost that is set meanwhile.
         self.active.store(plays, Ordering::SeqCst);

@@ -180,3 +180,27 @@ fn a_panic_in_a_change_of_state_fails_the_way_up_and_never_the_way_down() {
     assert!(plays(&element, 5));
     pipeline.set_state(gst::State::Null).unwrap();
 }
+
+#[test]
+fn a_start_that_answers_an_error_is_not_stopped_by_it() {
+    let (pipeline, element) = pipeline("answered");
+    pipeline.set_state(gst::State::Ready).unwrap();
+    let bus = pipeline.bus().unwrap();
+    let answered = element.downgrade();
+    // Before the call that posts the message returns.
+    bus.set_sync_handler(move |_, message| {
+        if let (gst::MessageView::Error(_), Some(element)) = (message.view(), answered.upgrade()) {
+            element.imp().open(false).unwrap();
+        }
+        gst::BusSyncReply::Pass
+    });
+    element.imp().fail(gst::CoreError::Failed, "a fault of the run before");
+    bus.unset_sync_handler();
+    assert_eq!(errors(&bus).len(), 1);
+    assert!(!element.imp().has_failed());
+    element.imp().fail(gst::CoreError::Failed, "a fault of this run");
+    assert!(element.imp().has_failed());
+    element.imp().fail(gst::CoreError::Failed, "the same");
+    assert_eq!(errors(&bus).len(), 1);
+    pipeline.set_state(gst::State::Null).unwrap();
+}
