@@ -2,7 +2,7 @@
 //! while the process must not grow.
 //!
 //! What counts is the memory in use after each life, when all that worked for it has ended. Runs for
-//! `FACTORSEG_SOAK_SECONDS`, 60 unless told; `scripts/soak.sh` runs it for an hour.
+//! `FACTORSEG_SOAK_SECONDS`, 30 unless told; `scripts/soak.sh` runs it for an hour.
 
 use std::time::{Duration, Instant};
 
@@ -108,7 +108,7 @@ fn working_threads() -> usize {
 fn memory_stays_flat() {
     gst::init().unwrap();
     gstfactorseg::plugin_register_static().unwrap();
-    let seconds = std::env::var("FACTORSEG_SOAK_SECONDS").map_or(60, |text| text.parse().unwrap());
+    let seconds = std::env::var("FACTORSEG_SOAK_SECONDS").map_or(30, |text| text.parse().unwrap());
     let total = Duration::from_secs(seconds);
     let start = Instant::now();
     let (mut rounds, mut frames) = (0, 0);
