@@ -70,10 +70,10 @@ def refine(picture: np.ndarray, p: np.ndarray, foreground: np.ndarray | None = N
         histogram = gaussian_filter(histogram, 1.0, mode="reflect", radius=3)
         area = region.mean()
         likelihood = np.log(histogram[cell] / region.size / area + 1e-4)
-        score = 2 * gaussian_filter(likelihood, 1.0, mode="reflect", radius=3) + 0.5 * np.log(network)
+        score = 2 * gaussian_filter(likelihood, 1.0, mode="reflect", radius=3) + 0.7 * np.log(network)
         scores.append(guided((picture + 1) / 2, score))
     scores = np.exp(scores - np.max(scores, axis=0))
-    return whole(scores / scores.sum(0), foreground, p[foreground].sum(0))
+    return sweep(whole(scores / scores.sum(0), foreground, p[foreground].sum(0)))
 
 
 def whole(p: np.ndarray, foreground: np.ndarray, evidence: np.ndarray) -> np.ndarray:
@@ -86,6 +86,25 @@ def whole(p: np.ndarray, foreground: np.ndarray, evidence: np.ndarray) -> np.nda
     out = p.copy()
     for given, taken in [(foreground, ~foreground), (~foreground, foreground)]:
         out[given] = np.where(wrong, p[given] / p[given].sum(0) * p[taken].sum(0), p[given])
+    return out
+
+
+def sweep(p: np.ndarray) -> np.ndarray:
+    """Pieces with less than a twentieth of their region's largest exchange with the region that borders on them most."""
+    if len(p) == 2:
+        return p
+    region_of = p.argmax(0)
+    out = p.copy()
+    for region in range(len(p)):
+        pieces, count = label(region_of == region)
+        sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+        for piece in 1 + np.flatnonzero(sizes < 0.05 * sizes.max(initial=0)):
+            inside = np.pad(pieces == piece, 1)
+            around = sum(np.roll(inside, shift, axis)[1:-1, 1:-1] for axis in (0, 1) for shift in (-1, 1)).astype(int)
+            borders = [around[(pieces != piece) & (region_of == other)].sum() for other in range(len(p))]
+            other = len(p) - 1 - int(np.argmax(borders[::-1]))
+            at = pieces == piece
+            out[region, at], out[other, at] = p[other, at], p[region, at]
     return out
 
 

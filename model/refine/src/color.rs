@@ -8,7 +8,7 @@
 use crate::barrier;
 use crate::guided::Guide;
 use crate::map::{InputImage, RegionMap};
-use crate::pieces::{Hole, misplaced};
+use crate::pieces::{Hole, crumbs, misplaced};
 use crate::plane::{Plane, gaussian, mirrored};
 use crate::simd::exp;
 use crate::vectorised;
@@ -26,7 +26,7 @@ const APART: f32 = 0.5;
 /// They are at most this.
 const APART_LIMIT: f32 = 4.0;
 /// Weight of the log-probabilities of network and frame together.
-const NETWORK: f32 = 0.5;
+const NETWORK: f32 = 0.7;
 /// Weight of the colours' log-likelihoods.
 const COLORS: f32 = 2.0;
 /// Width of the picture's frame, as a share of its shorter side.
@@ -169,11 +169,12 @@ impl ColorModel {
     /// background and `q exp(min(e / 2, 4))` of foreground, made to sum to 1. A pixel counts `p_k^2 / sum_j p_j^2` for region k; in the
     /// frame, a sixteenth of the shorter side wide, it counts nothing for foreground and 2 more for that region of the background which
     /// has most of it. With `a_k` the mean of that (region k's area) and `h_k(c)` its share in the
-    /// blurred cell of colour c, each region's score is `0.5 log p_k + 2 blur(log(h_k(c) / a_k + 1e-4))`, brought along the edges of
+    /// blurred cell of colour c, each region's score is `0.7 log p_k + 2 blur(log(h_k(c) / a_k + 1e-4))`, brought along the edges of
     /// the colours ([`Guide`]), and the new probabilities are the softmax of the scores. Where the foreground has specks or holes
     /// ([`misplaced`], by p), it and the background exchange their probabilities; which holes count,
     /// [`Self::fill_holes`] says: by default those where the mean of log(o(c) / i(c)) is below 4, with o and i the shares of the
-    /// blurred cell of colour c among pixels outside of the object and in it.
+    /// blurred cell of colour c among pixels outside of the object and in it. Of more than two regions, pieces with less than a twentieth
+    /// of their region's largest exchange their probability with that of the region that borders on them most ([`crumbs`]).
     ///
     /// One region, an image of another size than the map's, and what cannot be judged ([`Self::unjudged`]: an image that is
     /// not finite) are left as they are.
@@ -246,6 +247,9 @@ impl ColorModel {
             places.for_each(|at| map.probabilities[at] = (scores[at] - most).exp());
         }
         self.make_whole(map, &foreground, &evidence, &cells);
+        if map.regions > 2 {
+            sweep(map);
+        }
         normalise(&mut map.probabilities, map.regions);
     }
 
@@ -311,6 +315,19 @@ fn frame((width, height): (usize, usize)) -> Vec<usize> {
         x.min(width - 1 - x).min(y).min(height - 1 - y) < deep
     };
     (0..width * height).filter(in_frame).collect()
+}
+
+/// Gives [`crumbs`] of regions, such as the eyes that have the colours of hair, to what is around them.
+fn sweep(map: &mut RegionMap) {
+    let pixels = map.width * map.height;
+    let all = vec![true; map.regions];
+    let region_of: Vec<usize> = (0..pixels)
+        .map(|pixel| most_probable(map, &all, true, pixel) / pixels)
+        .collect();
+    for (pixel, region) in crumbs(&region_of, map.regions, map.width) {
+        map.probabilities
+            .swap(region_of[pixel] * pixels + pixel, region * pixels + pixel);
+    }
 }
 
 /// Whether each region is another than the one that has most of `places`.

@@ -32,7 +32,7 @@ impl Instances {
         let mut sizes = vec![0; pieces.count()];
         pieces.of_pixel.iter().for_each(|piece| sizes[*piece] += 1);
         let least = (LEAST_SHARE * object.len() as f64).max(1.0) as usize;
-        let counts = |piece: usize| pieces.inside[piece] && sizes[piece] >= least;
+        let counts = |piece: usize| pieces.value[piece] && sizes[piece] >= least;
 
         let mut pairs = Vec::new();
         for (number, last) in self.last.iter().enumerate() {

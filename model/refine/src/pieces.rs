@@ -2,13 +2,15 @@
 
 /// A piece stays where it holds this share of the evidence that the piece with the most of it holds.
 const STAYS: f32 = 0.3;
+/// A piece of a region with less than this share of the region's largest is a crumb.
+const CRUMB: f32 = 0.05;
 
 /// Which pixels `[height, width]` are of pieces of the `object` (4-connected) with fewer than `least` pixels.
 pub fn specks(object: &[bool], width: usize, least: usize) -> Vec<bool> {
     let pieces = Pieces::of(object, width);
     let mut sizes = vec![0; pieces.count()];
     pieces.of_pixel.iter().for_each(|piece| sizes[*piece] += 1);
-    let is_speck = |piece: &usize| pieces.inside[*piece] && sizes[*piece] < least;
+    let is_speck = |piece: &usize| pieces.value[*piece] && sizes[*piece] < least;
     pieces.of_pixel.iter().map(is_speck).collect()
 }
 
@@ -36,7 +38,7 @@ pub fn misplaced(
     for (piece, evidence) in pieces.of_pixel.iter().zip(evidence) {
         mass[*piece] += evidence;
     }
-    let held = |piece: usize| pieces.inside[piece].then_some(mass[piece]);
+    let held = |piece: usize| pieces.value[piece].then_some(mass[piece]);
     let most = (0..pieces.count()).filter_map(held).fold(0.0, f32::max);
     let stays = |piece: usize| held(piece).is_some_and(|mass| mass >= STAYS * most);
     let kept: Vec<bool> = pieces.of_pixel.iter().map(|piece| stays(*piece)).collect();
@@ -44,11 +46,11 @@ pub fn misplaced(
     let outside: Vec<bool> = around
         .of_pixel
         .iter()
-        .map(|piece| around.open[*piece] && !around.inside[*piece])
+        .map(|piece| around.open[*piece] && !around.value[*piece])
         .collect();
     let mut holes: Vec<Vec<usize>> = vec![Vec::new(); around.count()];
     for (pixel, piece) in around.of_pixel.iter().enumerate() {
-        if !around.inside[*piece] && !around.open[*piece] {
+        if !around.value[*piece] && !around.open[*piece] {
             holes[*piece].push(pixel);
         }
     }
@@ -69,26 +71,57 @@ pub fn misplaced(
         .collect()
 }
 
-/// The 4-connected pieces of a mask and of what is not in it.
-pub(crate) struct Pieces {
+/// The pixels of crumbs, and the region that each of them should have: pieces of a region (4-connected) that are small beside its largest
+/// become what borders on them most.
+pub fn crumbs(region_of: &[usize], regions: usize, width: usize) -> Vec<(usize, usize)> {
+    let pieces = Pieces::of(region_of, width);
+    let mut sizes = vec![0; pieces.count()];
+    pieces.of_pixel.iter().for_each(|piece| sizes[*piece] += 1);
+    let mut largest = vec![0; regions];
+    for (region, size) in pieces.value.iter().zip(&sizes) {
+        largest[*region] = largest[*region].max(*size);
+    }
+    let is_crumb = |piece: usize| (sizes[piece] as f32) < CRUMB * largest[pieces.value[piece]] as f32;
+    let mut borders = vec![vec![0; regions]; pieces.count()];
+    for (at, &piece) in pieces.of_pixel.iter().enumerate() {
+        let right = (at % width + 1 < width).then_some(at + 1);
+        let below = (at + width < region_of.len()).then_some(at + width);
+        for other in right.into_iter().chain(below).map(|next| pieces.of_pixel[next]) {
+            if other != piece {
+                borders[piece][pieces.value[other]] += 1;
+                borders[other][pieces.value[piece]] += 1;
+            }
+        }
+    }
+    let becomes = |piece: usize| (0..regions).max_by_key(|region| borders[piece][*region]);
+    let crumbs = pieces
+        .of_pixel
+        .iter()
+        .enumerate()
+        .filter(|(_, piece)| is_crumb(**piece));
+    crumbs.filter_map(|(at, piece)| Some((at, becomes(*piece)?))).collect()
+}
+
+/// The 4-connected pieces of equal values: of a mask and of what is not in it, or of regions.
+pub(crate) struct Pieces<T> {
     /// Piece of each pixel.
     pub(crate) of_pixel: Vec<usize>,
-    /// Whether a piece is of the mask.
-    pub(crate) inside: Vec<bool>,
+    /// The value of each piece: whether it is of the mask, or its region.
+    pub(crate) value: Vec<T>,
     /// Whether a piece touches the border of the picture.
     open: Vec<bool>,
 }
 
-impl Pieces {
-    pub(crate) fn of(mask: &[bool], width: usize) -> Self {
+impl<T: Copy + PartialEq> Pieces<T> {
+    pub(crate) fn of(values: &[T], width: usize) -> Self {
         const NONE: usize = usize::MAX;
         let mut pieces = Self {
-            of_pixel: vec![NONE; mask.len()],
-            inside: Vec::new(),
+            of_pixel: vec![NONE; values.len()],
+            value: Vec::new(),
             open: Vec::new(),
         };
         let mut next = Vec::new();
-        for first in 0..mask.len() {
+        for first in 0..values.len() {
             if pieces.of_pixel[first] != NONE {
                 continue;
             }
@@ -101,24 +134,24 @@ impl Pieces {
                     (x > 0).then(|| at - 1),
                     (x + 1 < width).then(|| at + 1),
                     at.checked_sub(width),
-                    (at + width < mask.len()).then(|| at + width),
+                    (at + width < values.len()).then(|| at + width),
                 ];
                 open |= neighbours.contains(&None);
                 for neighbour in neighbours.into_iter().flatten() {
-                    if mask[neighbour] == mask[first] && pieces.of_pixel[neighbour] == NONE {
+                    if values[neighbour] == values[first] && pieces.of_pixel[neighbour] == NONE {
                         pieces.of_pixel[neighbour] = piece;
                         next.push(neighbour);
                     }
                 }
             }
-            pieces.inside.push(mask[first]);
+            pieces.value.push(values[first]);
             pieces.open.push(open);
         }
         pieces
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.inside.len()
+        self.value.len()
     }
 }
 

@@ -48,3 +48,20 @@ fn a_hole_in_what_goes_is_not_filled_and_nothing_is_nothing() {
     assert_eq!(misplaced(&[true; 6], &[0.0; 6], 3, |_| true), [false; 6]);
     assert!(misplaced(&[], &[], 0, |_| true).is_empty());
 }
+
+#[test]
+fn crumbs_become_what_borders_on_them_most() {
+    // A region of 0 with an eye of 2, one of 1, and one of 2 that is too large.
+    let width = 12;
+    let mut region_of = vec![0; 12 * 12];
+    region_of[13] = 2;
+    (0..12).for_each(|y| (6..12).for_each(|x| region_of[y * width + x] = 1));
+    (4..12).for_each(|y| (8..12).for_each(|x| region_of[y * width + x] = 2));
+    // On the border of 0 and 1, with more of 1 around it.
+    region_of[5 * width + 6] = 2;
+    assert_eq!(crumbs(&region_of, 3, width), [(13, 0), (5 * width + 6, 1)]);
+    // Four of 32 are more than a twentieth.
+    (1..5).for_each(|x| region_of[9 * width + x] = 2);
+    assert_eq!(crumbs(&region_of, 3, width).len(), 2);
+    assert_eq!(crumbs(&[0; 4], 3, 2), []);
+}
