@@ -10,8 +10,7 @@ fi
 # shellcheck source=../../scripts/features.sh
 CUDA=1 . scripts/features.sh
 # The packages and features of scripts/test.sh, so that what they need is built once.
-built=(--release --locked --workspace --exclude factorseg-network "${PLUGIN[@]}"
-    --features factorseg-trainer/video,factorseg-trainer/mpi,factorseg-data/object-store)
+built=(--release --locked --workspace --exclude factorseg-network "${PLUGIN[@]}" --features factorseg-trainer/video,factorseg-trainer/mpi)
 cargo build "${built[@]}" --test alike --bin factorseg-pipeline --bin factorseg
 make --silent -C tests/cuda
 # Kernels are compiled one after the other, so two processes do better.
