@@ -20,4 +20,5 @@ tests/cuda/quick.sh
 cargo test --release --locked -p factorseg-data --features object-store --test data remote
 # The network in burn, which is compiled once more for the CPU.
 cargo test --release --locked -p factorseg-network --no-fail-fast
-cargo clippy --release --locked -p factorseg-network -p factorseg-model --features factorseg-model/cuda --all-targets -- -D warnings
+cargo clippy --release --locked -p factorseg-network --all-targets -- -D warnings
+cargo clippy --release --locked -p factorseg-network -p factorseg-model --features factorseg-model/cuda -- -D warnings
