@@ -239,6 +239,17 @@ impl ModelConfig {
         self.base_channels * self.channel_multipliers[level]
     }
 
+    /// The same layers for square images of another side: self-attention stays at its levels.
+    #[must_use]
+    pub fn resized(&self, image_size: usize) -> Self {
+        let side = |side: &usize| side.saturating_mul(image_size) / self.image_size;
+        Self {
+            image_size,
+            attention_resolutions: self.attention_resolutions.iter().map(side).collect(),
+            ..self.clone()
+        }
+    }
+
     /// Whether a level holds self-attention, 0 being the finest.
     pub fn level_has_attention(&self, level: usize) -> bool {
         self.attention_resolutions.contains(&(self.image_size >> level))

@@ -80,7 +80,7 @@ pub struct Train {
     /// Residual blocks per level
     #[arg(long, value_name = "N")]
     residual_blocks: Option<usize>,
-    /// Sides of the levels with self-attention
+    /// Sides of the levels with self-attention [default: the levels of --init-from, else of the preset]
     #[arg(long, value_name = "SIDE,..", value_delimiter = ',')]
     attention_resolutions: Option<Vec<usize>>,
     /// How the decoder takes in the masks: the paper's way, or an ablation of its Table 6 [default: that of --init-from, else
@@ -314,19 +314,21 @@ impl Train {
     /// The network: without `--init-from` one of so many regions.
     fn model(&self, classes: usize, regions: Option<usize>) -> Result<ModelConfig> {
         let mut model = match (self.preset, &self.init_from) {
-            (None, Some(path)) => Checkpoint::open(&CheckpointSource::from_path(path.clone()))?
-                .config()
-                .clone(),
+            (None, Some(path)) => {
+                let checkpoint = Checkpoint::open(&CheckpointSource::from_path(path.clone()))?;
+                let there = checkpoint.config();
+                there.resized(self.image_size.unwrap_or(there.image_size))
+            }
             (preset, _) => {
                 let mut model = ModelConfig::preset(preset.unwrap_or(Preset::Small));
                 model.regions = regions.unwrap_or(model.regions);
+                model.image_size = self.image_size.unwrap_or(model.image_size);
                 model
             }
         };
         model.classes = classes;
         let set = |field: &mut usize, value: Option<usize>| *field = value.unwrap_or(*field);
         set(&mut model.regions, self.regions);
-        set(&mut model.image_size, self.image_size);
         set(&mut model.base_channels, self.base_channels);
         set(&mut model.residual_blocks, self.residual_blocks);
         if let Some(multipliers) = &self.channel_multipliers {

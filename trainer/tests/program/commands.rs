@@ -495,6 +495,41 @@ fn weights_can_start_a_run_with_other_regions_and_classes() {
 }
 
 #[test]
+fn a_checkpoint_can_go_on_with_larger_pictures() {
+    let (scratch, model) = trained();
+    let mut larger = program();
+    larger
+        .arg("train")
+        .arg(scratch.path("data"))
+        .arg("--run")
+        .arg(scratch.path("larger"))
+        .arg("--recipe")
+        .arg(scratch.path("recipe.toml"))
+        .args([
+            "--init-from",
+            &model,
+            "--image-size",
+            "24",
+            "--steps",
+            "1",
+            "--threads",
+            "1",
+        ]);
+    let said = expect(&mut larger, 0);
+    assert!(!said.contains("start afresh"), "{said}");
+    let config = |checkpoint: &str| inspect(checkpoint)["config"].clone();
+    let (before, after) = (
+        config(&model),
+        config(&scratch.path("larger/model.safetensors").to_string_lossy()),
+    );
+    assert_eq!(after["image_size"], 24);
+    // At the level where it was.
+    assert_eq!(before["attention_resolutions"], serde_json::json!([8]));
+    assert_eq!(after["attention_resolutions"], serde_json::json!([12]));
+    assert_eq!(before["channel_multipliers"], after["channel_multipliers"]);
+}
+
+#[test]
 fn recipes_are_listed_and_printed() {
     let output = program().args(["recipes", "two-phase"]).output().unwrap();
     assert!(String::from_utf8(output.stdout).unwrap().contains("[[phases]]"));

@@ -71,3 +71,17 @@ fn a_hostile_configuration_is_refused_by_field() {
         }
     }
 }
+
+#[test]
+fn attention_stays_at_its_levels_in_pictures_of_another_size() {
+    let network = ModelConfig::preset(Preset::Paper64);
+    let larger = network.resized(96);
+    assert_eq!(
+        (larger.image_size, &larger.attention_resolutions[..]),
+        (96, &[24, 12][..])
+    );
+    assert_eq!(larger.validate(), Ok(()));
+    assert_eq!(larger.architecture(), network.architecture());
+    assert_eq!(larger.resized(64), network);
+    assert!(network.resized(usize::MAX).validate().is_err());
+}

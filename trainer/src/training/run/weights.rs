@@ -27,13 +27,12 @@ pub(super) fn starting_weights(config: &RunConfig) -> Result<(Vec<f32>, Checkpoi
         return Ok((weights, said));
     };
     let mut checkpoint = Checkpoint::open(&CheckpointSource::from_path(path.clone()))?;
-    // Regions, classes and image size change a tensor or two; regions' and sizes' start afresh.
+    // Regions and classes change a tensor or two, of which regions' start afresh; the size of the images changes none.
     let expected = ModelConfig {
         regions: config.model.regions,
         classes: config.model.classes,
-        image_size: config.model.image_size,
         schedule: config.model.schedule.clone(),
-        ..checkpoint.config().clone()
+        ..checkpoint.config().resized(config.model.image_size)
     };
     if config.model != expected {
         bail!(
