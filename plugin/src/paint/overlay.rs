@@ -70,7 +70,7 @@ pub fn cut_out(map: &RegionMap, is_foreground: &[bool], (background, opacity): (
     }
 }
 
-/// Everything but the foreground blurred, by `strength` cells of the map.
+/// Everything but the foreground blurred, by `strength` hundredths of the map's shorter side: the same for coarse and fine masks.
 ///
 /// `averages` is the frame averaged on the map's grid, `[components, height, width]`, as
 /// [`crate::pixels::sampling::Sampler::average`] gives it. The blur leaves the foreground's own colours out, so that
@@ -92,14 +92,15 @@ pub fn blur_background(
 
 /// The averages of the background alone, blurred, for each component.
 fn blurred_background(map: &RegionMap, foreground: &[f32], averages: &[f32], strength: usize) -> Vec<Vec<f32>> {
-    // Two passes of a box, about a Gaussian with a deviation of `strength` cells.
+    // Two passes of a box, about a Gaussian with a deviation of `radius` cells.
+    let radius = (strength * map.width.min(map.height)).div_ceil(100);
     let blurred = |values: Vec<f32>| {
         let plane = Plane {
             width: map.width,
             height: map.height,
             values,
         };
-        plane.window_means(strength).window_means(strength).values
+        plane.window_means(radius).window_means(radius).values
     };
     // A little weight everywhere, so that the middle of a large foreground has a colour too.
     let weights: Vec<f32> = foreground.iter().map(|p| 1.0 - p + 1e-3).collect();

@@ -141,7 +141,7 @@ settings! {
     background_color "background-color": u32 = 0;
         "Background color", "Colour behind overlay=foreground, 0xAARRGGBB; where frames can be transparent, AA is its opacity";
     blur_strength "blur-strength": u32 = 2, minimum 1, maximum 64;
-        "Blur strength", "How far overlay=blur-background blurs, in cells of the mask (of which there are 100 to 450 in a row)";
+        "Blur strength", "How far overlay=blur-background blurs, in hundredths of the frame's shorter side";
     foreground_regions "foreground-regions": String = "auto".to_owned();
         "Foreground regions", "Regions that are the object: auto (the model's own; all if it names none), all, or numbers from 1, separated by commas";
     refine "refine": Refine = Refine::default();

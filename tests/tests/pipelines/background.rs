@@ -87,7 +87,7 @@ fn the_background_is_blurred_and_the_object_is_not() {
     ));
     succeed(&mut pipeline(
         folder.path(),
-        "background --in board.mp4 --out blurred.mp4 motion-model=false",
+        "background --in board.mp4 --out blurred.mp4",
     ));
     let (before, after) = (frames(folder.path(), "board.mp4"), frames(folder.path(), "blurred.mp4"));
     assert_eq!(after.len(), before.len());

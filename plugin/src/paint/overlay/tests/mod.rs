@@ -67,7 +67,7 @@ fn a_stronger_blur_leaves_less_of_the_background() {
         .map(|cell| f32::from(u8::from(cell % 16 / 4 % 2 == 0)) * 255.0)
         .collect();
     let map = mask::tests::map(2, 16, 16, &[vec![0.0; 256], vec![1.0; 256]].concat());
-    let contrast = [1, 2, 4, 64].map(|strength| {
+    let contrast = [6, 12, 25, 100].map(|strength| {
         let layer = blur_background(&map, &[true, false], &averages, strength, &layout);
         let grey = &layer.colors[0].as_ref().unwrap().add;
         grey.iter().copied().fold(0.0, f32::max) - grey.iter().copied().fold(255.0, f32::min)
@@ -98,5 +98,26 @@ fn the_blurred_background_has_no_halo_of_the_foreground() {
         if *inside == 0.0 {
             assert!(grey.add[cell] < 1.0, "cell {cell}: {}", grey.add[cell]);
         }
+    }
+}
+
+/// An edge in the background has the same width in the frame, however fine the mask is.
+#[test]
+fn a_blur_does_not_depend_on_how_fine_the_mask_is() {
+    let width_of_an_edge = |(width, height): (usize, usize), strength| {
+        let map = crate::engine::mask::tests::map(1, width, height, &vec![1.0; width * height]);
+        let step = |at: usize| if at % width < width / 2 { 0.0 } else { 1.0 };
+        let averages: Vec<f32> = (0..width * height).map(step).collect();
+        let blurred = blurred_background(&map, &vec![0.0; width * height], &averages, strength).remove(0);
+        let row = &blurred[height / 2 * width..][..width];
+        row.iter().filter(|value| (0.1..0.9).contains(*value)).count() as f64 / height as f64
+    };
+    for strength in [6, 12] {
+        let coarse = width_of_an_edge((112, 64), strength);
+        let fine = width_of_an_edge((336, 192), strength);
+        assert!((coarse / fine - 1.0).abs() < 0.15, "{strength}: {coarse} {fine}");
+        // From a tenth to nine tenths a Gaussian takes 2.6 deviations.
+        let deviations = 100.0 * fine / strength as f64;
+        assert!((2.2..3.2).contains(&deviations), "{strength}: {deviations}");
     }
 }
