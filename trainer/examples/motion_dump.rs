@@ -1,8 +1,8 @@
 //! What the motion model sees of DAVIS, for `docs/bench/motion.py`:
 //! `cargo run --release -p factorseg-trainer --example motion_dump -- DAVIS OUT [CHECKPOINT]`.
 //!
-//! Of each sequence OUT/NAME holds `frames.u8` (`[n, 256, 448, 3]` for 16:9), `network.f32` (the object's probability after the
-//! color model, `[n, 64, 112]`), and `flow.f32` (`[n - 1, 2, 128, 224]`, each frame's to the one before).
+//! Of each sequence OUT/NAME holds `frames.u8` (`[n, 384, 672, 3]` for 16:9), `network.f32` (the object's probability after the
+//! color model, `[n, 96, 168]`), and `flow.f32` (`[n - 1, 2, 192, 336]`, each frame's to the one before).
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! What the color model and the motion model cost for a frame of 16:9 seen by a network of 64 pixels, in time of a core (by Linux;
+//! What the color model and the motion model cost for a frame of 16:9 seen by networks of 64 and of 96 pixels, in time of a core (by Linux;
 //! elsewhere by the clock):
 //! `cargo run --release -p factorseg-refine --example models [-- SECONDS]`.
 
@@ -55,7 +55,13 @@ fn main() {
         .nth(1)
         .and_then(|text| text.parse().ok())
         .unwrap_or(2.0);
-    let input = (112, 64);
+    // What networks of 64 and 96 pixels see of a frame of 16:9.
+    for input in [(112, 64), (168, 96)] {
+        models(input, seconds);
+    }
+}
+
+fn models(input: (usize, usize), seconds: f64) {
     let (width, height) = input;
     let second: Vec<f32> = (0..width * height)
         .map(|at| 0.2 + 0.5 * (at % width) as f32 / width as f32)
@@ -68,17 +74,22 @@ fn main() {
     };
     let mut colors = ColorModel::default();
     let image = frame(input, 0);
-    measure("color model, 112x64", seconds, |_| {
+    measure(&format!("color model, {width}x{height}"), seconds, |_| {
         let mut map = map.clone();
         let start = spent();
         colors.refine(&image, &mut map, &[false, true]);
         spent() - start
     });
     let mut motion = MotionModel::default();
-    measure("motion model, 448x256", seconds, |index| {
-        let image = frame(MotionModel::frame_size(input), index);
-        let start = spent();
-        motion.refine(&image, &map, &[false, true]);
-        spent() - start
-    });
+    let frame_size = MotionModel::frame_size(input);
+    measure(
+        &format!("motion model, {}x{}", frame_size.0, frame_size.1),
+        seconds,
+        |index| {
+            let image = frame(frame_size, index);
+            let start = spent();
+            motion.refine(&image, &map, &[false, true]);
+            spent() - start
+        },
+    );
 }
