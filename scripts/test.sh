@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 MPI=1 TESTS=1 scripts/setup.sh
 # shellcheck source=features.sh
 CUDA=1 . scripts/features.sh
-all=(--release --locked --workspace --exclude factorseg-network "${PLUGIN[@]}" --features factorseg-trainer/video,factorseg-trainer/mpi)
+all=(--release --locked --workspace --exclude factorseg-network "${PLUGIN[@]}"
+    --features factorseg-trainer/video,factorseg-trainer/mpi,factorseg-trainer/object-store)
 cargo fmt --all --check
 # As it is built for CPUs alone; and the trainer with nothing that can be left out.
 cargo clippy "${all[@]}" --no-default-features --all-targets -- -D warnings
@@ -16,8 +17,6 @@ cargo build "${all[@]}" --all-targets
 cargo test "${all[@]}" --no-fail-fast
 # The code for CUDA, on a device that the CPU emulates.
 tests/cuda/quick.sh
-# Object stores are a feature of their own: it brings HTTP and TLS.
-cargo test --release --locked -p factorseg-data --features object-store --test data remote
 # The network in burn, which is compiled once more for the CPU.
 cargo test --release --locked -p factorseg-network --no-fail-fast
 cargo clippy --release --locked -p factorseg-network --all-targets -- -D warnings

@@ -127,6 +127,14 @@ fn shards_and_videos_train() {
     expect(&mut scratch.resume("videos"), 0);
 }
 
+#[cfg(not(feature = "object-store"))]
+#[test]
+fn a_program_without_object_stores_says_how_to_get_them() {
+    let mut pack = program();
+    pack.args(["pack", "s3://bucket/x.tar", "--out", "out.pack"]);
+    assert!(expect(&mut pack, 1).contains("object-store"));
+}
+
 #[test]
 fn packing_says_what_is_wrong_and_leaves_nothing() {
     let scratch = Scratch::new();
@@ -141,7 +149,6 @@ fn packing_says_what_is_wrong_and_leaves_nothing() {
         expect(&mut command, code)
     };
     assert!(pack(scratch.path("nowhere").to_str().unwrap(), &[], 1).contains("does not exist"));
-    assert!(pack("s3://bucket/x.tar", &[], 1).contains("object-store"));
     assert!(pack("data-{0..}.tar", &[], 1).contains("{000..127}"));
     pack(scratch.path("data").to_str().unwrap(), &["--size", "0"], 2);
     pack(
