@@ -28,7 +28,7 @@ def double(length: int) -> np.ndarray:
     return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(length)))
 
 
-def guided(colors: np.ndarray, plane: np.ndarray, radius: int = 4, epsilon: float = 1e-4) -> np.ndarray:
+def guided(colors: np.ndarray, plane: np.ndarray, radius: int = 3, epsilon: float = 1e-4) -> np.ndarray:
     """The fast guided filter: colors [3, height, width] in 0..1, both sides even."""
     _, height, width = colors.shape
     half = lambda p: p.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
@@ -67,10 +67,10 @@ def refine(picture: np.ndarray, p: np.ndarray, foreground: np.ndarray | None = N
     for region, network in zip(counts, p):
         histogram = np.zeros((CELLS,) * 3)
         np.add.at(histogram, cell, region)
-        histogram = gaussian_filter(histogram, 1.0, mode="reflect", radius=3)
+        histogram = gaussian_filter(histogram, 0.7, mode="reflect", radius=3)
         area = region.mean()
         likelihood = np.log(histogram[cell] / region.size / area + 1e-4)
-        score = 2 * gaussian_filter(likelihood, 1.0, mode="reflect", radius=3) + 0.7 * np.log(network)
+        score = 2 * gaussian_filter(likelihood, 1.0, mode="reflect", radius=3) + 1.5 * np.log(network)
         scores.append(guided((picture + 1) / 2, score))
     scores = np.exp(scores - np.max(scores, axis=0))
     return sweep(whole(scores / scores.sum(0), foreground, p[foreground].sum(0)))

@@ -17,8 +17,8 @@ use crate::vectorised;
 pub const CELLS: usize = 32;
 /// Cells of the whole cube.
 const CUBE: usize = CELLS * CELLS * CELLS;
-/// Standard deviation of the histograms' blur, in cells: 8 of 256 levels.
-const BLUR: f32 = 1.0;
+/// Standard deviation of the histograms' blur, in cells: 5.6 of 256 levels.
+const BLUR: f32 = 0.7;
 /// Cells on either side that the blur reaches.
 const REACH: usize = 3;
 /// Log-odds against the background of a pixel that stands apart from the picture's frame, for each deviation.
@@ -26,7 +26,7 @@ const APART: f32 = 0.5;
 /// They are at most this.
 const APART_LIMIT: f32 = 4.0;
 /// Weight of the log-probabilities of network and frame together.
-const NETWORK: f32 = 0.7;
+const NETWORK: f32 = 1.5;
 /// Weight of the colours' log-likelihoods.
 const COLORS: f32 = 2.0;
 /// Width of the picture's frame, as a share of its shorter side.
@@ -37,6 +37,8 @@ const FRAME_WEIGHT: f32 = 2.0;
 const FLOOR: f32 = 1e-4;
 /// Standard deviation, in pixels, of the blur of the log-likelihoods over the picture.
 const SMOOTHING: f32 = 1.0;
+/// Half the side of the windows in which scores follow colours, both at half their size.
+const WINDOW: usize = 3;
 /// A hole is a gap where its colours are this much likelier outside of the object than in it: the mean logarithm.
 const GAP: f32 = 4.0;
 
@@ -169,7 +171,7 @@ impl ColorModel {
     /// background and `q exp(min(e / 2, 4))` of foreground, made to sum to 1. A pixel counts `p_k^2 / sum_j p_j^2` for region k; in the
     /// frame, a sixteenth of the shorter side wide, it counts nothing for foreground and 2 more for that region of the background which
     /// has most of it. With `a_k` the mean of that (region k's area) and `h_k(c)` its share in the
-    /// blurred cell of colour c, each region's score is `0.7 log p_k + 2 blur(log(h_k(c) / a_k + 1e-4))`, brought along the edges of
+    /// blurred cell of colour c, each region's score is `1.5 log p_k + 2 blur(log(h_k(c) / a_k + 1e-4))`, brought along the edges of
     /// the colours ([`Guide`]), and the new probabilities are the softmax of the scores. Where the foreground has specks or holes
     /// ([`misplaced`], by p), it and the background exchange their probabilities; which holes count,
     /// [`Self::fill_holes`] says: by default those where the mean of log(o(c) / i(c)) is below 4, with o and i the shares of the
@@ -220,7 +222,7 @@ impl ColorModel {
         }
         let evidence = map.sum(&foreground);
         let colors = image.colors();
-        let guide = (width.min(height) > 1).then(|| Guide::halved(&colors));
+        let guide = (width.min(height) > 1).then(|| Guide::halved(&colors, WINDOW));
         let mut scores = Vec::with_capacity(map.probabilities.len());
         for (plane, counts) in map.probabilities.chunks_exact(pixels).zip(counts.chunks_exact(pixels)) {
             let area = (counts.iter().sum::<f32>() / pixels as f32).max(f32::MIN_POSITIVE);

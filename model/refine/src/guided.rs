@@ -5,8 +5,6 @@
 
 use crate::plane::Plane;
 
-/// Half the side of the windows of colours at half their size, in pixels of that.
-const RADIUS: usize = 4;
 /// Variance of a channel (in `0..=1`) below which it is noise.
 const EPSILON: f32 = 1e-4;
 /// Pairs of channels, the covariance's upper triangle.
@@ -61,9 +59,10 @@ impl Guide {
         }
     }
 
-    /// Of colours at half their size, for [`Guide::follow`]; they must have at least 2 pixels each way.
-    pub fn halved(colors: &[Plane; 3]) -> Self {
-        Self::new(colors.iter().map(Plane::halved).collect(), RADIUS)
+    /// Of colours at half their size, with windows of `2 radius + 1` pixels of that, for [`Guide::follow`]; they must have at least 2
+    /// pixels each way.
+    pub fn halved(colors: &[Plane; 3], radius: usize) -> Self {
+        Self::new(colors.iter().map(Plane::halved).collect(), radius)
     }
 
     /// Brings `plane`, of the colours' size, along the edges of the colours that the guide was [halved](Self::halved) from:

@@ -66,6 +66,8 @@ const MEMORY: (f32, f32, f32) = (0.3, 0.9, 1.0);
 const SURE: (f32, f32) = (0.2, 0.995);
 /// Evidence of motion from which a frame teaches what the object looks like.
 const TEACHES: f32 = 0.5;
+/// Half the side of the windows in which log-odds follow colours, both at half their size.
+const WINDOW: usize = 4;
 /// Another scene begins where pictures differ after flow by more than this, in grey levels, ...
 const CUT: f32 = 12.0;
 /// ... and by more than this share of the picture's standard deviation.
@@ -207,7 +209,7 @@ impl MotionModel {
             }
         }
         let colors = small.colors();
-        let edged = (width.min(height) >= 2).then(|| Guide::halved(&colors).follow(&colors, &log_odds));
+        let edged = (width.min(height) >= 2).then(|| Guide::halved(&colors, WINDOW).follow(&colors, &log_odds));
         let judged = edged.unwrap_or_else(|| log_odds.clone());
         if told > TEACHES {
             appearance.learn(&cells, &judged.halved(), guess.as_ref());

@@ -22,7 +22,7 @@ fn the_solution_solves() {
 fn a_blurred_step_goes_back_to_the_edge_of_the_colours() {
     let guide = [0.7, -0.4, 0.2].map(|height| Plane::from_fn(60, 40, |x, _| 0.5 + height * f32::from(x >= 30) / 2.0));
     let rough = Plane::from_fn(60, 40, |x, _| (((x as f32 - 26.0) / 4.0).clamp(-1.0, 1.0)) * 3.0);
-    let out = Guide::halved(&guide).follow(&guide, &rough);
+    let out = Guide::halved(&guide, 4).follow(&guide, &rough);
     for y in 4..36 {
         assert!(
             out.row(y)[28] < 2.6 && out.row(y)[31] > 2.6,
@@ -42,7 +42,7 @@ fn what_is_a_function_of_the_colours_stays_and_what_is_not_is_smoothed() {
     let linear = Plane::from_fn(64, 48, |x, y| {
         2.0 * guide[0].row(y)[x] - guide[1].row(y)[x] + 0.5 * guide[2].row(y)[x] - 0.25
     });
-    let kept = Guide::halved(&guide)
+    let kept = Guide::halved(&guide, 4)
         .follow(&guide, &linear)
         .zip(&linear, |a, b| (a - b).abs());
     assert!(
@@ -53,5 +53,5 @@ fn what_is_a_function_of_the_colours_stays_and_what_is_not_is_smoothed() {
     );
     let grey = [(); 3].map(|()| Plane::filled(64, 48, 0.5));
     let rough = noise(64, 48, 9);
-    assert!(Guide::halved(&grey).follow(&grey, &rough).deviation() < 0.2 * rough.deviation());
+    assert!(Guide::halved(&grey, 4).follow(&grey, &rough).deviation() < 0.2 * rough.deviation());
 }
