@@ -129,7 +129,7 @@ def apart(distances, k):
 
 def run(frames, guides, network, distances, flows, memory=True, constants=CONSTANTS, camera=residual, alter=None):
     """Probabilities of the object in successive frames. `camera` and `alter` are for motion_variants.py: another camera's motion, and
-    a change of the evidence of motion, from what it is made of and the mask before, brought along."""
+    a change of the evidence of motion, from what it is made of, the mask before, brought along, and the frame."""
     k, appearance, out, previous, sure = constants, Appearance(), [], None, 0.0
     for frame, guide, net, distance, flow in zip(frames, guides, network, distances, flows):
         z, weight, guess = log_odds(up(net)), 0.0, None
@@ -150,7 +150,7 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
                 z = z + appearance.trust * (1 - weight) * (up(guess) - z)
             motion = np.clip(np.log((length + 1e-3) / max(k["threshold"] * np.sqrt(scale * level), 1e-30)), -k["limit"], k["limit"])
             if alter is not None:
-                motion = alter(motion, left, length, scale, level, warp(flow, out[-1]), weight)
+                motion = alter(motion, left, length, scale, level, warp(flow, out[-1]), weight, frame)
             z = (1 - weight * (1 - k["itself"])) * z + k["motion"] * weight * motion
             still = 0.9 + 0.1 * sure
             z = z + (still + weight * (0.3 - still)) * (before - z)

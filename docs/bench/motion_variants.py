@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What might see more motion than the motion model, tried beside it: lab book, section 38.
+"""What might see more motion than the motion model, tried beside it: lab book, sections 38 and 47.
 
     cargo run --release -p factorseg-trainer --example motion_dump -- DAVIS dump
     python3 docs/bench/motion_variants.py DAVIS dump [VARIANT...]     # needs what motion.py needs
@@ -62,7 +62,7 @@ class Track:
     def __init__(self, change, share):
         self.change, self.share, self.shown = change, share, 0.0
 
-    def __call__(self, motion, left, length, scale, level, before, weight):
+    def __call__(self, motion, left, length, scale, level, before, weight, frame):
         inside, shown = before > 0.5, self.shown
         self.shown += 0.2 * (weight - self.shown)
         if shown <= 0.2 or inside.sum() < 60:
@@ -96,6 +96,17 @@ def pieces_of_the_track(share, motion, left, length, scale, level, inside):
     return np.where(touched[pieces], motion, (1 - share) * motion)
 
 
+def smooth_says_less(half, deviation=3.0):
+    """Evidence against motion counts half where the squared slopes of the brightness, in grey levels, are `half`."""
+
+    def change(motion, left, length, scale, level, before, weight, frame):
+        slopes = np.stack(np.gradient(255 * (frame @ np.array([0.299, 0.587, 0.114], np.float32))))
+        slopes = np.maximum(blurred((slopes**2).sum(0), deviation), 0)
+        return np.where(motion < 0, motion * slopes / (slopes + half), motion)
+
+    return change
+
+
 VARIANTS = {
     "as shipped": lambda: {},
     "camera: quadratic": lambda: {"camera": quadratic},
@@ -107,6 +118,8 @@ VARIANTS = {
     "not unlike the object, 0.5": lambda: {"alter": Track(not_unlike_object, 0.5)},
     "the track's own level": lambda: {"alter": Track(level_of_the_track, 1.0)},
     "pieces of the track": lambda: {"alter": Track(pieces_of_the_track, 1.0)},
+    **{f"smooth, {half}": lambda half=half: {"alter": smooth_says_less(half)} for half in (2, 8, 16, 32, 128)},
+    "smooth, 16, blurred by 1.5": lambda: {"alter": smooth_says_less(16, 1.5)},
 }
 
 

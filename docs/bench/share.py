@@ -16,7 +16,7 @@ from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 import looks
-from make_barrier_fixture import distances, threshold
+from make_barrier_fixture import evidence
 from make_color_fixture import CELLS, refine
 
 SHIFTS = [-2, -1, 0, 1, 2]
@@ -54,8 +54,7 @@ def of_picture(model, config, file):
     truth = cv2.imread(str(file.parents[1] / "masks" / f"{file.stem}.png"), 0)
     log_odds = looks.log_odds(model, config, picture[None])[0]
     picture = picture.transpose(2, 0, 1) / 127.5 - 1
-    powers = distances(picture) ** 1.5
-    apart = (powers - threshold(powers)) / (powers.std() + 10)
+    apart = evidence(picture)
     cell = tuple(np.clip((picture + 1) * CELLS / 2, 0, CELLS - 1).astype(int))
     found = []
     for shift in SHIFTS:

@@ -44,6 +44,12 @@ def threshold(values: np.ndarray, bins: int = 64) -> float:
     return (edges[1 + best[0]] + edges[1 + best[-1]]) / 2
 
 
+def evidence(image: np.ndarray) -> np.ndarray:
+    """How far each pixel of an image [3, height, width] in -1..1 stands apart from the frame, in deviations."""
+    powers = distances(image) ** 1.5
+    return (powers - threshold(powers)) / (powers.std() + 10)
+
+
 def main() -> None:
     random = np.random.default_rng(3)
     cases = []

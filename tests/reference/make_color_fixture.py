@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from make_barrier_fixture import distances, threshold
+from make_barrier_fixture import evidence
 from scipy.ndimage import binary_fill_holes, gaussian_filter, label
 
 CELLS = 32
@@ -55,9 +55,7 @@ def refine(picture: np.ndarray, p: np.ndarray, foreground: np.ndarray | None = N
     frame[deep:-deep, deep:-deep] = False
     if foreground is None:
         foreground = np.arange(len(p)) != p[:, frame].sum(1).argmax()
-    powers = distances(picture) ** 1.5
-    apart = (powers - threshold(powers)) / (powers.std() + 10)
-    p = p * np.where(foreground[:, None, None], np.exp(np.minimum(apart / 2, 4)), 1)
+    p = p * np.where(foreground[:, None, None], np.exp(np.minimum(evidence(picture) / 2, 4)), 1)
     p /= p.sum(0)
     counts = p**2 / (p**2).sum(0)
     most = np.where(foreground[:, None, None], -1, p).argmax(0) == np.arange(len(p))[:, None, None]
