@@ -6,6 +6,7 @@ use std::io::{Seek, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use gst::prelude::*;
@@ -30,6 +31,9 @@ pub fn head(name: &str) -> String {
 
 /// What the names of decoders begin with; the name of the element that they lead to and the place follow.
 pub const DECODER: &str = "input ";
+
+/// What the names of their sources begin with, where those are not their own; the same follows.
+pub const SOURCE: &str = "source ";
 
 /// What a pipeline reads.
 #[derive(Debug)]
@@ -136,8 +140,12 @@ impl Input {
             Source::Uri(_) | Source::Clip(_) => None,
         };
         if let Some(source) = source {
+            source.set_property("name", format!("{SOURCE}{video} {}", self.place));
             job.pipeline.add(&source)?;
             source.link(&decoder)?;
+        }
+        if let Source::Pictures(pictures, frame_rate) = &self.source {
+            expect_each(pictures.clone(), *frame_rate, &decoder);
         }
         let sound = sound.map(|sound| named(&job.pipeline, sound)).transpose()?;
         link_streams(&decoder, job, &named(&job.pipeline, video)?, sound)
@@ -209,20 +217,54 @@ fn link_streams(decoder: &gst::Element, job: &Job, video: &gst::Element, mux: Op
     Ok(())
 }
 
+/// When a frame of this number is shown.
+fn time(frames: usize, rate: gst::Fraction) -> Option<gst::ClockTime> {
+    gst::ClockTime::SECOND.mul_div_floor(frames as u64 * rate.denom() as u64, rate.numer() as u64)
+}
+
+/// Makes a picture that no frame comes of an error of `decoder`: parsers pass over what they do not know, and all frames after it
+/// would be taken for those of others.
+fn expect_each(pictures: Vec<PathBuf>, rate: gst::Fraction, decoder: &gst::Element) {
+    decoder.connect_pad_added(move |decoder, pad| {
+        let (pictures, decoder, next) = (pictures.clone(), decoder.downgrade(), AtomicUsize::new(0));
+        let what = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+        pad.add_probe(what, move |_, info| {
+            let is_end = info.event().is_some_and(|event| event.type_() == gst::EventType::Eos);
+            let index = next.load(Ordering::Relaxed);
+            let is_next = match info.buffer() {
+                Some(frame) => frame.pts() < time(index + 1, rate),
+                None => !is_end || index == pictures.len(),
+            };
+            if is_next {
+                next.fetch_add(info.buffer().is_some() as usize, Ordering::Relaxed);
+            } else if let (Some(decoder), Some(picture)) = (decoder.upgrade(), pictures.get(index)) {
+                let file = picture.display();
+                gst::element_error!(
+                    decoder,
+                    gst::StreamError::Decode,
+                    ("{file} is no picture, or a broken one")
+                );
+                if !is_end {
+                    info.flow_res = Err(gst::FlowError::Eos);
+                    return gst::PadProbeReturn::Handled;
+                }
+            }
+            gst::PadProbeReturn::Ok
+        });
+    });
+}
+
 /// A source that reads the pictures one after the other.
 ///
 /// # Errors
 /// If the first has no known ending.
 fn frames(pictures: Vec<PathBuf>, frame_rate: gst::Fraction) -> Result<gst_app::AppSrc> {
-    let time = move |frames: usize| {
-        gst::ClockTime::SECOND.mul_div_floor(frames as u64 * frame_rate.denom() as u64, frame_rate.numer() as u64)
-    };
     let first = pictures.first().context("there are no pictures")?;
     let caps = gst::Caps::builder(media_type(first)?)
         .field("framerate", frame_rate)
         .build();
     let source = gst_app::AppSrc::builder().caps(&caps).format(gst::Format::Time).build();
-    source.set_duration(time(pictures.len()));
+    source.set_duration(time(pictures.len(), frame_rate));
     let mut index = 0;
     let need_data = move |source: &gst_app::AppSrc, _| {
         let Some(path) = pictures.get(index) else {
@@ -234,18 +276,16 @@ fn frames(pictures: Vec<PathBuf>, frame_rate: gst::Fraction) -> Result<gst_app::
             Ok(data) => {
                 let mut buffer = gst::Buffer::from_mut_slice(data);
                 if let Some(buffer) = buffer.get_mut() {
-                    buffer.set_pts(time(index));
-                    buffer.set_duration(time(1));
+                    buffer.set_pts(time(index, frame_rate));
+                    buffer.set_duration(time(1, frame_rate));
                 }
                 index += 1;
                 let _ = source.push_buffer(buffer);
             }
             Err(error) => {
-                gst::element_error!(
-                    source,
-                    gst::ResourceError::Read,
-                    ("cannot read {}: {error}", path.display())
-                );
+                gst::element_error!(source, gst::ResourceError::Read, ("{}: {error}", path.display()));
+                // Those before it are shown.
+                let _ = source.end_of_stream();
             }
         }
     };

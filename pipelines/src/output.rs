@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use gstreamer::prelude::*;
 
 use crate::input::Input;
-use crate::parse::{on_caps, quoted};
+use crate::parse::{named, on_caps, quoted};
 use crate::runner::{Ending, Job, say};
 
 /// Name of the element that takes the sound.
@@ -117,6 +117,12 @@ impl Output {
     /// # Errors
     /// If an element has no pad.
     pub fn prepare(&self, job: &Job) -> Result<()> {
+        if let Self::Rtsp(_) = self {
+            // GStreamer 1.22 loses RTCP's goodbye now and then, and with it the word that all was sent.
+            for pad in named(&job.pipeline, "output")?.sink_pads() {
+                job.end_when_sent(&pad);
+            }
+        }
         // x264 in 4:2:0 takes even sizes only.
         let Some(crop) = job.pipeline.by_name("even") else {
             return Ok(());

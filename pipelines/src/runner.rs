@@ -1,16 +1,17 @@
 //! Plays pipelines: their buses, signals, progress.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use gst::prelude::*;
 use gstreamer as gst;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use crate::input::DECODER;
+use crate::input::{DECODER, SOURCE};
 use crate::parse::{pipeline, set_properties};
 use crate::progress::Progress;
 use crate::shown::{Shown, end_before, running_time};
@@ -19,8 +20,14 @@ use crate::sound::Ended;
 /// Time between looks at the progress.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long files may take to be finished after an interruption.
+/// How long an input may keep silent after an interruption, or after it broke off: it ends with its next frame, or without one.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// How long the output may take to be finished, after an interruption or where the input broke off.
 const FINISH: Duration = Duration::from_secs(10);
+
+/// How long a server may be told goodbye, once all is sent.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +83,8 @@ pub struct Job {
     pub pipeline: gst::Pipeline,
     /// What has left each `factorseg`, in the order of the description.
     pub shown: Vec<Arc<Shown>>,
+    /// When the end reached an output that may forget to say so.
+    sent: Arc<OnceLock<Instant>>,
     stop: Stop,
 }
 
@@ -94,7 +103,23 @@ impl Job {
         }
         shown.sort_by_key(|shown| shown.segment.name());
         let stop = stop.clone();
-        Ok(Self { pipeline, shown, stop })
+        Ok(Self {
+            pipeline,
+            shown,
+            sent: Arc::default(),
+            stop,
+        })
+    }
+
+    /// Takes the end of the stream into `pad` for the end of the run, if the output's own word does not come within [`GOODBYE`].
+    pub fn end_when_sent(&self, pad: &gst::Pad) {
+        let sent = self.sent.clone();
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            if info.event().is_some_and(|event| event.type_() == gst::EventType::Eos) {
+                sent.get_or_init(Instant::now);
+            }
+            gst::PadProbeReturn::Ok
+        });
     }
 
     /// Lets an interruption end the video into `pad` with the next frame: what the decoder holds already would take its time.
@@ -120,7 +145,8 @@ impl Job {
     /// Plays to the end, or until someone asks to stop; on the terminal with its progress, and at last what each `factorseg` did.
     ///
     /// # Errors
-    /// If the pipeline fails, or was interrupted before there was anything.
+    /// If the pipeline fails, or was interrupted before there was anything. Where the input fails later on, the output is finished
+    /// first: it ends there.
     pub async fn run(&self) -> Result<Ending> {
         self.run_and(|_| {}).await
     }
@@ -138,7 +164,7 @@ impl Job {
         let statistics: Vec<_> = self.shown.iter().map(|shown| statistics(shown, seconds)).collect();
         self.pipeline.set_state(gst::State::Null)?;
         played?;
-        let frames: u64 = self.shown.iter().map(|shown| shown.frames()).sum();
+        let frames = self.frames();
         ensure!(!self.stop.asked() || frames > 0, "interrupted before the first frame");
         ensure!(frames > 0, "the input holds no video frame");
         statistics.iter().for_each(|line| say(line));
@@ -159,37 +185,38 @@ impl Job {
         });
         // Why it failed is on the bus.
         let started = self.pipeline.set_state(gst::State::Playing);
-        let mut missing = None;
+        let (mut missing, mut end) = (None, End::default());
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let finished = async {
-            self.stop.wait().await;
-            tokio::time::sleep(FINISH).await;
-        };
-        tokio::pin!(finished);
         loop {
             let message: gst::Message = tokio::select! {
                 Some(message) = messages.recv() => message,
                 _ = look.tick() => {
                     let totals: Option<Vec<u64>> = self.shown.iter().map(|shown| shown.frames_in_all()).collect();
-                    let frames = self.shown.iter().map(|shown| shown.frames()).sum();
-                    progress(frames, totals.map(|totals| totals.iter().sum()));
+                    progress(self.frames(), totals.map(|totals| totals.iter().sum()));
                     if messages.is_empty() {
                         started.context("the pipeline does not start")?;
                     }
+                    if self.is_over(&mut end)? {
+                        break;
+                    }
                     continue;
                 }
-                () = &mut finished => bail!("interrupted, and the output could not be finished in {} s", FINISH.as_secs()),
             };
             heard(&message);
             match message.view() {
-                gst::MessageView::Error(error) => return Err(failure(error, missing.as_deref())),
-                gst::MessageView::Eos(_) => {
-                    if let Some(missing) = missing {
-                        eprintln!("factorseg-pipeline: no {missing} is installed; what needs it was left out");
+                gst::MessageView::Error(error) => {
+                    let input = input_of(error);
+                    let failure = failure(error, input.as_deref(), missing.as_deref());
+                    if input.is_none() || self.streams().is_empty() {
+                        return Err(failure);
                     }
-                    return Ok(());
+                    // Others follow from the first.
+                    end.broken.get_or_insert(failure);
+                    // A pipeline that was still starting stopped with the error.
+                    self.pipeline.set_state(gst::State::Playing)?;
                 }
+                gst::MessageView::Eos(_) => break,
                 gst::MessageView::Warning(warning) => eprintln!("factorseg-pipeline: {}", warning.error()),
                 gst::MessageView::Element(element) => missing = missing_plugin(element).or(missing),
                 gst::MessageView::Latency(_) => {
@@ -199,7 +226,67 @@ impl Job {
                 _ => {}
             }
         }
+        if let Some(failure) = end.broken {
+            return Err(match self.frames() {
+                0 => failure,
+                frames => failure.context(format!("the output ends after {frames} frames")),
+            });
+        }
+        if let Some(missing) = missing {
+            eprintln!("factorseg-pipeline: no {missing} is installed; what needs it was left out");
+        }
+        Ok(())
     }
+
+    /// Brings about the end that someone asked for, or that an input without a rest asks for, and says whether it has come without
+    /// a word from the output.
+    ///
+    /// # Errors
+    /// If it does not come.
+    fn is_over(&self, end: &mut End) -> Result<bool> {
+        if self.stop.asked() || end.broken.is_some() {
+            end.since.get_or_insert_with(Instant::now);
+        }
+        let since = end.since.map_or(Duration::ZERO, |since| since.elapsed());
+        if since > SILENCE && !end.is_pushed {
+            end.is_pushed = true;
+            for stream in self.streams() {
+                // What is being pushed there comes first. Nobody is told where it does not end: the wait for it has an end.
+                thread::spawn(move || stream.send_event(gst::event::Eos::new()));
+            }
+        }
+        if since > FINISH {
+            let why = end.broken.take().unwrap_or_else(|| anyhow!("interrupted"));
+            return Err(anyhow!("the output could not be finished in {} s", FINISH.as_secs()).context(why));
+        }
+        Ok(self.sent.get().is_some_and(|sent| sent.elapsed() > GOODBYE))
+    }
+
+    /// Where the decoders lead to.
+    fn streams(&self) -> Vec<gst::Pad> {
+        let elements = self.pipeline.children().into_iter();
+        let decoders = elements.filter(|element| element.name().starts_with(DECODER));
+        decoders
+            .flat_map(|decoder| decoder.src_pads())
+            .filter_map(|pad| pad.peer())
+            .collect()
+    }
+
+    /// Number of frames that have left all `factorseg`.
+    fn frames(&self) -> u64 {
+        self.shown.iter().map(|shown| shown.frames()).sum()
+    }
+}
+
+/// The end of a run, which takes its time.
+#[derive(Default)]
+struct End {
+    /// Since when it is waited for.
+    since: Option<Instant>,
+    /// Whether the streams of the inputs were ended from here.
+    is_pushed: bool,
+    /// Why an input broke off.
+    broken: Option<anyhow::Error>,
 }
 
 /// A line on stdout; it does not matter if nobody reads it.
@@ -232,13 +319,18 @@ fn missing_plugin(message: &gst::message::Element) -> Option<String> {
     structure.get("name").ok()
 }
 
-/// What failed, by the name that the user knows, and the way out.
-fn failure(error: &gst::message::Error, missing: Option<&str>) -> anyhow::Error {
+/// The place that is read where it failed, if it was an input that did.
+fn input_of(error: &gst::message::Error) -> Option<String> {
     let around = std::iter::successors(error.src().cloned(), |object| object.parent());
-    let names: Vec<String> = around.map(|object| object.name().to_string()).collect();
-    let input = names
-        .iter()
-        .find_map(|name| Some(name.strip_prefix(DECODER)?.split_once(' ')?.1));
+    around.into_iter().find_map(|object| {
+        let name = object.name();
+        let input = name.strip_prefix(DECODER).or(name.strip_prefix(SOURCE))?;
+        Some(input.split_once(' ')?.1.to_owned())
+    })
+}
+
+/// What failed, by the name that the user knows, and the way out.
+fn failure(error: &gst::message::Error, input: Option<&str>, missing: Option<&str>) -> anyhow::Error {
     match (input, missing) {
         (Some(input), Some(missing)) => anyhow!(
             "cannot decode {input}: no {missing} is installed; install gstreamer1.0-libav and the plugins good, bad and ugly"
@@ -247,6 +339,10 @@ fn failure(error: &gst::message::Error, missing: Option<&str>) -> anyhow::Error 
             "cannot read {input}: {}; give a video that GStreamer decodes, a stream, or a folder of pictures (.jpg, .png)",
             error.error().message().trim_end_matches('.')
         ),
-        (None, _) => anyhow!("{}: {}", names.first().map_or("", String::as_str), error.error()),
+        (None, _) => anyhow!(
+            "{}: {}",
+            error.src().map_or("".into(), |source| source.name()),
+            error.error()
+        ),
     }
 }

@@ -101,14 +101,39 @@ fn other_containers_odd_sizes_and_folders_are_read_and_keep_their_sound() {
 
     let folder = directory.path().join("folder");
     std::fs::create_dir(&folder).unwrap();
-    for picture in ["0.png", "1.png", "2.png"] {
-        image::RgbImage::from_pixel(64, 48, image::Rgb([200, 100, 0]))
-            .save(folder.join(picture))
-            .unwrap();
+    let picture = image::RgbImage::from_pixel(64, 48, image::Rgb([200, 100, 0]));
+    for name in ["0.png", "1.png", "2.png"] {
+        picture.save(folder.join(name)).unwrap();
     }
     let output = directory.path().join("folder.mp4");
     succeed(&mut overlay(Some(&folder), &output));
     assert_eq!(play(&output), (3, false));
+
+    // What comes before a file that cannot be read, or is no picture, is kept, also where it is not the last.
+    for (index, why) in [(2, "Is a directory"), (1, "is no picture"), (0, "is no picture")] {
+        let broken = folder.join(format!("{index}.png"));
+        std::fs::remove_file(&broken).unwrap();
+        match why {
+            "is no picture" => std::fs::write(&broken, b"no picture").unwrap(),
+            _ => std::fs::create_dir(&broken).unwrap(),
+        }
+        let text = fail(&mut overlay(Some(&folder), &output));
+        assert!(
+            text.contains("cannot read ") && text.contains(&format!("{index}.png")) && text.contains(why),
+            "{text}"
+        );
+        if index > 0 {
+            assert!(
+                text.contains(&format!("the output ends after {index} frames: ")),
+                "{text}"
+            );
+            assert_eq!(play(&output), (index, false));
+        }
+        if broken.is_dir() {
+            std::fs::remove_dir(&broken).unwrap();
+        }
+        picture.save(&broken).unwrap();
+    }
 }
 
 #[test]

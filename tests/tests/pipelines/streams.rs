@@ -20,16 +20,25 @@ impl Drop for Running {
     }
 }
 
+/// Plays to the end, with what `during`, which gets the number of the process and what it says, does to it: the exit code, and what
+/// was said in the end.
+fn play(command: &mut Command, during: impl FnOnce(u32, &mut dyn BufRead)) -> (Option<i32>, String) {
+    let mut run = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut said = BufReader::new(run.0.stderr.take().unwrap());
+    during(run.0.id(), &mut said);
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    (run.0.wait().unwrap().code(), rest)
+}
+
 /// Plays until `begun`, which gets what the program says, returns; asks to stop, and waits for the end, which is that of an
 /// interrupted program.
 fn interrupt(command: &mut Command, begun: impl FnOnce(&mut dyn BufRead)) {
-    let mut run = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
-    let mut said = BufReader::new(run.0.stderr.take().unwrap());
-    begun(&mut said);
-    succeed(Command::new("kill").args(["-INT", &run.0.id().to_string()]));
-    let mut rest = String::new();
-    said.read_to_string(&mut rest).unwrap();
-    assert_eq!(run.0.wait().unwrap().code(), Some(130), "{rest}");
+    let (code, rest) = play(command, |process, said| {
+        begun(said);
+        succeed(Command::new("kill").args(["-INT", &process.to_string()]));
+    });
+    assert_eq!(code, Some(130), "{rest}");
 }
 
 /// Waits for a line with these words, or fails at the end of all lines.
@@ -131,6 +140,29 @@ fn a_stream_of_rtsp_goes_on_to_a_server() {
         &format!("overlay --in clip --out {address}/nothing"),
     ));
     assert!(text.contains("output: Resource not found"), "{text}");
+}
+
+#[test]
+fn what_was_recorded_of_a_camera_that_goes_away_is_whole() {
+    let folder = TempDir::new().unwrap();
+    let (mut server, address, _) = server(&folder.path().join("recorded.ts"));
+    let arguments = format!("overlay --in {address}/camera --out out.mp4");
+    let (code, said) = play(&mut pipeline(folder.path(), &arguments), |_, said| {
+        first_frames(said);
+        server.0.kill().unwrap();
+    });
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the output ends after ") && said.contains(&format!("cannot read {address}/camera")));
+    assert_tinted(folder.path(), "out.mp4");
+}
+
+#[test]
+fn a_camera_that_keeps_silent_can_be_stopped() {
+    let folder = TempDir::new().unwrap();
+    let (_server, address, _) = server(&folder.path().join("recorded.ts"));
+    let arguments = format!("overlay --in {address}/silent --out out.mp4");
+    interrupt(&mut pipeline(folder.path(), &arguments), first_frames);
+    assert_eq!(frames(folder.path(), "out.mp4").len(), 1);
 }
 
 #[test]
