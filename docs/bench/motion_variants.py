@@ -96,12 +96,13 @@ def pieces_of_the_track(share, motion, left, length, scale, level, inside):
     return np.where(touched[pieces], motion, (1 - share) * motion)
 
 
-def smooth_says_less(half, deviation=3.0):
-    """Evidence against motion counts half where the squared slopes of the brightness, in grey levels, are `half`."""
+def smooth_says_less(half, deviation=3.0, as_far=False):
+    """Evidence against motion counts half where the squared slopes of the brightness, in grey levels, are `half`; `as_far`: where the
+    squared change of it would be, had it moved as far as what moves does."""
 
     def change(motion, left, length, scale, level, before, weight, frame):
         slopes = np.stack(np.gradient(255 * (frame @ np.array([0.299, 0.587, 0.114], np.float32))))
-        slopes = np.maximum(blurred((slopes**2).sum(0), deviation), 0)
+        slopes = np.maximum(blurred((slopes**2).sum(0), deviation), 0) * (level**2 if as_far else 1)
         return np.where(motion < 0, motion * slopes / (slopes + half), motion)
 
     return change
@@ -119,6 +120,7 @@ VARIANTS = {
     "the track's own level": lambda: {"alter": Track(level_of_the_track, 1.0)},
     "pieces of the track": lambda: {"alter": Track(pieces_of_the_track, 1.0)},
     **{f"smooth, {half}": lambda half=half: {"alter": smooth_says_less(half)} for half in (2, 8, 16, 32, 128)},
+    **{f"smooth for its motion, {half}": lambda half=half: {"alter": smooth_says_less(half, as_far=True)} for half in (8, 16, 32, 64, 128)},
     "smooth, 16, blurred by 1.5": lambda: {"alter": smooth_says_less(16, 1.5)},
 }
 
