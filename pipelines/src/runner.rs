@@ -213,8 +213,8 @@ impl Job {
                     }
                     // Others follow from the first.
                     end.broken.get_or_insert(failure);
-                    // A pipeline that was still starting stopped with the error.
-                    self.pipeline.set_state(gst::State::Playing)?;
+                    // A pipeline that was still starting stopped with the error; where it cannot go on, the first error is why.
+                    let _ = self.pipeline.set_state(gst::State::Playing);
                 }
                 gst::MessageView::Eos(_) => break,
                 gst::MessageView::Warning(warning) => eprintln!("factorseg-pipeline: {}", warning.error()),
