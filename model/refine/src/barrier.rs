@@ -8,7 +8,7 @@
 
 use crate::map::InputImage;
 use crate::plane::Plane;
-use crate::simd::{exp, ln};
+use crate::simd::{Lanes, exp, ln};
 use crate::vectorised;
 
 /// Times that paths may grow in each direction, around corners.
@@ -34,80 +34,153 @@ pub fn evidence(image: &InputImage) -> Plane {
 /// Paths grow down, to the right, up and to the left, twice; what would need more turns is found a little too far.
 pub fn distances(image: &InputImage) -> Plane {
     let (width, height) = (image.width, image.height);
-    let colors = lab(image);
-    let in_frame = |at: usize| {
-        let (x, y) = (at % width, at / width);
-        x == 0 || y == 0 || x + 1 == width || y + 1 == height
-    };
-    let from_here = |(at, color): (usize, &[f32; 4])| {
-        let mut path = Path {
-            least: *color,
-            most: *color,
-        };
-        if !in_frame(at) {
-            path.most[3] = f32::INFINITY;
-        }
-        path
-    };
-    let mut paths: Vec<Path> = colors.iter().enumerate().map(from_here).collect();
-    if !paths.is_empty() {
-        let (down, right) = ((width as isize, height), (1, width));
-        let backwards = |(step, lines): (isize, usize)| (-step, lines);
-        for _ in 0..ROUNDS {
-            sweep(&mut paths, &colors, 0, down, right);
-            sweep(&mut paths, &colors, 0, right, down);
-            sweep(&mut paths, &colors, (height - 1) * width, backwards(down), right);
-            sweep(&mut paths, &colors, width - 1, backwards(right), down);
+    let groups = width.div_ceil(8);
+    // What is more than the picture borders on its frame alone, where no way is easier than none.
+    let mut colors = vec![[[0.0; 8]; 3]; groups * height.next_multiple_of(8)];
+    let mut paths = vec![UNKNOWN; colors.len()];
+    let lab = lab(image);
+    for y in 0..height {
+        for x in 0..width {
+            let (group, lane) = (y * groups + x / 8, x % 8);
+            let in_frame = x == 0 || y == 0 || x + 1 == width || y + 1 == height;
+            for (channel, plane) in lab.iter().enumerate() {
+                let color = plane.values[y * width + x];
+                colors[group][channel][lane] = color;
+                if in_frame {
+                    paths[group][channel][lane] = color;
+                    paths[group][channel + 3][lane] = color;
+                }
+            }
         }
     }
+    if !paths.is_empty() {
+        for _ in 0..ROUNDS {
+            for backwards in [false, true] {
+                grow_down(&colors, &mut paths, groups, backwards);
+                grow_right(&colors, &mut paths, groups, backwards);
+            }
+        }
+    }
+    let row = |y: usize| paths[y * groups..][..groups].iter().flat_map(|paths| barrier(*paths));
     Plane {
         width,
         height,
-        values: paths.iter().map(Path::barrier).collect(),
+        values: (0..height).flat_map(|y| row(y).take(width)).collect(),
     }
 }
 
-/// The easiest way to a pixel that is known so far: the least and the most of L*, a* and b* along it. The fourth is 0, and infinite
-/// where no way is known.
-#[derive(Clone, Copy)]
-struct Path {
-    least: [f32; 4],
-    most: [f32; 4],
+/// The easiest ways that are known so far to eight pixels side by side: the least of L*, a* and b* along them, then the most.
+type Paths<Eight> = [Eight; 6];
+
+/// No way is known: farther than any.
+const UNKNOWN: Paths<[f32; 8]> = [[0.0; 8], [0.0; 8], [0.0; 8], [1e30; 8], [0.0; 8], [0.0; 8]];
+
+#[inline(always)]
+fn barrier<Eight: Lanes>(paths: Paths<Eight>) -> Eight {
+    let [l, a, b] = [
+        paths[3].minus(paths[0]),
+        paths[4].minus(paths[1]),
+        paths[5].minus(paths[2]),
+    ];
+    l.plus(a).plus(b)
 }
 
-impl Path {
-    #[inline(always)]
-    fn barrier(&self) -> f32 {
-        let [l, a, b, unknown] = std::array::from_fn(|channel| self.most[channel] - self.least[channel]);
-        (l + a) + (b + unknown)
+/// The paths to pixels of these colours: those from their neighbours where that is easier than what is known.
+#[inline(always)]
+fn grown<Eight: Lanes>(neighbours: Paths<Eight>, known: Paths<Eight>, colors: [Eight; 3]) -> Paths<Eight> {
+    let mut grown = neighbours;
+    for channel in 0..3 {
+        grown[channel] = colors[channel].least(neighbours[channel]);
+        grown[channel + 3] = colors[channel].most(neighbours[channel + 3]);
     }
+    let (new, old) = (barrier(grown), barrier(known));
+    for part in 0..6 {
+        grown[part] = new.less(old, grown[part], known[part]);
+    }
+    grown
+}
+
+#[inline(always)]
+fn load<Eight: Lanes, const PARTS: usize>(lanes: Eight, parts: &[[f32; 8]; PARTS]) -> [Eight; PARTS] {
+    let mut loaded = [lanes; PARTS];
+    for part in 0..PARTS {
+        loaded[part] = lanes.load(&parts[part]);
+    }
+    loaded
+}
+
+/// Each part of eight groups, `groups` apart, with the groups as lanes.
+#[inline(always)]
+fn columns<Eight: Lanes, const PARTS: usize>(
+    lanes: Eight,
+    rows: &[[[f32; 8]; PARTS]],
+    groups: usize,
+) -> [[Eight; 8]; PARTS] {
+    let mut columns = [[lanes; 8]; PARTS];
+    for part in 0..PARTS {
+        for line in 0..8 {
+            columns[part][line] = lanes.load(&rows[line * groups][part]);
+        }
+        columns[part] = Eight::transposed(columns[part]);
+    }
+    columns
 }
 
 vectorised! {
-    /// From the line of pixels that begins at `start` on, paths go `step` pixels to the next line, `step.1 - 1` times, wherever that is
-    /// the easiest way there. A line has `along.1` pixels, each `along.0` after the one before.
-    fn sweep(paths: &mut [Path], colors: &[[f32; 4]], start: usize, step: (isize, usize), along: (isize, usize)) {
-        for line in 1..step.1 {
-            let mut at = start.wrapping_add_signed(line as isize * step.0);
-            for _ in 0..along.1 {
-                let (path, known, color) = (paths[at.wrapping_add_signed(-step.0)], paths[at], colors[at]);
-                let grown = Path {
-                    least: std::array::from_fn(|channel| path.least[channel].min(color[channel])),
-                    most: std::array::from_fn(|channel| path.most[channel].max(color[channel])),
-                };
-                paths[at] = if grown.barrier() < known.barrier() { grown } else { known };
-                at = at.wrapping_add_signed(along.0);
+    /// Paths grow from row to row, from the first to the last or the other way round.
+    fn grow_down(lanes; colors: &[[[f32; 8]; 3]], paths: &mut [Paths<[f32; 8]>], groups: usize, up: bool) {
+        let rows = paths.len() / groups;
+        for row in 1..rows {
+            let (from, to) = if up { (rows - row, rows - row - 1) } else { (row - 1, row) };
+            for group in 0..groups {
+                let (from, to) = (from * groups + group, to * groups + group);
+                let paths_there = grown(load(lanes, &paths[from]), load(lanes, &paths[to]), load(lanes, &colors[to]));
+                for part in 0..6 {
+                    paths[to][part] = paths_there[part].array();
+                }
             }
         }
     }
 }
 
-/// L*, a* and b* (CIE 1976, D65) and 0, of each pixel of a picture in sRGB.
-fn lab(image: &InputImage) -> Vec<[f32; 4]> {
+vectorised! {
+    /// Paths grow from column to column, those of eight rows at once.
+    fn grow_right(lanes; colors: &[[[f32; 8]; 3]], paths: &mut [Paths<[f32; 8]>], groups: usize, left: bool) {
+        let rows = paths.len() / groups;
+        for row in (0..rows).step_by(8) {
+            let mut neighbours = load(lanes, &UNKNOWN);
+            for group in 0..groups {
+                let group = if left { groups - 1 - group } else { group };
+                let start = row * groups + group;
+                let colors = columns(lanes, &colors[start..], groups);
+                let mut known = columns(lanes, &paths[start..], groups);
+                for column in 0..8 {
+                    let column = if left { 7 - column } else { column };
+                    let mut here = neighbours;
+                    for part in 0..6 {
+                        here[part] = known[part][column];
+                    }
+                    neighbours = grown(neighbours, here, [colors[0][column], colors[1][column], colors[2][column]]);
+                    for part in 0..6 {
+                        known[part][column] = neighbours[part];
+                    }
+                }
+                for part in 0..6 {
+                    let lines = L::transposed(known[part]);
+                    for line in 0..8 {
+                        paths[start + line * groups][part] = lines[line].array();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// L*, a* and b* (CIE 1976, D65) of a picture in sRGB.
+fn lab(image: &InputImage) -> [Plane; 3] {
     let [mut red, mut green, mut blue] = image.colors();
     to_lab(&mut red.values, &mut green.values, &mut blue.values);
-    let channels = red.values.iter().zip(&green.values).zip(&blue.values);
-    channels.map(|((l, a), b)| [*l, *a, *b, 0.0]).collect()
+    [red, green, blue]
 }
 
 vectorised! {

@@ -9,7 +9,7 @@ use crate::barrier;
 use crate::guided::Guide;
 use crate::map::{InputImage, RegionMap};
 use crate::pieces::{Hole, crumbs, misplaced};
-use crate::plane::{Plane, gaussian, mirrored};
+use crate::plane::{Plane, gaussian, mirrored, to_logarithms};
 use crate::simd::exp;
 use crate::vectorised;
 
@@ -223,30 +223,42 @@ impl ColorModel {
         let evidence = map.sum(&foreground);
         let colors = image.colors();
         let guide = (width.min(height) > 1).then(|| Guide::halved(&colors, WINDOW));
-        let mut scores = Vec::with_capacity(map.probabilities.len());
+        // Scores beside the first region's: what smooths and guides them is linear, and only differences count.
+        let (mut scores, mut first) = (vec![0.0; pixels], None);
         for (plane, counts) in map.probabilities.chunks_exact(pixels).zip(counts.chunks_exact(pixels)) {
             let area = (counts.iter().sum::<f32>() / pixels as f32).max(f32::MIN_POSITIVE);
             self.histogram.count(&cells, counts.iter().copied());
             let scale = 1.0 / (area * pixels as f32);
-            let likelihood = |cell: &u16| (self.histogram.at(*cell) * scale + FLOOR).ln();
-            let likelihood = Plane {
-                width,
-                height,
-                values: cells.iter().map(likelihood).collect(),
+            let likelihood = cells.iter().map(|cell| self.histogram.at(*cell) * scale + FLOOR);
+            let network = plane.iter().map(|p| p.max(f32::MIN_POSITIVE));
+            let own = [likelihood.collect(), network.collect()].map(|mut values: Vec<f32>| {
+                to_logarithms(&mut values);
+                Plane { width, height, values }
+            });
+            let Some(first) = &first else {
+                first = Some(own);
+                continue;
             };
-            let mut score = likelihood.blurred(SMOOTHING);
-            for (score, p) in score.values.iter_mut().zip(plane) {
-                *score = COLORS * *score + NETWORK * p.max(f32::MIN_POSITIVE).ln();
-            }
+            let [likelihood, network] = [0, 1].map(|of| own[of].zip(&first[of], |own, first| own - first));
+            let likelihood = likelihood.blurred(SMOOTHING);
+            let mut score = likelihood.zip(&network, |colors, network| COLORS * colors + NETWORK * network);
             if let Some(guide) = &guide {
                 score = guide.follow(&colors, &score);
             }
             scores.extend(score.values);
         }
-        for pixel in 0..pixels {
-            let places = (0..map.regions).map(|k| k * pixels + pixel);
-            let most = places.clone().map(|at| scores[at]).fold(f32::MIN, f32::max);
-            places.for_each(|at| map.probabilities[at] = (scores[at] - most).exp());
+        let mut most = vec![0.0f32; pixels];
+        for plane in scores.chunks_exact(pixels) {
+            most.iter_mut()
+                .zip(plane)
+                .for_each(|(most, score)| *most = most.max(*score));
+        }
+        for (probabilities, scores) in map
+            .probabilities
+            .chunks_exact_mut(pixels)
+            .zip(scores.chunks_exact(pixels))
+        {
+            to_shares(scores, &most, probabilities);
         }
         self.make_whole(map, &foreground, &evidence, &cells);
         if map.regions > 2 {
@@ -296,6 +308,15 @@ impl ColorModel {
             .zip(object)
             .map(|(outside, object)| outside - object)
             .collect()
+    }
+}
+
+vectorised! {
+    /// e to the power of each score, beside the most of its pixel.
+    fn to_shares(scores: &[f32], most: &[f32], out: &mut [f32]) {
+        for ((out, score), most) in out.iter_mut().zip(scores).zip(most) {
+            *out = exp(score - most);
+        }
     }
 }
 

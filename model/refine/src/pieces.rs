@@ -113,46 +113,64 @@ pub(crate) struct Pieces<T> {
 }
 
 impl<T: Copy + PartialEq> Pieces<T> {
+    /// Pieces are numbered by their first pixels.
     pub(crate) fn of(values: &[T], width: usize) -> Self {
-        const NONE: usize = usize::MAX;
-        let mut pieces = Self {
-            of_pixel: vec![NONE; values.len()],
-            value: Vec::new(),
-            open: Vec::new(),
-        };
-        let mut next = Vec::new();
-        for first in 0..values.len() {
-            if pieces.of_pixel[first] != NONE {
-                continue;
+        // Runs of a row, each with an earlier one of its piece, or itself.
+        let (mut run_of, mut earlier) = (vec![0; values.len()], Vec::new());
+        for (at, value) in values.iter().enumerate() {
+            let is_same = |other: usize| values[other] == *value;
+            let begins_row = at % width == 0;
+            let continues = !begins_row && is_same(at - 1);
+            if !continues {
+                earlier.push(earlier.len());
             }
-            let (piece, mut open) = (pieces.count(), false);
-            pieces.of_pixel[first] = piece;
-            next.push(first);
-            while let Some(at) = next.pop() {
-                let x = at % width;
-                let neighbours = [
-                    (x > 0).then(|| at - 1),
-                    (x + 1 < width).then(|| at + 1),
-                    at.checked_sub(width),
-                    (at + width < values.len()).then(|| at + width),
-                ];
-                open |= neighbours.contains(&None);
-                for neighbour in neighbours.into_iter().flatten() {
-                    if values[neighbour] == values[first] && pieces.of_pixel[neighbour] == NONE {
-                        pieces.of_pixel[neighbour] = piece;
-                        next.push(neighbour);
-                    }
+            run_of[at] = earlier.len() - 1;
+            let above = at.checked_sub(width).filter(|above| is_same(*above));
+            // What lies above its left neighbour has been joined.
+            if let Some(above) = above.filter(|above| !continues || !is_same(above - 1)) {
+                let (a, b) = (first(&mut earlier, run_of[at]), first(&mut earlier, run_of[above]));
+                earlier[a.max(b)] = a.min(b);
+            }
+        }
+        let mut value = Vec::new();
+        let mut piece_of_run: Vec<usize> = Vec::with_capacity(earlier.len());
+        let mut of_pixel = run_of;
+        for (pixel, of) in of_pixel.iter_mut().enumerate() {
+            let run = *of;
+            if run == piece_of_run.len() {
+                piece_of_run.push(match earlier[run] {
+                    itself if itself == run => value.len(),
+                    before => piece_of_run[before],
+                });
+                if earlier[run] == run {
+                    value.push(values[pixel]);
                 }
             }
-            pieces.value.push(values[first]);
-            pieces.open.push(open);
+            *of = piece_of_run[run];
         }
-        pieces
+        let mut open = vec![false; value.len()];
+        let last_row = values.len().saturating_sub(width);
+        let sides = (0..values.len())
+            .step_by(width.max(1))
+            .flat_map(|start| [start, start + width - 1]);
+        for at in (0..width.min(values.len())).chain(last_row..values.len()).chain(sides) {
+            open[of_pixel[at]] = true;
+        }
+        Self { of_pixel, value, open }
     }
 
     pub(crate) fn count(&self) -> usize {
         self.value.len()
     }
+}
+
+/// The first run of a piece, from one of its runs; what lies on the way points further on from now on.
+fn first(earlier: &mut [usize], mut run: usize) -> usize {
+    while earlier[run] != run {
+        earlier[run] = earlier[earlier[run]];
+        run = earlier[run];
+    }
+    run
 }
 
 #[cfg(test)]

@@ -65,3 +65,53 @@ fn crumbs_become_what_borders_on_them_most() {
     assert_eq!(crumbs(&region_of, 3, width).len(), 2);
     assert_eq!(crumbs(&[0; 4], 3, 2), []);
 }
+
+/// The pieces by filling from each pixel that has none yet, and which of them touch the border.
+fn filled(values: &[u8], width: usize) -> (Vec<usize>, Vec<bool>) {
+    let (mut piece_of, mut open): (Vec<Option<usize>>, Vec<bool>) = (vec![None; values.len()], Vec::new());
+    for start in 0..values.len() {
+        if piece_of[start].is_some() {
+            continue;
+        }
+        let (piece, mut next) = (open.len(), vec![start]);
+        open.push(false);
+        while let Some(at) = next.pop() {
+            if piece_of[at].replace(piece).is_some() {
+                continue;
+            }
+            let (x, y) = ((at % width) as isize, (at / width) as isize);
+            for (x, y) in [(x - 1, y), (x + 1, y), (x, y - 1), (x, y + 1)] {
+                if (0..width as isize).contains(&x) && (0..(values.len() / width) as isize).contains(&y) {
+                    let other = y as usize * width + x as usize;
+                    if values[other] == values[start] && piece_of[other].is_none() {
+                        next.push(other);
+                    }
+                } else {
+                    open[piece] = true;
+                }
+            }
+        }
+    }
+    (piece_of.into_iter().map(Option::unwrap).collect(), open)
+}
+
+#[test]
+fn pieces_are_what_a_fill_finds() {
+    let mut state = 1u32;
+    for (width, height) in [(1, 1), (1, 7), (9, 1), (2, 2), (13, 8), (24, 31)] {
+        for kinds in 1..4 {
+            let values: Vec<u8> = (0..width * height)
+                .map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 24) as u8 % kinds
+                })
+                .collect();
+            let pieces = Pieces::of(&values, width);
+            let (piece_of, open) = filled(&values, width);
+            assert_eq!(pieces.of_pixel, piece_of);
+            assert_eq!(pieces.open, open);
+            assert!((0..values.len()).all(|at| pieces.value[piece_of[at]] == values[at]));
+        }
+    }
+    assert_eq!(Pieces::of(&[0u8; 0], 0).count(), 0);
+}
