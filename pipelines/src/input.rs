@@ -3,7 +3,8 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{Seek, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +13,12 @@ use anyhow::{Context, Result, bail, ensure};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
+use tokio::net::unix::pipe;
 
 use crate::arguments::InputOptions;
 use crate::parse::{bin, named, quoted};
 use crate::runner::Job;
+use crate::shown::is_end;
 use crate::sound;
 
 /// The demonstration clip, an MP4 file with sound; `media/README.md` says whose it is.
@@ -47,8 +50,8 @@ pub struct Input {
 enum Source {
     /// A file or stream that GStreamer can decode.
     Uri(String),
-    /// The built-in clip, in a file without a name.
-    Clip(File),
+    /// The built-in clip, in a file without a name, or a pipe.
+    Open(OwnedFd),
     /// Pictures as frames.
     Pictures(Vec<PathBuf>, gst::Fraction),
     /// A camera, or what stands in for one, as a description.
@@ -66,9 +69,10 @@ impl Input {
             raw(options)
         );
         let source = match place {
-            "clip" => Source::Clip(clip()?),
+            "clip" => Source::Open(clip()?.into()),
             "test" => Source::Camera(test),
             "test-mjpg" => Source::Camera(format!("{test} ! jpegenc")),
+            pipe if fs::metadata(pipe).is_ok_and(|file| file.file_type().is_fifo()) => Source::Open(open_pipe(pipe)?),
             camera if camera.starts_with("/dev/") => Source::Camera(format!(
                 "v4l2src device={} ! capsfilter caps={}",
                 quoted(camera),
@@ -101,7 +105,7 @@ impl Input {
         match &self.source {
             Source::Camera(_) => true,
             Source::Uri(uri) => uri.starts_with("rtsp"),
-            Source::Clip(_) | Source::Pictures(..) => false,
+            Source::Open(_) | Source::Pictures(..) => false,
         }
     }
 
@@ -126,7 +130,7 @@ impl Input {
     pub fn add_to(&self, job: &Job, video: &str, sound: Option<&str>) -> Result<()> {
         let (factory, uri) = match &self.source {
             Source::Uri(uri) => ("uridecodebin", Some(uri.clone())),
-            Source::Clip(file) => ("uridecodebin", Some(format!("fd://{}", file.as_raw_fd()))),
+            Source::Open(file) => ("uridecodebin", Some(format!("fd://{}", file.as_raw_fd()))),
             Source::Pictures(..) | Source::Camera(_) => ("decodebin", None),
         };
         let decoder = gst::ElementFactory::make(factory)
@@ -137,7 +141,7 @@ impl Input {
         let source: Option<gst::Element> = match &self.source {
             Source::Pictures(pictures, frame_rate) => Some(frames(pictures.clone(), *frame_rate)?.upcast()),
             Source::Camera(description) => Some(bin(description)?.upcast()),
-            Source::Uri(_) | Source::Clip(_) => None,
+            Source::Uri(_) | Source::Open(_) => None,
         };
         if let Some(source) = source {
             source.set_property("name", format!("{SOURCE}{video} {}", self.place));
@@ -175,6 +179,13 @@ fn clip() -> Result<File> {
     file.write_all(CLIP).context("cannot write the built-in clip")?;
     file.rewind()?;
     Ok(file)
+}
+
+/// A pipe, opened so that nobody waits for who writes into it: `filesrc` would, and could not be stopped.
+fn open_pipe(place: &str) -> Result<OwnedFd> {
+    let opened = pipe::OpenOptions::new().open_receiver(place);
+    let opened = opened.and_then(pipe::Receiver::into_nonblocking_fd);
+    opened.with_context(|| format!("cannot read {place}"))
 }
 
 /// Links the streams of `decoder` when it has found them; an input without video is an error on the bus.
@@ -229,7 +240,7 @@ fn expect_each(pictures: Vec<PathBuf>, rate: gst::Fraction, decoder: &gst::Eleme
         let (pictures, decoder, next) = (pictures.clone(), decoder.downgrade(), AtomicUsize::new(0));
         let what = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
         pad.add_probe(what, move |_, info| {
-            let is_end = info.event().is_some_and(|event| event.type_() == gst::EventType::Eos);
+            let is_end = is_end(info);
             let index = next.load(Ordering::Relaxed);
             let is_next = match info.buffer() {
                 Some(frame) => frame.pts() < time(index + 1, rate),

@@ -1,6 +1,6 @@
 //! `factorseg-pipeline overlay`: the regions drawn on the frames, alone or beside the original.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -12,6 +12,7 @@ use crate::input::HEAD;
 use crate::output::check_file;
 use crate::parse::{named, on_caps};
 use crate::runner::{Ending, Job, Stop, say};
+use crate::shown::Shown;
 
 /// Draw the regions on a video, a camera's picture or a stream; sound is kept in files and HLS.
 #[derive(Debug, Args)]
@@ -71,12 +72,11 @@ impl Overlay {
             job.shown[0].keep(self.poster_frame);
         }
         input.add_to(&job, "in", output.sound())?;
-        let ending = job.run().await?;
-        if let Some(poster) = &self.poster {
-            std::fs::write(poster, job.shown[0].png()?)
-                .with_context(|| format!("cannot write {}", poster.display()))?;
-            say(&format!("wrote {}", poster.display()));
-        }
+        let ended = job.run().await;
+        // Of what was shown of an input that broke off, too; why it did comes first.
+        let poster = self.poster.as_deref().map(|file| write_poster(file, &job.shown[0]));
+        let ending = ended?;
+        poster.transpose()?;
         Ok(output.done(ending))
     }
 
@@ -90,4 +90,11 @@ impl Overlay {
             ),
         }
     }
+}
+
+fn write_poster(file: &Path, shown: &Shown) -> Result<()> {
+    let name = file.display();
+    std::fs::write(file, shown.png()?).with_context(|| format!("cannot write {name}"))?;
+    say(&format!("wrote {name}"));
+    Ok(())
 }

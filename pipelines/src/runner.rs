@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use crate::input::{DECODER, SOURCE};
 use crate::parse::{pipeline, set_properties};
 use crate::progress::Progress;
-use crate::shown::{Shown, end_before, running_time};
+use crate::shown::{Shown, end_before, is_end, running_time};
 use crate::sound::Ended;
 
 /// Time between looks at the progress.
@@ -115,7 +115,7 @@ impl Job {
     pub fn end_when_sent(&self, pad: &gst::Pad) {
         let sent = self.sent.clone();
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-            if info.event().is_some_and(|event| event.type_() == gst::EventType::Eos) {
+            if is_end(info) {
                 sent.get_or_init(Instant::now);
             }
             gst::PadProbeReturn::Ok
@@ -321,8 +321,8 @@ fn missing_plugin(message: &gst::message::Element) -> Option<String> {
 
 /// The place that is read where it failed, if it was an input that did.
 fn input_of(error: &gst::message::Error) -> Option<String> {
-    let around = std::iter::successors(error.src().cloned(), |object| object.parent());
-    around.into_iter().find_map(|object| {
+    let mut around = std::iter::successors(error.src().cloned(), |object| object.parent());
+    around.find_map(|object| {
         let name = object.name();
         let input = name.strip_prefix(DECODER).or(name.strip_prefix(SOURCE))?;
         Some(input.split_once(' ')?.1.to_owned())

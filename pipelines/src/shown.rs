@@ -43,7 +43,7 @@ impl Shown {
             let Some(shown) = watching.upgrade() else {
                 return gst::PadProbeReturn::Ok;
             };
-            if info.event().is_some_and(|event| event.type_() == gst::EventType::Eos) {
+            if is_end(info) {
                 shown.is_over.store(true, Ordering::Relaxed);
             }
             if let Some(buffer) = info.buffer() {
@@ -107,6 +107,11 @@ impl Shown {
     fn poster(&self) -> MutexGuard<'_, Option<gst::Sample>> {
         self.poster.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether what passes a pad is the end of its stream.
+pub fn is_end(info: &gst::PadProbeInfo<'_>) -> bool {
+    info.event().is_some_and(|event| event.type_() == gst::EventType::Eos)
 }
 
 /// When a buffer on `pad` is shown, in nanoseconds since the pipeline began; 0 where nothing says so.

@@ -1,6 +1,7 @@
 //! What has no end: cameras, RTSP, HLS, screens, virtual cameras.
 
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -146,7 +147,7 @@ fn a_stream_of_rtsp_goes_on_to_a_server() {
 fn what_was_recorded_of_a_camera_that_goes_away_is_whole() {
     let folder = TempDir::new().unwrap();
     let (mut server, address, _) = server(&folder.path().join("recorded.ts"));
-    let arguments = format!("overlay --in {address}/camera --out out.mp4");
+    let arguments = format!("overlay --in {address}/camera --out out.mp4 --poster poster.png");
     let (code, said) = play(&mut pipeline(folder.path(), &arguments), |_, said| {
         first_frames(said);
         server.0.kill().unwrap();
@@ -154,6 +155,7 @@ fn what_was_recorded_of_a_camera_that_goes_away_is_whole() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("the output ends after ") && said.contains(&format!("cannot read {address}/camera")));
     assert_tinted(folder.path(), "out.mp4");
+    image::open(folder.path().join("poster.png")).unwrap();
 }
 
 #[test]
@@ -163,6 +165,29 @@ fn a_camera_that_keeps_silent_can_be_stopped() {
     let arguments = format!("overlay --in {address}/silent --out out.mp4");
     interrupt(&mut pipeline(folder.path(), &arguments), first_frames);
     assert_eq!(frames(folder.path(), "out.mp4").len(), 1);
+}
+
+#[test]
+fn a_pipe_that_keeps_silent_can_be_stopped() {
+    let folder = TempDir::new().unwrap();
+    let (pipe, stream) = (folder.path().join("pipe"), folder.path().join("stream.ts"));
+    launch(
+        folder.path(),
+        "videotestsrc pattern=ball num-buffers=30 ! x264enc tune=zerolatency ! mpegtsmux ! filesink location=stream.ts",
+    );
+    succeed(Command::new("mkfifo").arg(&pipe));
+    let mut writer = None;
+    interrupt(
+        &mut pipeline(folder.path(), "overlay --in pipe --out out.mp4"),
+        |said| {
+            let mut pipe = File::options().write(true).open(&pipe).unwrap();
+            pipe.write_all(&std::fs::read(&stream).unwrap()).unwrap();
+            first_frames(said);
+            // It stays open.
+            writer = Some(pipe);
+        },
+    );
+    assert_tinted(folder.path(), "out.mp4");
 }
 
 #[test]
