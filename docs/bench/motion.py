@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests/reference"))
 from make_barrier_fixture import distances as barrier_distances, threshold as otsu
 
 W, H, CELLS = 336, 192, 32
-CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "level": 0.97, "threshold": 2.2}
+CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "level": 0.97, "threshold": 2.2, "unseen": 16.0}
 XX, YY = np.meshgrid(np.arange(W, dtype=np.float32), np.arange(H, dtype=np.float32))
 BASIS = np.stack([np.ones_like(XX), (XX - W / 2) / W, (YY - H / 2) / W], -1)
 
@@ -91,6 +91,12 @@ def residual(flow, rounds=8):
     return flow - np.einsum("yxb,bc->cyx", BASIS, fit), scale
 
 
+def squared_slopes(frame):
+    """Squared slopes of the brightness, in grey levels a pixel, means of windows."""
+    brightness = np.pad(255 * (frame @ np.array([0.299, 0.587, 0.114], np.float32)), 1, "edge")
+    return means((np.stack(np.gradient(brightness))[:, 1:-1, 1:-1] ** 2).sum(0), 5)
+
+
 class Appearance:
     """Running histograms of the object's and the surroundings' colours (model/refine/src/appearance.rs)."""
 
@@ -149,6 +155,8 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
             if guess is not None:
                 z = z + appearance.trust * (1 - weight) * (up(guess) - z)
             motion = np.clip(np.log((length + 1e-3) / max(k["threshold"] * np.sqrt(scale * level), 1e-30)), -k["limit"], k["limit"])
+            change = squared_slopes(frame) * level**2
+            motion = np.where(motion < 0, motion * change / (change + k["unseen"] + 1e-9), motion)
             if alter is not None:
                 motion = alter(motion, left, length, scale, level, warp(flow, out[-1]), weight, frame)
             z = (1 - weight * (1 - k["itself"])) * z + k["motion"] * weight * motion

@@ -9,7 +9,7 @@ import sys
 import cv2
 import numpy as np
 
-from motion import BASIS, CONSTANTS, H, W, XX, YY, blurred, residual, run, score, sequences, warp
+from motion import BASIS, CONSTANTS, H, W, XX, YY, blurred, residual, run, score, sequences, squared_slopes, warp
 
 EVERY = np.s_[::4, ::4]
 
@@ -96,16 +96,14 @@ def pieces_of_the_track(share, motion, left, length, scale, level, inside):
     return np.where(touched[pieces], motion, (1 - share) * motion)
 
 
-def smooth_says_less(half, deviation=3.0, as_far=False):
-    """Evidence against motion counts half where the squared slopes of the brightness, in grey levels, are `half`; `as_far`: where the
-    squared change of it would be, had it moved as far as what moves does."""
+def smooth_says_less(half):
+    """Evidence against motion counts half where the squared slopes of the brightness are `half`, however far things move."""
 
     def change(motion, left, length, scale, level, before, weight, frame):
-        slopes = np.stack(np.gradient(255 * (frame @ np.array([0.299, 0.587, 0.114], np.float32))))
-        slopes = np.maximum(blurred((slopes**2).sum(0), deviation), 0) * (level**2 if as_far else 1)
+        slopes = squared_slopes(frame)
         return np.where(motion < 0, motion * slopes / (slopes + half), motion)
 
-    return change
+    return {"constants": CONSTANTS | {"unseen": 0.0}, "alter": change}
 
 
 VARIANTS = {
@@ -119,9 +117,8 @@ VARIANTS = {
     "not unlike the object, 0.5": lambda: {"alter": Track(not_unlike_object, 0.5)},
     "the track's own level": lambda: {"alter": Track(level_of_the_track, 1.0)},
     "pieces of the track": lambda: {"alter": Track(pieces_of_the_track, 1.0)},
-    **{f"smooth, {half}": lambda half=half: {"alter": smooth_says_less(half)} for half in (2, 8, 16, 32, 128)},
-    **{f"smooth for its motion, {half}": lambda half=half: {"alter": smooth_says_less(half, as_far=True)} for half in (8, 16, 32, 64, 128)},
-    "smooth, 16, blurred by 1.5": lambda: {"alter": smooth_says_less(16, 1.5)},
+    **{f"smooth, {half}": lambda half=half: smooth_says_less(half) for half in (2, 8, 16, 32, 128)},
+    **{f"unseen {half}": lambda half=half: {"constants": CONSTANTS | {"unseen": half}} for half in (0, 4, 8, 32, 64, 128)},
 }
 
 

@@ -55,6 +55,10 @@ const NOISE: f32 = 0.03;
 const LEVEL: f64 = 0.97;
 /// The threshold between still and moving, in geometric means of the scale and the level of motion.
 const THRESHOLD: f32 = 2.2;
+/// Half the side of the windows, in pixels of the masks, in which it counts how much there is to follow.
+const FOLLOWED: usize = 5;
+/// Where the squared change of brightness that the level of motion would have made is this, evidence against motion counts half.
+const UNSEEN: f32 = 16.0;
 /// In multiples of the scale: at the first level of motion nothing moves on its own (noise alone has 2.3 times its median, rippling water up to 5
 /// there), from the second on the evidence counts in full.
 const CONTRAST: (f32, f32) = (3.5, 7.0);
@@ -136,7 +140,8 @@ impl MotionModel {
     /// size), a frame by itself has `n = (1 - v) m + v (b + m / 4)`, with v from 0 to 1 as far as motion has shown an object at all; a frame's full
     /// evidence is enough. With r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03
     /// pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5 to log 7: `z = (1 - 0.75 g) n' + 2 g
-    /// log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. n' is n, and as far as g falls short of 1 what the object looks like
+    /// log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. What is smooth looks still however it moves: where the logarithm is negative it
+    /// counts `q l^2 / (q l^2 + 16)`, with q the squared slopes of the brightness in grey levels a pixel, means of windows. n' is n, and as far as g falls short of 1 what the object looks like
     /// ([`Appearance`]), as far as that has agreed with motion. z is blended with that of the frame before, brought along by the
     /// flow, with a weight of that from 0.9 + 0.1 u (g = 0) to 0.3 (g = 1), where u follows g upwards and fades slowly: an object
     /// that stops stays what it was. The new log-odds are z along the edges of the colours ([`Guide`]). Frames of a video that
@@ -187,7 +192,7 @@ impl MotionModel {
             let flow = self.search.flow(&picture, &previous.picture).halved();
             let [seen, before] = flow.warp([&previous.brightness, &previous.log_odds]);
             if !is_cut(&brightness, &seen) {
-                let evidence = Evidence::of(camera::residual(&flow));
+                let evidence = Evidence::of(camera::residual(&flow), &brightness);
                 let risen = previous.sure + SURE.0 * (evidence.weight - previous.sure);
                 sure = risen.max(SURE.1 * previous.sure);
                 told = evidence.weight;
@@ -249,6 +254,21 @@ fn brightness(image: &InputImage) -> Plane {
     }
 }
 
+/// Squared lengths of a plane's slopes, by central differences.
+fn squared_slopes(plane: &Plane) -> Plane {
+    let (width, height) = plane.size();
+    let row = |y: usize| &plane.values[y * width..][..width];
+    let mut values = Vec::with_capacity(plane.values.len());
+    for y in 0..height {
+        let (above, below) = (row(y.saturating_sub(1)), row((y + 1).min(height - 1)));
+        values.extend(row(y).iter().enumerate().map(|(x, _)| {
+            let across = row(y)[(x + 1).min(width - 1)] - row(y)[x.saturating_sub(1)];
+            (across.powi(2) + (below[x] - above[x]).powi(2)) / 4.0
+        }));
+    }
+    Plane { width, height, values }
+}
+
 /// Whether a picture shows another scene than the one before, brought along by the flow.
 fn is_cut(current: &Plane, previous: &Plane) -> bool {
     let difference = previous.zip(current, |a, b| (a - b).abs()).mean();
@@ -259,6 +279,8 @@ fn is_cut(current: &Plane, previous: &Plane) -> bool {
 struct Evidence {
     /// Residuals, blurred, in pixels.
     length: Plane,
+    /// The squared change of brightness that the level of motion would have made.
+    change: Plane,
     /// Between still and moving, in pixels.
     threshold: f32,
     /// How much the frame's motion tells, 0 to 1.
@@ -266,12 +288,14 @@ struct Evidence {
 }
 
 impl Evidence {
-    fn of(residual: Residual) -> Self {
+    fn of(residual: Residual, brightness: &Plane) -> Self {
         let length = residual.length.blurred(SMOOTHING);
         let scale = residual.scale + NOISE;
         let level = quantile(&mut length.values.clone(), LEVEL);
         let (none, full) = (CONTRAST.0.ln(), CONTRAST.1.ln());
+        let slopes = squared_slopes(brightness).window_means(FOLLOWED);
         Self {
+            change: slopes.map(|slope| slope * level.powi(2)),
             length,
             threshold: THRESHOLD * (scale * level).sqrt(),
             weight: (((level / scale).max(f32::MIN_POSITIVE).ln() - none) / (full - none)).clamp(0.0, 1.0),
@@ -287,6 +311,7 @@ impl Evidence {
         weigh(
             &mut judged.values,
             &self.length.values,
+            &self.change.values,
             &previous.values,
             own,
             MOTION * self.weight,
@@ -298,19 +323,21 @@ impl Evidence {
 }
 
 vectorised! {
-    /// Weighs the frame's own log-odds by `own`, adds `motion` times the logarithm of how far residuals are above their threshold, and
-    /// blends that with the frame before.
+    /// Weighs the frame's own log-odds by `own`, adds `motion` times the logarithm of how far residuals are above their threshold (what
+    /// is below it counts as far as the change would have been seen), and blends that with the frame before.
     fn weigh(
         log_odds: &mut [f32],
         lengths: &[f32],
+        changes: &[f32],
         previous: &[f32],
         own: f32,
         motion: f32,
         per_threshold: f32,
         memory: f32,
     ) {
-        for ((value, length), previous) in log_odds.iter_mut().zip(lengths).zip(previous) {
+        for (((value, length), change), previous) in log_odds.iter_mut().zip(lengths).zip(changes).zip(previous) {
             let moves = ln(((length + 1e-3) * per_threshold).max(f32::MIN_POSITIVE)).clamp(-LIMIT, LIMIT);
+            let moves = moves.max(0.0) + change / (change + UNSEEN) * moves.min(0.0);
             let judged = own * *value + motion * moves;
             *value = judged + memory * (previous - judged);
         }

@@ -128,6 +128,42 @@ fn what_stands_apart_belongs_to_what_moves() {
     assert!(background(50, 24) > 0.8 && background(26, 5) > 0.8);
 }
 
+/// A textured frame around an inside without any moves to the right. Flow finds nothing to follow inside and says that it stands still.
+#[test]
+fn what_is_smooth_does_not_tell_that_it_stood_still() {
+    let scene = |moved: usize| {
+        let plane = (0..128 * 96).map(move |at| {
+            let (x, y) = (at % 128, at / 128);
+            let inside = |margin: usize| {
+                (24 + margin + moved..88 - margin + moved).contains(&x) && (16 + margin..80 - margin).contains(&y)
+            };
+            match (inside(0), inside(6)) {
+                (_, true) => 0.0,
+                (true, _) => ((x - moved + 1000) / 3 * 7919 + y / 3 * 104_729) as f32 % 97.0 / 97.0 - 0.5,
+                _ => (x / 3 * 7919 + y / 3 * 104_729) as f32 % 97.0 / 97.0 - 0.5,
+            }
+        });
+        InputImage {
+            data: [plane.clone(), plane.clone(), plane].into_iter().flatten().collect(),
+            ..frame(0)
+        }
+    };
+    let mut masks = MotionModel::default();
+    let mut map = unsure();
+    for moved in 0..4 {
+        map = masks.refine(&scene(4 * moved), &unsure(), &[false, true, true]);
+    }
+    // The object is at 18..50 and 8..40 of the masks now.
+    let background = |x: usize, y: usize| map.probabilities[y * 64 + x];
+    assert!(background(34, 24) < 0.5, "{}", background(34, 24));
+    assert!(
+        background(4, 24) > 0.8 && background(60, 24) > 0.8,
+        "{} {}",
+        background(4, 24),
+        background(60, 24)
+    );
+}
+
 #[test]
 fn without_an_object_nothing_is_judged() {
     let mut masks = MotionModel::default();
