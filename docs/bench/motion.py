@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests/reference"))
 from make_barrier_fixture import distances as barrier_distances, threshold as otsu
 
 W, H, CELLS = 336, 192, 32
-CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "level": 0.97, "threshold": 2.2, "unseen": 16.0}
+CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "threshold": 2.2, "unseen": 16.0, "from": 3.5, "small": 0.995, "small from": 5.0}
+LEVEL = 0.97
 XX, YY = np.meshgrid(np.arange(W, dtype=np.float32), np.arange(H, dtype=np.float32))
 BASIS = np.stack([np.ones_like(XX), (XX - W / 2) / W, (YY - H / 2) / W], -1)
 
@@ -145,8 +146,10 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
             left, scale = camera(flow)
             length = blurred(np.sqrt((left**2).sum(0)), k["blur"])
             scale += k["noise"]
-            level = np.quantile(length, k["level"])
-            weight = float(np.clip(np.log(max(level / scale, 1e-30) / 3.5) / np.log(2), 0, 1))
+            levels = [(np.quantile(length, share), start) for share, start in ((LEVEL, k["from"]), (k["small"], k["small from"]))]
+            weights = [float(np.clip(np.log2(max(level / (start * scale), 1e-30)), 0, 1)) for level, start in levels]
+            smaller = int(weights[1] > weights[0])
+            level, weight = levels[smaller][0], weights[smaller]
             sure = max(sure + 0.2 * (weight - sure), 0.995 * sure)
             shown = min(sure / 0.2, 1)
             z = (1 - shown) * z + shown * (up(apart(distance, k)) + k["network"] * z)
@@ -207,8 +210,8 @@ def main(davis, dump):
 
 
 def leave_one_out(davis, dump):
-    settings = [CONSTANTS] + [CONSTANTS | {name: CONSTANTS[name] * factor} for name in CONSTANTS for factor in (0.7, 1.4) if name != "level"]
-    settings += [CONSTANTS | {"level": level} for level in (0.96, 0.98)]
+    settings = [CONSTANTS] + [CONSTANTS | {name: CONSTANTS[name] * factor} for name in CONSTANTS for factor in (0.7, 1.4) if name != "small"]
+    settings += [CONSTANTS | {"small": share} for share in (0.97, 0.99, 0.998)]
     scores = np.array([[score(run(*sequence[:5], constants=k), sequence[5]) for k in settings] for sequence in sequences(davis, dump)])
     means = scores.mean(0)
     others = (scores.sum(0) - scores).argmax(1)

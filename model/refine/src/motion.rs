@@ -51,17 +51,16 @@ const LIMIT: f32 = 2.0;
 const SMOOTHING: f32 = 1.5;
 /// Added to the residuals' scale, in pixels of the masks.
 const NOISE: f32 = 0.03;
-/// The share of a picture's residuals below its level of motion.
-const LEVEL: f64 = 0.97;
+/// Of objects that are small and of very small ones: the share of a picture's residuals below its level of motion; and the level, in
+/// multiples of the scale, up to which nothing moves on its own (noise alone has 2.3 and 2.8 times its median, rippling water up to 5 at the
+/// first). At twice that the evidence counts in full.
+const LEVELS: [(f64, f32); 2] = [(0.97, 3.5), (0.995, 5.0)];
 /// The threshold between still and moving, in geometric means of the scale and the level of motion.
 const THRESHOLD: f32 = 2.2;
 /// Half the side of the windows, in pixels of the masks, in which it counts how much there is to follow.
 const FOLLOWED: usize = 5;
 /// Where the squared change of brightness that the level of motion would have made is this, evidence against motion counts half.
 const UNSEEN: f32 = 16.0;
-/// In multiples of the scale: at the first level of motion nothing moves on its own (noise alone has 2.3 times its median, rippling water up to 5
-/// there), from the second on the evidence counts in full.
-const CONTRAST: (f32, f32) = (3.5, 7.0);
 /// Weight of the frame before, brought along by the flow: at full evidence of motion; without any; and without any where motion has
 /// shown the object in the frames before.
 const MEMORY: (f32, f32, f32) = (0.3, 0.9, 1.0);
@@ -139,7 +138,8 @@ impl MotionModel {
     /// foreground and `b = min(5 e, 4)` those of what stands apart from the frame's border ([`barrier::evidence`] e, at a quarter of the
     /// size), a frame by itself has `n = (1 - v) m + v (b + m / 4)`, with v from 0 to 1 as far as motion has shown an object at all; a frame's full
     /// evidence is enough. With r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03
-    /// pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5 to log 7: `z = (1 - 0.75 g) n' + 2 g
+    /// pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5 to log 7 (or its 99.5 % quantile, from log 5 to log 10, where
+    /// that has the greater g: what moves is smaller): `z = (1 - 0.75 g) n' + 2 g
     /// log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. What is smooth looks still however it moves: where the logarithm is negative it
     /// counts `q l^2 / (q l^2 + 16)`, with q the squared slopes of the brightness in grey levels a pixel, means of windows. n' is n, and as far as g falls short of 1 what the object looks like
     /// ([`Appearance`]), as far as that has agreed with motion. z is blended with that of the frame before, brought along by the
@@ -291,14 +291,19 @@ impl Evidence {
     fn of(residual: Residual, brightness: &Plane) -> Self {
         let length = residual.length.blurred(SMOOTHING);
         let scale = residual.scale + NOISE;
-        let level = quantile(&mut length.values.clone(), LEVEL);
-        let (none, full) = (CONTRAST.0.ln(), CONTRAST.1.ln());
+        let levels = LEVELS.map(|(share, from)| {
+            let level = quantile(&mut length.values.clone(), share);
+            let contrast = (level / (from * scale)).max(f32::MIN_POSITIVE);
+            (level, contrast.log2().clamp(0.0, 1.0))
+        });
+        let [small, smaller] = levels;
+        let (level, weight) = if smaller.1 > small.1 { smaller } else { small };
         let slopes = squared_slopes(brightness).window_means(FOLLOWED);
         Self {
             change: slopes.map(|slope| slope * level.powi(2)),
             length,
             threshold: THRESHOLD * (scale * level).sqrt(),
-            weight: (((level / scale).max(f32::MIN_POSITIVE).ln() - none) / (full - none)).clamp(0.0, 1.0),
+            weight,
         }
     }
 

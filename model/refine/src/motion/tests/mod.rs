@@ -164,6 +164,36 @@ fn what_is_smooth_does_not_tell_that_it_stood_still() {
     );
 }
 
+/// A reddish square of a hundredth of the picture moves. The network says 0.4 everywhere.
+#[test]
+fn what_is_very_small_and_moves_is_the_object() {
+    let scene = |moved: usize| {
+        let plane = |red: f32| {
+            (0..320 * 192).map(move |at| {
+                let (x, y) = (at % 320, at / 320);
+                let square = (100 + moved..124 + moved).contains(&x) && (80..104).contains(&y);
+                let x = if square { x - moved + 1000 } else { x };
+                ((x / 6 * 7919 + y / 6 * 104_729) % 97) as f32 / 97.0 - 0.5 + if square { red } else { 0.0 }
+            })
+        };
+        InputImage {
+            width: 320,
+            height: 192,
+            data: plane(0.4).chain(plane(-0.2)).chain(plane(-0.2)).collect(),
+        }
+    };
+    let mut masks = MotionModel::default();
+    let mut map = unsure();
+    for moved in 0..5 {
+        map = masks.refine(&scene(4 * moved), &unsure(), &[false, true, true]);
+    }
+    // The square is at 58..70 and 40..52 of the masks now.
+    let background = |x: usize, y: usize| map.probabilities[y * 160 + x];
+    assert!(background(64, 46) < 0.3, "{}", background(64, 46));
+    let elsewhere = [background(20, 20), background(64, 70), background(120, 46)];
+    assert!(elsewhere.iter().all(|p| *p > 0.7), "{elsewhere:?}");
+}
+
 #[test]
 fn without_an_object_nothing_is_judged() {
     let mut masks = MotionModel::default();
