@@ -6,15 +6,13 @@ cd "$(dirname "$0")/.."
 MPI=1 TESTS=1 scripts/setup.sh
 # shellcheck source=features.sh
 CUDA=1 . scripts/features.sh
-all=(--release --locked --workspace --exclude factorseg-network "${PLUGIN[@]}"
-    --features factorseg-trainer/video,factorseg-trainer/mpi,factorseg-trainer/object-store)
 cargo fmt --all --check
 # As it is built for CPUs alone; and the trainer with nothing that can be left out.
-cargo clippy "${all[@]}" --no-default-features --all-targets -- -D warnings
+cargo clippy "${TESTED[@]}" --no-default-features --all-targets -- -D warnings
 cargo clippy --release --locked -p factorseg-trainer --no-default-features -- -D warnings
 # Programs and plugin first: the end-to-end tests start them.
-cargo build "${all[@]}" --all-targets
-cargo test "${all[@]}" --no-fail-fast
+cargo build "${TESTED[@]}" --all-targets
+cargo test "${TESTED[@]}" --no-fail-fast
 # The code for CUDA, on a device that the CPU emulates.
 tests/cuda/quick.sh
 # The network in burn, which is compiled once more for the CPU.

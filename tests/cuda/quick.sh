@@ -9,15 +9,13 @@ if ! command -v g++ >/dev/null; then
 fi
 # shellcheck source=../../scripts/features.sh
 CUDA=1 . scripts/features.sh
-# The packages and features of scripts/test.sh, so that what they need is built once.
-built=(--release --locked --workspace --exclude factorseg-network "${PLUGIN[@]}" --features factorseg-trainer/video,factorseg-trainer/mpi)
-cargo build "${built[@]}" --test alike --bin factorseg-pipeline --bin factorseg
+cargo build "${TESTED[@]}" --test alike --bin factorseg-pipeline --bin factorseg
 make --silent -C tests/cuda
 # Kernels are compiled one after the other, so two processes do better.
 target=${CARGO_TARGET_DIR:-target}
 PIPELINE=$target/release/factorseg-pipeline FACTORSEG=$target/release/factorseg tests/cuda/failures.sh >"$target/failures.log" 2>&1 &
 failures=$!
-cargo test "${built[@]}" --test alike --config "target.'cfg(unix)'.runner = '$PWD/tests/cuda/emulate'" -- --test-threads=1 \
+cargo test "${TESTED[@]}" --test alike --config "target.'cfg(unix)'.runner = '$PWD/tests/cuda/emulate'" -- --test-threads=1 \
     segmentation_by_a_small_network updates_are_alike masks_without_classes || wrong=1
 wait $failures || wrong=1
 cat "$target/failures.log"
