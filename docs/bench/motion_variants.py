@@ -120,7 +120,7 @@ VARIANTS = {
     **{f"smooth, {half}": lambda half=half: smooth_says_less(half) for half in (2, 8, 16, 32, 128)},
     **{f"unseen {half}": lambda half=half: {"constants": CONSTANTS | {"unseen": half}} for half in (0, 4, 8, 32, 64, 128)},
     **{f"small {share}, from {start}": lambda share=share, start=start: {"constants": CONSTANTS | {"small": share, "small from": start}}
-       for share in (0.99, 0.995, 0.998) for start in (3.5, 4.2, 5, 6, 7)},
+       for share in (0.99, 0.995, 0.998) for start in (3.5, 4, 4.5, 5, 6)},
     "small not at all": lambda: {"constants": CONSTANTS | {"small": 0.97, "small from": 3.5}},
 }
 
