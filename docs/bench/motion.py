@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests/reference"))
 from make_barrier_fixture import distances as barrier_distances, threshold as otsu
 
 W, H, CELLS = 336, 192, 32
-CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "threshold": 2.2, "unseen": 16.0, "from": 3.5, "small": 0.995, "small from": 4.5}
+CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "threshold": 2.2, "unseen": 16.0, "contrast": 3.5, "small": 0.995}
 LEVEL = 0.97
 XX, YY = np.meshgrid(np.arange(W, dtype=np.float32), np.arange(H, dtype=np.float32))
 BASIS = np.stack([np.ones_like(XX), (XX - W / 2) / W, (YY - H / 2) / W], -1)
@@ -137,7 +137,7 @@ def apart(distances, k):
 def run(frames, guides, network, distances, flows, memory=True, constants=CONSTANTS, camera=residual, alter=None):
     """Probabilities of the object in successive frames. `camera` and `alter` are for motion_variants.py: another camera's motion, and
     a change of the evidence of motion, from what it is made of, the mask before, brought along, and the frame."""
-    k, appearance, out, previous, sure, of_small = constants, Appearance(), [], None, 0.0, 0.0
+    k, appearance, out, previous, sure = constants, Appearance(), [], None, 0.0
     for frame, guide, net, distance, flow in zip(frames, guides, network, distances, flows):
         z, weight, guess = log_odds(up(net)), 0.0, None
         grid = np.minimum((down(frame) * CELLS).astype(int), CELLS - 1)
@@ -146,15 +146,14 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
             left, scale = camera(flow)
             length = blurred(np.sqrt((left**2).sum(0)), k["blur"])
             scale += k["noise"]
-            levels = [(np.quantile(length, share), start) for share, start in ((LEVEL, k["from"]), (k["small"], k["small from"]))]
-            weights = [float(np.clip(np.log2(max(level / (start * scale), 1e-30)), 0, 1)) for level, start in levels]
-            of_small, weights[1] = weights[1], min(weights[1], of_small)
-            smaller = int(weights[1] > weights[0])
-            level, weight = levels[smaller][0], weights[smaller]
+            before = warp(flow, previous)
+            levels = [np.quantile(length, share) for share in (LEVEL, k["small"])]
+            weights = [float(np.clip(np.log2(max(level / (k["contrast"] * scale), 1e-30)), 0, 1)) for level in levels]
+            small = int(weights[1] > weights[0] and (before > 0).mean() < 1 - LEVEL)
+            level, weight = levels[small], weights[small]
             sure = max(sure + 0.2 * (weight - sure), 0.995 * sure)
             shown = min(sure / 0.2, 1)
             z = (1 - shown) * z + shown * (up(apart(distance, k)) + k["network"] * z)
-            before = warp(flow, previous)
             guess = appearance.log_odds(cells, probability(before)) if memory else None
             if guess is not None:
                 z = z + appearance.trust * (1 - weight) * (up(guess) - z)

@@ -51,10 +51,12 @@ const LIMIT: f32 = 2.0;
 const SMOOTHING: f32 = 1.5;
 /// Added to the residuals' scale, in pixels of the masks.
 const NOISE: f32 = 0.03;
-/// Of objects, and of very small ones: the share of a picture's residuals below its level of motion; and the level, in multiples of the
-/// scale, up to which nothing moves on its own (noise alone has 2.3 and 2.8 times its median, rippling water up to 5 at the first). At twice
-/// that the evidence counts in full.
-const LEVELS: [(f64, f32); 2] = [(0.97, 3.5), (0.995, 4.5)];
+/// The share of a picture's residuals below its level of motion: of objects in general, and of very small ones, which took less of the
+/// frame before than lies above the first.
+const LEVELS: [f64; 2] = [0.97, 0.995];
+/// In multiples of the scale: at the first level of motion nothing moves on its own (noise alone has 2.3 times its median, rippling water up to 5
+/// there), from the second on the evidence counts in full.
+const CONTRAST: (f32, f32) = (3.5, 7.0);
 /// The threshold between still and moving, in geometric means of the scale and the level of motion.
 const THRESHOLD: f32 = 2.2;
 /// Half the side of the windows, in pixels of the masks, in which it counts how much there is to follow.
@@ -93,8 +95,6 @@ struct Previous {
     log_odds: Plane,
     /// How much the frame's motion told, 0 to 1.
     evidence: f32,
-    /// How much of that there was for something very small, 0 to 1.
-    evidence_of_small: f32,
     /// How surely motion has shown the object, 0 to 1.
     sure: f32,
     appearance: Appearance,
@@ -140,8 +140,8 @@ impl MotionModel {
     /// foreground and `b = min(5 e, 4)` those of what stands apart from the frame's border ([`barrier::evidence`] e, at a quarter of the
     /// size), a frame by itself has `n = (1 - v) m + v (b + m / 4)`, with v from 0 to 1 as far as motion has shown an object at all; a frame's full
     /// evidence is enough. With r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03
-    /// pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5 to log 7 (or its 99.5 % quantile, from log 4.5 to log 9, where
-    /// that has the greater g in this frame and in the one before: what moves is very small): `z = (1 - 0.75 g) n' + 2 g
+    /// pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5 to log 7 (or its 99.5 % quantile, if that
+    /// has the greater g and the frame before gave the object less than 3 % of the picture): `z = (1 - 0.75 g) n' + 2 g
     /// log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. What is smooth looks still however it moves: where the logarithm is negative it
     /// counts `q l^2 / (q l^2 + 16)`, with q the squared slopes of the brightness in grey levels a pixel, means of windows. n' is n, and as far as g falls short of 1 what the object looks like
     /// ([`Appearance`]), as far as that has agreed with motion. z is blended with that of the frame before, brought along by the
@@ -187,17 +187,17 @@ impl MotionModel {
             .previous
             .take()
             .filter(|previous| previous.log_odds.size() == (width, height));
-        let (mut log_odds, mut sure, mut told, mut told_of_small) = (network, 0.0, 0.0, 0.0);
+        let (mut log_odds, mut sure, mut told) = (network, 0.0, 0.0);
         let (mut appearance, mut guess) = (Appearance::default(), None);
         let cells = ColorHistogram::cells(&quarter.data);
         if let Some(previous) = known {
             let flow = self.search.flow(&picture, &previous.picture).halved();
             let [seen, before] = flow.warp([&previous.brightness, &previous.log_odds]);
             if !is_cut(&brightness, &seen) {
-                let evidence = Evidence::of(camera::residual(&flow), &brightness, previous.evidence_of_small);
+                let evidence = Evidence::of(camera::residual(&flow), &before, &brightness);
                 let risen = previous.sure + SURE.0 * (evidence.weight - previous.sure);
                 sure = risen.max(SURE.1 * previous.sure);
-                (told, told_of_small) = (evidence.weight, evidence.of_small);
+                told = evidence.weight;
                 let shown = (sure / SURE.0).min(1.0);
                 if shown > 0.0 && !quarter.data.is_empty() {
                     let apart = barrier::evidence(&quarter).map(|apart| (APART * apart).min(APART_LIMIT));
@@ -226,7 +226,6 @@ impl MotionModel {
             brightness,
             log_odds,
             evidence: told,
-            evidence_of_small: told_of_small,
             sure,
             appearance,
         });
@@ -288,33 +287,28 @@ struct Evidence {
     threshold: f32,
     /// How much the frame's motion tells, 0 to 1.
     weight: f32,
-    /// How much this frame by itself tells of something very small, 0 to 1.
-    of_small: f32,
 }
 
 impl Evidence {
-    fn of(residual: Residual, brightness: &Plane, of_small_before: f32) -> Self {
+    fn of(residual: Residual, before: &Plane, brightness: &Plane) -> Self {
         let length = residual.length.blurred(SMOOTHING);
         let scale = residual.scale + NOISE;
+        let (none, full) = (CONTRAST.0.ln(), CONTRAST.1.ln());
         let mut lengths = length.values.clone();
-        let levels = LEVELS.map(|(share, from)| {
+        let [large, small] = LEVELS.map(|share| {
             let level = quantile(&mut lengths, share);
-            let contrast = (level / (from * scale)).max(f32::MIN_POSITIVE);
-            (level, contrast.log2().clamp(0.0, 1.0))
+            let contrast = (level / scale).max(f32::MIN_POSITIVE).ln();
+            (level, ((contrast - none) / (full - none)).clamp(0.0, 1.0))
         });
-        let [(level, weight), (level_of_small, of_small)] = levels;
-        // What is very small is noise as easily: it has to be seen twice.
-        let (level, weight) = match of_small.min(of_small_before) {
-            twice if twice > weight => (level_of_small, twice),
-            _ => (level, weight),
-        };
+        let object = before.values.iter().filter(|log_odds| **log_odds > 0.0).count();
+        let was_small = (object as f64) < (1.0 - LEVELS[0]) * before.values.len() as f64;
+        let (level, weight) = if was_small && small.1 > large.1 { small } else { large };
         let slopes = squared_slopes(brightness).window_means(FOLLOWED);
         Self {
             change: slopes.map(|slope| slope * level.powi(2)),
             length,
             threshold: THRESHOLD * (scale * level).sqrt(),
             weight,
-            of_small,
         }
     }
 
