@@ -12,7 +12,7 @@ import sys
 import cv2
 import numpy as np
 
-ACROSS, WIDTH = 7, 210
+ACROSS, WIDTH = 7, 160
 
 
 def frames(file, count):

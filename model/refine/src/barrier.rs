@@ -61,12 +61,13 @@ pub fn distances(image: &InputImage) -> Plane {
             }
         }
     }
-    let row = |y: usize| paths[y * groups..][..groups].iter().flat_map(|paths| barrier(*paths));
-    Plane {
-        width,
-        height,
-        values: (0..height).flat_map(|y| row(y).take(width)).collect(),
+    let mut values = Vec::with_capacity(width * height);
+    for row in paths.chunks_exact(groups.max(1)).take(height) {
+        for (group, paths) in row.iter().enumerate() {
+            values.extend_from_slice(&barrier(*paths)[..(width - 8 * group).min(8)]);
+        }
     }
+    Plane { width, height, values }
 }
 
 /// The easiest ways that are known so far to eight pixels side by side: the least of L*, a* and b* along them, then the most.
