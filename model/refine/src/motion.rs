@@ -137,17 +137,18 @@ impl MotionModel {
     /// ([`Self::unjudged`]: a frame that is not finite).
     ///
     /// Flow is looked for at the frame's size, and everything else done at half of it. With m the log-odds of the network's
-    /// foreground and `b = min(5 e, 4)` those of what stands apart from the frame's border ([`barrier::evidence`] e, at a quarter of the
-    /// size), a frame by itself has `n = (1 - v) m + v (b + m / 4)`, with v from 0 to 1 as far as motion has shown an object at all; a frame's full
-    /// evidence is enough. With r the length of the flow's difference to the camera's motion, blurred; s its median plus 0.03
-    /// pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5 to log 7 (or its 99.5 % quantile, if that
-    /// has the greater g and the frame before gave the object less than 3 % of the picture): `z = (1 - 0.75 g) n' + 2 g
-    /// log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. What is smooth looks still however it moves: where the logarithm is negative it
-    /// counts `q l^2 / (q l^2 + 16)`, with q the squared slopes of the brightness in grey levels a pixel, means of windows. n' is n, and as far as g falls short of 1 what the object looks like
-    /// ([`Appearance`]), as far as that has agreed with motion. z is blended with that of the frame before, brought along by the
-    /// flow, with a weight of that from 0.9 + 0.1 u (g = 0) to 0.3 (g = 1), where u follows g upwards and fades slowly: an object
-    /// that stops stays what it was. The new log-odds are z along the edges of the colours ([`Guide`]). Frames of a video that
-    /// stands still from its start have the same result to the last bit.
+    /// foreground and `b = min(5 e, 4)` those of what stands apart from the frame's border ([`barrier::evidence`] e, at a quarter of
+    /// the size), a frame by itself has `n = (1 - v) m + v (b + m / 4)`, with v from 0 to 1 as far as motion has shown an object at
+    /// all; a frame's full evidence is enough. With r the length of the flow's difference to the camera's motion, blurred; s its
+    /// median plus 0.03 pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5 to log 7 (or its 99.5 %
+    /// quantile, if that has the greater g and the frame before gave the object less than 3 % of the picture):
+    /// `z = (1 - 0.75 g) n' + 2 g log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. What is smooth looks still however it moves:
+    /// where the logarithm is negative it counts `q l^2 / (q l^2 + 16)`, with q the squared slopes of the brightness in grey levels
+    /// a pixel, means of windows. n' is n, and as far as g falls short of 1 what the object looks like ([`Appearance`]), as far as
+    /// that has agreed with motion. z is blended with that of the frame before, brought along by the flow, with a weight of that
+    /// from 0.9 + 0.1 u (g = 0) to 0.3 (g = 1), where u follows g upwards and fades slowly: an object that stops stays what it was.
+    /// The new log-odds are z along the edges of the colours ([`Guide`]). Frames of a video that stands still from its start have
+    /// the same result to the last bit.
     pub fn refine(&mut self, frame: &InputImage, map: &RegionMap, foreground: &[bool]) -> RegionMap {
         let (width, height) = (frame.width / 2, frame.height / 2);
         let pixels = width * height;
