@@ -179,6 +179,13 @@ def score(masks, truth):
     return np.where(union > 0, (found & truth).sum((1, 2)) / np.maximum(union, 1), 1.0)[1:].mean()
 
 
+def flicker(masks):
+    """The mean of 1 - IoU of successive masks."""
+    found = masks > 0.5
+    both, either = (found[1:] & found[:-1]).sum((1, 2)), (found[1:] | found[:-1]).sum((1, 2))
+    return np.where(either > 0, 1 - both / np.maximum(either, 1), 0.0).mean()
+
+
 def sequences(davis, dump):
     """Of each sequence: frames, guides, the network's probabilities, barrier distances, flows and annotations."""
     for folder in sorted(Path(dump).iterdir()):

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""What might see more motion than the motion model, tried beside it: lab book, sections 38 and 47.
+"""What might see more motion than the motion model, tried beside it: lab book, sections 38, 47 and 49.
 
     cargo run --release -p factorseg-trainer --example motion_dump -- DAVIS dump
     python3 docs/bench/motion_variants.py DAVIS dump [VARIANT...]     # needs what motion.py needs
+
+Of each variant: J, flicker, and J of each sequence.
 """
 import sys
 
 import cv2
 import numpy as np
 
-from motion import BASIS, CONSTANTS, H, W, XX, YY, blurred, residual, run, score, sequences, squared_slopes, warp
+from motion import BASIS, CONSTANTS, H, W, XX, YY, blurred, flicker, residual, run, score, sequences, squared_slopes, warp
 
 EVERY = np.s_[::4, ::4]
 
@@ -128,9 +130,11 @@ def main(davis, dump, *names):
     scores = {name: [] for name in chosen}
     for *sequence, truth in sequences(davis, dump):
         for name, variant in chosen.items():
-            scores[name].append(score(run(*sequence, **variant()), truth))
+            masks = run(*sequence, **variant())
+            scores[name].append((score(masks, truth), flicker(masks)))
     for name, values in scores.items():
-        print(f"| {name} | {np.mean(values):.3f} | {' | '.join(f'{value:.2f}' for value in values)} |")
+        j, flickers = np.transpose(values)
+        print(f"| {name} | {j.mean():.3f} | {flickers.mean():.3f} | {' | '.join(f'{value:.2f}' for value in j)} |")
 
 
 if __name__ == "__main__":

@@ -282,8 +282,10 @@ fn is_cut(current: &Plane, previous: &Plane) -> bool {
 struct Evidence {
     /// Residuals, blurred, in pixels.
     length: Plane,
-    /// The squared change of brightness that the level of motion would have made.
-    change: Plane,
+    /// Squared slopes of the brightness in grey levels a pixel, means of windows.
+    slopes: Plane,
+    /// In pixels.
+    level: f32,
     /// Between still and moving, in pixels.
     threshold: f32,
     /// How much the frame's motion tells, 0 to 1.
@@ -304,10 +306,10 @@ impl Evidence {
         let object = before.values.iter().filter(|log_odds| **log_odds > 0.0).count();
         let was_small = (object as f64) < (1.0 - LEVELS[0]) * before.values.len() as f64;
         let (level, weight) = if was_small && small.1 > large.1 { small } else { large };
-        let slopes = squared_slopes(brightness).window_means(FOLLOWED);
         Self {
-            change: slopes.map(|slope| slope * level.powi(2)),
             length,
+            slopes: squared_slopes(brightness).window_means(FOLLOWED),
+            level,
             threshold: THRESHOLD * (scale * level).sqrt(),
             weight,
         }
@@ -322,11 +324,12 @@ impl Evidence {
         weigh(
             &mut judged.values,
             &self.length.values,
-            &self.change.values,
+            &self.slopes.values,
             &previous.values,
             own,
             MOTION * self.weight,
             1.0 / threshold,
+            self.level.powi(2),
             memory,
         );
         judged
@@ -335,18 +338,20 @@ impl Evidence {
 
 vectorised! {
     /// Weighs the frame's own log-odds by `own`, adds `motion` times the logarithm of how far residuals are above their threshold (what
-    /// is below it counts as far as the change would have been seen), and blends that with the frame before.
+    /// is below it counts as far as motion of the squared level would have been seen), and blends that with the frame before.
     fn weigh(
         log_odds: &mut [f32],
         lengths: &[f32],
-        changes: &[f32],
+        slopes: &[f32],
         previous: &[f32],
         own: f32,
         motion: f32,
         per_threshold: f32,
+        squared_level: f32,
         memory: f32,
     ) {
-        for (((value, length), change), previous) in log_odds.iter_mut().zip(lengths).zip(changes).zip(previous) {
+        for (((value, length), slope), previous) in log_odds.iter_mut().zip(lengths).zip(slopes).zip(previous) {
+            let change = slope * squared_level;
             let moves = ln(((length + 1e-3) * per_threshold).max(f32::MIN_POSITIVE)).clamp(-LIMIT, LIMIT);
             let moves = moves.max(0.0) + change / (change + UNSEEN) * moves.min(0.0);
             let judged = own * *value + motion * moves;

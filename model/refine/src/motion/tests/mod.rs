@@ -1,5 +1,18 @@
 use super::*;
 
+/// Blobs of brightness of so many pixels each way, 0 to 1.
+fn texture((x, y): (usize, usize), blob: usize) -> f32 {
+    ((x / blob * 7919 + y / blob * 104_729) % 97) as f32 / 97.0
+}
+
+/// The regions of the last of some frames, of which the network says 0.4 everywhere.
+fn followed(frames: impl Iterator<Item = InputImage>) -> RegionMap {
+    let mut masks = MotionModel::default();
+    frames.fold(unsure(), |_, frame| {
+        masks.refine(&frame, &unsure(), &[false, true, true])
+    })
+}
+
 /// Blobs of brightness on a frame with masks of 64x48, whose reddish square of 16 of their pixels has moved to the right
 /// by `moved`.
 fn frame(moved: usize) -> InputImage {
@@ -9,8 +22,7 @@ fn frame(moved: usize) -> InputImage {
             let (x, y) = (at % width / 2, at / width / 2);
             let square = (12 + moved..28 + moved).contains(&x) && (16..32).contains(&y);
             let place = if square { (x - moved + 1000, y) } else { (x, y) };
-            let mixed = (place.0 / 3 * 7919 + place.1 / 3 * 104_729) % 97;
-            mixed as f32 / 97.0 - 0.5 + if square { red } else { 0.0 }
+            texture(place, 3) - 0.5 + if square { red } else { 0.0 }
         })
     };
     InputImage {
@@ -36,12 +48,7 @@ fn unsure() -> RegionMap {
 
 #[test]
 fn what_moves_becomes_the_object_and_parts_keep_their_shares() {
-    let mut masks = MotionModel::default();
-    let foreground = [false, true, true];
-    let (mut map, pixels) = (unsure(), 64 * 48);
-    for moved in 0..4 {
-        map = masks.refine(&frame(2 * moved), &unsure(), &foreground);
-    }
+    let (map, pixels) = (followed((0..4).map(|at| frame(2 * at))), 64 * 48);
     assert_eq!((map.regions, map.width, map.height), (3, 64, 48));
     let at = |region: usize, x: usize, y: usize| map.probabilities[region * pixels + y * 64 + x];
     let object = |x, y| at(1, x, y) + at(2, x, y);
@@ -93,11 +100,7 @@ fn an_object_that_stops_stays_the_object() {
 
 #[test]
 fn a_still_video_is_the_networks() {
-    let mut masks = MotionModel::default();
-    let mut map = unsure();
-    for _ in 0..3 {
-        map = masks.refine(&frame(0), &unsure(), &[false, true, true]);
-    }
+    let map = followed((0..3).map(|_| frame(0)));
     let worst = map.probabilities[..64 * 48]
         .iter()
         .map(|p| (p - 0.6).abs())
@@ -110,18 +113,14 @@ fn a_still_video_is_the_networks() {
 fn what_stands_apart_belongs_to_what_moves() {
     let scene = |moved: usize| {
         let inside = move |at: usize| (20 + moved..60 + moved).contains(&(at % 128)) && (24..72).contains(&(at / 128));
-        let ground = |at: usize| ((at % 128 / 6 * 7919 + at / 128 / 6 * 104_729) % 97) as f32 / 970.0;
+        let ground = |at: usize| texture((at % 128, at / 128), 6) / 10.0;
         let plane = move |value: f32| (0..128 * 96).map(move |at| if inside(at) { value } else { ground(at) });
         InputImage {
             data: plane(0.9).chain(plane(-0.8)).chain(plane(-0.8)).collect(),
             ..frame(0)
         }
     };
-    let mut masks = MotionModel::default();
-    let mut map = unsure();
-    for moved in 0..4 {
-        map = masks.refine(&scene(4 * moved), &unsure(), &[false, true, true]);
-    }
+    let map = followed((0..4).map(|at| scene(4 * at)));
     let background = |x: usize, y: usize| map.probabilities[y * 64 + x];
     // The object is at 16..36 and 12..36 of the masks now.
     assert!(background(26, 24) < 0.2, "{}", background(26, 24));
@@ -139,8 +138,8 @@ fn what_is_smooth_does_not_tell_that_it_stood_still() {
             };
             match (inside(0), inside(6)) {
                 (_, true) => 0.0,
-                (true, _) => ((x - moved + 1000) / 3 * 7919 + y / 3 * 104_729) as f32 % 97.0 / 97.0 - 0.5,
-                _ => (x / 3 * 7919 + y / 3 * 104_729) as f32 % 97.0 / 97.0 - 0.5,
+                (true, _) => texture((x - moved + 1000, y), 3) - 0.5,
+                _ => texture((x, y), 3) - 0.5,
             }
         });
         InputImage {
@@ -148,11 +147,7 @@ fn what_is_smooth_does_not_tell_that_it_stood_still() {
             ..frame(0)
         }
     };
-    let mut masks = MotionModel::default();
-    let mut map = unsure();
-    for moved in 0..4 {
-        map = masks.refine(&scene(4 * moved), &unsure(), &[false, true, true]);
-    }
+    let map = followed((0..4).map(|at| scene(4 * at)));
     // The object is at 18..50 and 8..40 of the masks now.
     let background = |x: usize, y: usize| map.probabilities[y * 64 + x];
     assert!(background(34, 24) < 0.5, "{}", background(34, 24));
@@ -173,7 +168,7 @@ fn what_is_very_small_and_moves_is_the_object() {
                 let (x, y) = (at % 320, at / 320);
                 let square = (100 + moved..124 + moved).contains(&x) && (80..104).contains(&y);
                 let x = if square { x - moved + 1000 } else { x };
-                ((x / 6 * 7919 + y / 6 * 104_729) % 97) as f32 / 97.0 - 0.5 + if square { red } else { 0.0 }
+                texture((x, y), 6) - 0.5 + if square { red } else { 0.0 }
             })
         };
         InputImage {
@@ -182,11 +177,7 @@ fn what_is_very_small_and_moves_is_the_object() {
             data: plane(0.4).chain(plane(-0.2)).chain(plane(-0.2)).collect(),
         }
     };
-    let mut masks = MotionModel::default();
-    let mut map = unsure();
-    for moved in 0..5 {
-        map = masks.refine(&scene(4 * moved), &unsure(), &[false, true, true]);
-    }
+    let map = followed((0..5).map(|at| scene(4 * at)));
     // The square is at 58..70 and 40..52 of the masks now.
     let background = |x: usize, y: usize| map.probabilities[y * 160 + x];
     assert!(background(64, 46) < 0.3, "{}", background(64, 46));
