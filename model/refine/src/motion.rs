@@ -4,7 +4,7 @@
 //! [`MotionModel`] finds the optical flow to the frame before ([`crate::flow`]), takes the camera's part away
 //! ([`crate::camera`]), and weighs what remains against what the frame says by itself: what a network said of it, and what stands
 //! apart from its border ([`crate::barrier`]). The measure of motion is the picture's own noise. Where nothing has moved on its own,
-//! the network alone decides.
+//! the network alone decides. Where everything does, as water, the object is what moves with order ([`crate::roughness`]).
 //!
 //! ```
 //! use factorseg_refine::{InputImage, MotionModel, RegionMap};
@@ -22,12 +22,13 @@
 
 use crate::appearance::Appearance;
 use crate::barrier;
-use crate::camera::{self, Residual};
+use crate::camera;
 use crate::color::ColorHistogram;
-use crate::flow::{Pyramid, Search};
+use crate::flow::{Flow, Pyramid, Search};
 use crate::guided::Guide;
 use crate::map::{InputImage, RegionMap};
 use crate::plane::{Plane, quantile};
+use crate::roughness::roughness;
 use crate::simd::ln;
 use crate::vectorised;
 
@@ -63,6 +64,18 @@ const THRESHOLD: f32 = 2.2;
 const FOLLOWED: usize = 5;
 /// Where the squared change of brightness that the level of motion would have made is this, evidence against motion counts half.
 const UNSEEN: f32 = 16.0;
+/// From these squared slopes on there is something to follow: a plain sky has less than 1, and its flow is noise.
+const FOLLOWABLE: f32 = 4.0;
+/// The share of a picture with something to follow from which its motion counts in full: what moves in front of nothing moves with
+/// nothing to compare it to.
+const FOLLOWABLE_SHARE: f32 = 0.3;
+/// The median roughness of a flow, in pixels of the masks, from which its order begins to tell, and from which it tells all. Flow that
+/// follows a camera has 0.2, rippling water 0.5, water that mirrors the sky 1.3.
+const ROUGH: (f32, f32) = (0.6, 1.2);
+/// The threshold between what moves with order and what does not, in medians of the roughness ...
+const ORDERLY: f32 = 0.28;
+/// ... and how much the logarithm of what is below it counts beside that of residuals.
+const ORDER: f32 = 3.0;
 /// Weight of the frame before, brought along by the flow: at full evidence of motion; without any; and without any where motion has
 /// shown the object in the frames before.
 const MEMORY: (f32, f32, f32) = (0.3, 0.9, 1.0);
@@ -140,10 +153,13 @@ impl MotionModel {
     /// foreground and `b = min(5 e, 4)` those of what stands apart from the frame's border ([`barrier::evidence`] e, at a quarter of
     /// the size), a frame by itself has `n = (1 - v) m + v (b + m / 4)`, with v from 0 to 1 as far as motion has shown an object at
     /// all; a frame's full evidence is enough. With r the length of the flow's difference to the camera's motion, blurred; s its
-    /// median plus 0.03 pixels; l its 97 % quantile and g rising from 0 to 1 as log l / s goes from log 3.5 to log 7 (or its 99.5 %
-    /// quantile, if that has the greater g and the frame before gave the object less than 3 % of the picture):
-    /// `z = (1 - 0.75 g) n' + 2 g log(r / (2.2 sqrt(s l)))`, the logarithm within +-2. What is smooth looks still however it moves:
-    /// where the logarithm is negative it counts `q l^2 / (q l^2 + 16)`, with q the squared slopes of the brightness in grey levels
+    /// median plus 0.03 pixels; l its 97 % quantile and c rising from 0 to 1 as log l / s goes from log 3.5 to log 7 (or its 99.5 %
+    /// quantile, if that has the greater c and the frame before gave the object less than 3 % of the picture); f from 0 to 1 as far as
+    /// 30 % of the picture have something to follow; w the flow's roughness, h its median, and d rising from 0 to f as log h goes from
+    /// log 0.6 to log 1.2 pixels ([`roughness`]): the evidence is `g = max(f c, d)`, and
+    /// `z = (1 - 0.75 g) n' + 2 (1 - d) f c log(r / (2.2 sqrt(s l))) + 6 d log(0.28 h / w)`, logarithms within +-2, the last within
+    /// +-2/3. What is smooth looks still however it moves:
+    /// where the first logarithm is negative it counts `q l^2 / (q l^2 + 16)`, with q the squared slopes of the brightness in grey levels
     /// a pixel, means of windows. n' is n, and as far as g falls short of 1 what the object looks like ([`Appearance`]), as far as
     /// that has agreed with motion. z is blended with that of the frame before, brought along by the flow, with a weight of that
     /// from 0.9 + 0.1 u (g = 0) to 0.3 (g = 1), where u follows g upwards and fades slowly: an object that stops stays what it was.
@@ -195,7 +211,7 @@ impl MotionModel {
             let flow = self.search.flow(&picture, &previous.picture).halved();
             let [seen, before] = flow.warp([&previous.brightness, &previous.log_odds]);
             if !is_cut(&brightness, &seen) {
-                let evidence = Evidence::of(camera::residual(&flow), &before, &brightness);
+                let evidence = Evidence::of(&flow, &before, &brightness);
                 let risen = previous.sure + SURE.0 * (evidence.weight - previous.sure);
                 sure = risen.max(SURE.1 * previous.sure);
                 told = evidence.weight;
@@ -288,30 +304,39 @@ struct Evidence {
     level: f32,
     /// Between still and moving, in pixels.
     threshold: f32,
+    /// How much the residuals tell, 0 to 1.
+    moved: f32,
+    order: Option<Order>,
     /// How much the frame's motion tells, 0 to 1.
     weight: f32,
 }
 
 impl Evidence {
-    fn of(residual: Residual, before: &Plane, brightness: &Plane) -> Self {
+    fn of(flow: &Flow, before: &Plane, brightness: &Plane) -> Self {
+        let residual = camera::residual(flow);
         let length = residual.length.blurred(SMOOTHING);
         let scale = residual.scale + NOISE;
-        let (none, full) = (CONTRAST.0.ln(), CONTRAST.1.ln());
         let mut lengths = length.values.clone();
         let [large, small] = LEVELS.map(|share| {
             let level = quantile(&mut lengths, share);
-            let contrast = (level / scale).max(f32::MIN_POSITIVE).ln();
-            (level, ((contrast - none) / (full - none)).clamp(0.0, 1.0))
+            (level, rise(level / scale, CONTRAST))
         });
         let object = before.values.iter().filter(|log_odds| **log_odds > 0.0).count();
         let was_small = (object as f64) < (1.0 - LEVELS[0]) * before.values.len() as f64;
-        let (level, weight) = if was_small && small.1 > large.1 { small } else { large };
+        let (level, contrast) = if was_small && small.1 > large.1 { small } else { large };
+        let slopes = squared_slopes(brightness).window_means(FOLLOWED);
+        let followable = slopes.values.iter().filter(|slope| **slope > FOLLOWABLE).count() as f32;
+        let followed = (followable / slopes.values.len() as f32 / FOLLOWABLE_SHARE).min(1.0);
+        let order = Order::of(flow, followed);
+        let disorder = order.as_ref().map_or(0.0, |order| order.weight);
         Self {
             length,
-            slopes: squared_slopes(brightness).window_means(FOLLOWED),
+            slopes,
             level,
             threshold: THRESHOLD * (scale * level).sqrt(),
-            weight,
+            moved: (1.0 - disorder) * followed * contrast,
+            weight: disorder.max(followed * contrast),
+            order,
         }
     }
 
@@ -320,14 +345,17 @@ impl Evidence {
         let still = MEMORY.1 + sure * (MEMORY.2 - MEMORY.1);
         let memory = still + self.weight * (MEMORY.0 - still);
         let threshold = self.threshold.max(f32::MIN_POSITIVE);
-        let mut judged = by_itself.clone();
+        let mut judged = by_itself.map(|log_odds| own * log_odds);
+        if let Some(order) = &self.order {
+            let orderly = order.log_odds().resized(judged.width, judged.height);
+            judged = judged.zip(&orderly, |own, orderly| own + MOTION * order.weight * orderly);
+        }
         weigh(
             &mut judged.values,
             &self.length.values,
             &self.slopes.values,
             &previous.values,
-            own,
-            MOTION * self.weight,
+            MOTION * self.moved,
             1.0 / threshold,
             self.level.powi(2),
             memory,
@@ -336,15 +364,49 @@ impl Evidence {
     }
 }
 
+/// What the order of a flow says where most of it has none.
+struct Order {
+    /// In pixels, at half the flow's size.
+    roughness: Plane,
+    /// In pixels.
+    median: f32,
+    /// How much it tells, 0 to 1.
+    weight: f32,
+}
+
+impl Order {
+    /// `followed` is how much of the picture can be followed, 0 to 1.
+    fn of(flow: &Flow, followed: f32) -> Option<Self> {
+        // A sample says whether it is worth looking everywhere.
+        let median = quantile(&mut roughness(flow, 8).values, 0.5);
+        let weight = followed * rise(median, ROUGH);
+        (weight > 0.0).then(|| Self {
+            roughness: roughness(flow, 2),
+            median,
+            weight,
+        })
+    }
+
+    fn log_odds(&self) -> Plane {
+        let threshold = ORDERLY * self.median;
+        let log_odds = |roughness: f32| (ORDER * (threshold / (roughness + 1e-3)).ln()).clamp(-LIMIT, LIMIT);
+        self.roughness.map(log_odds)
+    }
+}
+
+/// From 0 where a value is at most the first bound to 1 where it is at least the second, linear in its logarithm.
+fn rise(value: f32, (none, full): (f32, f32)) -> f32 {
+    ((value.max(f32::MIN_POSITIVE).ln() - none.ln()) / (full.ln() - none.ln())).clamp(0.0, 1.0)
+}
+
 vectorised! {
-    /// Weighs the frame's own log-odds by `own`, adds `motion` times the logarithm of how far residuals are above their threshold (what
-    /// is below it counts as far as motion of the squared level would have been seen), and blends that with the frame before.
+    /// To a frame's own log-odds adds `motion` times the logarithm of how far residuals are above their threshold (what is below it
+    /// counts as far as motion of the squared level would have been seen), and blends that with the frame before.
     fn weigh(
         log_odds: &mut [f32],
         lengths: &[f32],
         slopes: &[f32],
         previous: &[f32],
-        own: f32,
         motion: f32,
         per_threshold: f32,
         squared_level: f32,
@@ -354,7 +416,7 @@ vectorised! {
             let change = slope * squared_level;
             let moves = ln(((length + 1e-3) * per_threshold).max(f32::MIN_POSITIVE)).clamp(-LIMIT, LIMIT);
             let moves = moves.max(0.0) + change / (change + UNSEEN) * moves.min(0.0);
-            let judged = own * *value + motion * moves;
+            let judged = *value + motion * moves;
             *value = judged + memory * (previous - judged);
         }
     }

@@ -185,6 +185,54 @@ fn what_is_very_small_and_moves_is_the_object() {
     assert!(elsewhere.iter().all(|p| *p > 0.7), "{elsewhere:?}");
 }
 
+/// Patches of water each go their own way; the square is held by the camera, and moves less than they do.
+#[test]
+fn what_moves_with_order_in_water_is_the_object() {
+    let square = |x: usize, y: usize| (20..36).contains(&x) && (16..32).contains(&y);
+    let water = |x: usize, y: usize| (((x / 2 + 99 * (y / 2)) as u32).wrapping_mul(2_654_435_761) >> 24) as f32 / 32.0;
+    let flow = Flow {
+        x: Plane::from_fn(64, 48, |x, y| if square(x, y) { 4.5 } else { water(x, y) }),
+        y: Plane::from_fn(64, 48, |x, y| if square(x, y) { 3.5 } else { water(y + 100, x) }),
+    };
+    let brightness = Plane::from_fn(64, 48, |x, y| 200.0 * texture((x, y), 3));
+    let nothing = Plane::filled(64, 48, 0.0);
+    let judged = Evidence::of(&flow, &nothing, &brightness).weigh(&nothing, &nothing, 0.0);
+    let at = |x: usize, y: usize| judged.row(y)[x];
+    for (x, y) in [(25, 21), (28, 24), (31, 27)] {
+        assert!(at(x, y) > 1.0, "{}", at(x, y));
+    }
+    for (x, y) in [(5, 5), (50, 24), (28, 42), (60, 44)] {
+        assert!(at(x, y) < -1.0, "{}", at(x, y));
+    }
+}
+
+/// The camera follows an aircraft. Flow of a plain sky is noise, which moves as little as nothing.
+#[test]
+fn a_plain_sky_moves_nothing() {
+    let evidence = |sky: f32| {
+        let aircraft = |x: usize, y: usize| (24..40).contains(&x) && (20..28).contains(&y);
+        let noise = |x: usize, y: usize| {
+            if texture((x, y), 6) > 0.9 {
+                4.0
+            } else {
+                texture((x, y), 1) / 5.0
+            }
+        };
+        let flow = Flow {
+            x: Plane::from_fn(64, 48, |x, y| if aircraft(x, y) { 0.0 } else { noise(x, y) }),
+            y: Plane::filled(64, 48, 0.0),
+        };
+        let brightness = Plane::from_fn(64, 48, |x, y| {
+            100.0 + texture((x, y), 3) * if aircraft(x, y) { 100.0 } else { sky }
+        });
+        Evidence::of(&flow, &Plane::filled(64, 48, 1.0), &brightness).weight
+    };
+    // Aircraft and what is around it are a fifth of this picture.
+    assert!(evidence(2.0) < 0.75, "{}", evidence(2.0));
+    // With something to follow all over the picture the same flow tells all.
+    assert!(evidence(100.0) == 1.0, "{}", evidence(100.0));
+}
+
 #[test]
 fn without_an_object_nothing_is_judged() {
     let mut masks = MotionModel::default();
