@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests/reference"))
 from make_barrier_fixture import distances as barrier_distances, threshold as otsu
 
 W, H, CELLS = 336, 192, 32
-CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "threshold": 2.2, "unseen": 16.0, "contrast": 3.5, "small": 0.995}
+CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "threshold": 2.2, "unseen": 16.0, "contrast": 3.5, "small": 0.995, "followable": 4.0, "share": 0.3, "rough": 0.6, "orderly": 0.28, "order": 3.0}
 LEVEL = 0.97
 XX, YY = np.meshgrid(np.arange(W, dtype=np.float32), np.arange(H, dtype=np.float32))
 BASIS = np.stack([np.ones_like(XX), (XX - W / 2) / W, (YY - H / 2) / W], -1)
@@ -78,10 +78,13 @@ class Guide:
         return up(means(offset)) + (up(means(slopes)) * self.colors).sum(-1)
 
 
-def residual(flow, rounds=8):
+def residual(flow, followable=np.ones((H, W), bool), rounds=8):
     """What is left of a flow without the camera's affine motion, and its median (model/refine/src/camera.rs)."""
-    basis = BASIS[::4, ::4].reshape(-1, 3).astype(np.float64)
-    values = flow[:, ::4, ::4].reshape(2, -1).T.astype(np.float64)
+    places = followable[::4, ::4]
+    if not places.any():
+        return flow, 0.02
+    basis = BASIS[::4, ::4][places].astype(np.float64)
+    values = np.moveaxis(flow[:, ::4, ::4], 0, -1)[places].astype(np.float64)
     weights = np.ones(len(basis))
     for _ in range(rounds):
         weighted = basis * weights[:, None]
@@ -96,6 +99,13 @@ def squared_slopes(frame):
     """Squared slopes of the brightness, in grey levels a pixel, means of windows."""
     brightness = np.pad(255 * (frame @ np.array([0.299, 0.587, 0.114], np.float32)), 1, "edge")
     return means((np.stack(np.gradient(brightness))[:, 1:-1, 1:-1] ** 2).sum(0), 5)
+
+
+def roughness(flow, step):
+    """Deviation of displacements in windows around every `step`-th pixel (model/refine/src/roughness.rs)."""
+    own = [means(component, 3) for component in flow]
+    variance = sum(means(component**2, 3) - mean**2 for component, mean in zip(flow, own))
+    return np.sqrt(np.maximum(variance, 0))[step // 2 :: step, step // 2 :: step]
 
 
 class Appearance:
@@ -143,14 +153,21 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
         grid = np.minimum((down(frame) * CELLS).astype(int), CELLS - 1)
         cells = ((grid[..., 0] * CELLS + grid[..., 1]) * CELLS + grid[..., 2]).ravel()
         if previous is not None:
-            left, scale = camera(flow)
+            slopes = squared_slopes(frame)
+            followable = slopes > k["followable"]
+            left, scale = camera(flow, followable)
             length = blurred(np.sqrt((left**2).sum(0)), k["blur"])
             scale += k["noise"]
             before = warp(flow, previous)
-            levels = [np.quantile(length, share) for share in (LEVEL, k["small"])]
+            levels = [np.quantile(length[followable], share) if followable.any() else 0.0 for share in (LEVEL, k["small"])]
             weights = [float(np.clip(np.log2(max(level / (k["contrast"] * scale), 1e-30)), 0, 1)) for level in levels]
             small = int(weights[1] > weights[0] and (before > 0).mean() < 1 - LEVEL)
-            level, weight = levels[small], weights[small]
+            followed = min(followable.mean() / k["share"], 1)
+            level, weight = levels[small], followed * weights[small]
+            rough = roughness(flow, 8)[followable[4::8, 4::8]]
+            rough = np.median(rough) if rough.size else 0.0
+            disorder = followed * float(np.clip(np.log2(max(rough / k["rough"], 1e-30)), 0, 1))
+            moved, weight = (1 - disorder) * weight, max(weight, disorder)
             sure = max(sure + 0.2 * (weight - sure), 0.995 * sure)
             shown = min(sure / 0.2, 1)
             z = (1 - shown) * z + shown * (up(apart(distance, k)) + k["network"] * z)
@@ -158,11 +175,13 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
             if guess is not None:
                 z = z + appearance.trust * (1 - weight) * (up(guess) - z)
             motion = np.clip(np.log((length + 1e-3) / max(k["threshold"] * np.sqrt(scale * level), 1e-30)), -k["limit"], k["limit"])
-            change = squared_slopes(frame) * level**2
+            change = slopes * level**2
             motion = np.where(motion < 0, motion * change / (change + k["unseen"] + 1e-9), motion)
             if alter is not None:
                 motion = alter(motion, left, length, scale, level, warp(flow, out[-1]), weight, frame)
-            z = (1 - weight * (1 - k["itself"])) * z + k["motion"] * weight * motion
+            order = k["order"] * np.log(k["orderly"] * rough / (up(roughness(flow, 2)) + 1e-3)) if disorder else 0
+            motion = moved * motion + disorder * np.clip(order, -k["limit"], k["limit"])
+            z = (1 - weight * (1 - k["itself"])) * z + k["motion"] * motion
             still = 0.9 + 0.1 * sure
             z = z + (still + weight * (0.3 - still)) * (before - z)
         previous = z

@@ -29,12 +29,12 @@ def fitted(basis, values, given, rounds):
     return values - np.einsum("yxb,bc->cyx", basis, fit), scale
 
 
-def quadratic(flow):
+def quadratic(flow, _):
     x, y = BASIS[..., 1], BASIS[..., 2]
     return fitted(np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1), flow, np.ones((H, W)), 8)
 
 
-def homography(flow):
+def homography(flow, _):
     here = np.stack([XX, YY], -1)
     there = here + flow.transpose(1, 2, 0)
     plane, _ = cv2.findHomography(here[EVERY].reshape(-1, 2), there[EVERY].reshape(-1, 2), cv2.USAC_MAGSAC, 0.5)
@@ -50,7 +50,7 @@ class Chained:
     def __init__(self, new):
         self.new, self.mean = new, None
 
-    def __call__(self, flow):
+    def __call__(self, flow, _):
         left, _ = residual(flow)
         if self.mean is not None:
             left = self.new * left + (1 - self.new) * np.stack([warp(flow, part) for part in self.mean])
@@ -121,6 +121,11 @@ VARIANTS = {
     "pieces of the track": lambda: {"alter": Track(pieces_of_the_track, 1.0)},
     **{f"smooth, {half}": lambda half=half: smooth_says_less(half) for half in (2, 8, 16, 32, 128)},
     **{f"unseen {half}": lambda half=half: {"constants": CONSTANTS | {"unseen": half}} for half in (0, 4, 8, 32, 64, 128)},
+    **{f"rough {pixels}": lambda pixels=pixels: {"constants": CONSTANTS | {"rough": pixels}} for pixels in (0.4, 0.5, 0.75, 1.0, 1e9)},
+    **{f"orderly {share}": lambda share=share: {"constants": CONSTANTS | {"orderly": share}} for share in (0.2, 0.35, 0.45)},
+    **{f"order {factor}": lambda factor=factor: {"constants": CONSTANTS | {"order": factor}} for factor in (1, 2, 4)},
+    **{f"followable share {share}": lambda share=share: {"constants": CONSTANTS | {"share": share}} for share in (1e-9, 0.1, 0.2, 0.4)},
+    "followable 0": lambda: {"constants": CONSTANTS | {"followable": -1.0}},
     **{f"small {share}": lambda share=share: {"constants": CONSTANTS | {"small": share}} for share in (0.97, 0.99, 0.998)},
 }
 

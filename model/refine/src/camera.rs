@@ -20,9 +20,11 @@ pub struct Residual {
 }
 
 /// Fits an affine field to a flow by iteratively reweighted least squares (Geman and McClure's weights with the median
-/// residual as scale, so that up to half of the picture may move otherwise), and returns what remains.
-pub fn residual(flow: &Flow) -> Residual {
-    let samples = samples(flow);
+/// residual as scale, so that up to half of the picture may move otherwise), and returns what remains. `followable` says, row by row,
+/// where the picture has something to follow: the rest of the flow is noise, and is neither fitted nor part of the scale. Where nothing
+/// is, the camera is taken to stand still.
+pub fn residual(flow: &Flow, followable: &[bool]) -> Residual {
+    let samples = samples(flow, followable);
     let (mut weights, mut field) = (vec![1.0f32; samples.len()], Affine::default());
     let mut scale = LEAST_SCALE;
     for _ in 0..ROUNDS {
@@ -45,11 +47,13 @@ struct Sample {
     moved: [f32; 2],
 }
 
-fn samples(flow: &Flow) -> Vec<Sample> {
+fn samples(flow: &Flow, followable: &[bool]) -> Vec<Sample> {
     let (width, height) = flow.size();
+    debug_assert_eq!(followable.len(), width * height);
     let places = (0..height)
         .step_by(STEP)
-        .flat_map(|y| (0..width).step_by(STEP).map(move |x| (x, y)));
+        .flat_map(|y| (0..width).step_by(STEP).map(move |x| (x, y)))
+        .filter(|(x, y)| followable[y * width + x]);
     let sample = |(x, y)| Sample {
         basis: basis(width, height, x, y),
         moved: flow.at(x, y),

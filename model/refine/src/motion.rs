@@ -28,7 +28,7 @@ use crate::flow::{Flow, Pyramid, Search};
 use crate::guided::Guide;
 use crate::map::{InputImage, RegionMap};
 use crate::plane::{Plane, quantile};
-use crate::roughness::roughness;
+use crate::roughness::{self, roughness};
 use crate::simd::ln;
 use crate::vectorised;
 
@@ -152,15 +152,15 @@ impl MotionModel {
     /// Flow is looked for at the frame's size, and everything else done at half of it. With m the log-odds of the network's
     /// foreground and `b = min(5 e, 4)` those of what stands apart from the frame's border ([`barrier::evidence`] e, at a quarter of
     /// the size), a frame by itself has `n = (1 - v) m + v (b + m / 4)`, with v from 0 to 1 as far as motion has shown an object at
-    /// all; a frame's full evidence is enough. With r the length of the flow's difference to the camera's motion, blurred; s its
-    /// median plus 0.03 pixels; l its 97 % quantile and c rising from 0 to 1 as log l / s goes from log 3.5 to log 7 (or its 99.5 %
-    /// quantile, if that has the greater c and the frame before gave the object less than 3 % of the picture); f from 0 to 1 as far as
-    /// 30 % of the picture have something to follow; w the flow's roughness, h its median, and d rising from 0 to f as log h goes from
-    /// log 0.6 to log 1.2 pixels ([`roughness`]): the evidence is `g = max(f c, d)`, and
-    /// `z = (1 - 0.75 g) n' + 2 (1 - d) f c log(r / (2.2 sqrt(s l))) + 6 d log(0.28 h / w)`, logarithms within +-2, the last within
-    /// +-2/3. What is smooth looks still however it moves:
-    /// where the first logarithm is negative it counts `q l^2 / (q l^2 + 16)`, with q the squared slopes of the brightness in grey levels
-    /// a pixel, means of windows. n' is n, and as far as g falls short of 1 what the object looks like ([`Appearance`]), as far as
+    /// all; a frame's full evidence is enough. With q the squared slopes of the brightness in grey levels a pixel, means of windows,
+    /// there is something to follow where q > 4; f goes from 0 to 1 as that goes from none to 30 % of the picture. With r the length
+    /// of the flow's difference to the camera's motion, blurred, and where there is something to follow s its median plus 0.03 pixels,
+    /// l its 97 % quantile (or its 99.5 % quantile, if that has the greater c and the frame before gave the object less than 3 % of the
+    /// picture), c rises from 0 to 1 as log l / s goes from log 3.5 to log 7; with w the flow's roughness and h its median there, d
+    /// rises from 0 to f as log h goes from log 0.6 to log 1.2 pixels ([`roughness`]). The evidence is `g = max(f c, d)`, and
+    /// `z = (1 - 0.75 g) n' + 2 (1 - d) f c log(r / (2.2 sqrt(s l))) + 6 d log(0.28 h / w)`, the first logarithm within +-2, the second
+    /// within +-2/3. What is smooth looks still however it moves: where the first is negative it counts `q l^2 / (q l^2 + 16)`.
+    /// n' is n, and as far as g falls short of 1 what the object looks like ([`Appearance`]), as far as
     /// that has agreed with motion. z is blended with that of the frame before, brought along by the flow, with a weight of that
     /// from 0.9 + 0.1 u (g = 0) to 0.3 (g = 1), where u follows g upwards and fades slowly: an object that stops stays what it was.
     /// The new log-odds are z along the edges of the colours ([`Guide`]). Frames of a video that stands still from its start have
@@ -313,10 +313,17 @@ struct Evidence {
 
 impl Evidence {
     fn of(flow: &Flow, before: &Plane, brightness: &Plane) -> Self {
-        let residual = camera::residual(flow);
+        let slopes = squared_slopes(brightness).window_means(FOLLOWED);
+        let followable: Vec<bool> = slopes.values.iter().map(|slope| *slope > FOLLOWABLE).collect();
+        let residual = camera::residual(flow, &followable);
         let length = residual.length.blurred(SMOOTHING);
         let scale = residual.scale + NOISE;
-        let mut lengths = length.values.clone();
+        let pairs = length.values.iter().zip(&followable);
+        let mut lengths: Vec<f32> = pairs
+            .filter(|(_, followable)| **followable)
+            .map(|(length, _)| *length)
+            .collect();
+        let followed = (lengths.len() as f32 / length.values.len() as f32 / FOLLOWABLE_SHARE).min(1.0);
         let [large, small] = LEVELS.map(|share| {
             let level = quantile(&mut lengths, share);
             (level, rise(level / scale, CONTRAST))
@@ -324,10 +331,7 @@ impl Evidence {
         let object = before.values.iter().filter(|log_odds| **log_odds > 0.0).count();
         let was_small = (object as f64) < (1.0 - LEVELS[0]) * before.values.len() as f64;
         let (level, contrast) = if was_small && small.1 > large.1 { small } else { large };
-        let slopes = squared_slopes(brightness).window_means(FOLLOWED);
-        let followable = slopes.values.iter().filter(|slope| **slope > FOLLOWABLE).count() as f32;
-        let followed = (followable / slopes.values.len() as f32 / FOLLOWABLE_SHARE).min(1.0);
-        let order = Order::of(flow, followed);
+        let order = Order::of(flow, &followable, followed);
         let disorder = order.as_ref().map_or(0.0, |order| order.weight);
         Self {
             length,
@@ -375,13 +379,12 @@ struct Order {
 }
 
 impl Order {
-    /// `followed` is how much of the picture can be followed, 0 to 1.
-    fn of(flow: &Flow, followed: f32) -> Option<Self> {
-        // A sample says whether it is worth looking everywhere.
-        let median = quantile(&mut roughness(flow, 8).values, 0.5);
+    /// `followable` says, row by row, where there is something to follow, `followed` how much that is to say, 0 to 1.
+    fn of(flow: &Flow, followable: &[bool], followed: f32) -> Option<Self> {
+        let median = roughness::median(flow, followable);
         let weight = followed * rise(median, ROUGH);
         (weight > 0.0).then(|| Self {
-            roughness: roughness(flow, 2),
+            roughness: roughness(flow),
             median,
             weight,
         })

@@ -15,7 +15,7 @@ fn flow(noise: impl Fn(usize, usize) -> f32) -> Flow {
 
 #[test]
 fn what_goes_its_own_way_remains_and_the_camera_does_not() {
-    let residual = residual(&flow(|_, _| 0.0));
+    let residual = residual(&flow(|_, _| 0.0), &[true; 80 * 48]);
     assert_eq!(residual.scale, LEAST_SCALE);
     for (x, y, expected) in [(20, 20, 5.0), (39, 33, 5.0), (60, 40, 0.0), (0, 0, 0.0), (79, 47, 0.0)] {
         let length = residual.length.row(y)[x];
@@ -27,9 +27,34 @@ fn what_goes_its_own_way_remains_and_the_camera_does_not() {
 fn the_scale_is_what_flow_is_uncertain_by() {
     // Errors spread evenly from -0.3 to 0.3, the same in both components: of the picture's still four fifths the
     // median of all is the 62 % quantile.
-    let residual = residual(&flow(|x, y| ((x * 7919 + y * 104_729) % 61) as f32 / 100.0 - 0.3));
+    let noise = |x: usize, y: usize| ((x * 7919 + y * 104_729) % 61) as f32 / 100.0 - 0.3;
+    let residual = residual(&flow(noise), &[true; 80 * 48]);
     let expected = 0.62 * 0.3 * 2.0f32.sqrt();
     assert!((residual.scale - expected).abs() < 0.04, "{}", residual.scale);
+}
+
+/// Of the upper two thirds of the picture, a plain sky, flow knows nothing.
+#[test]
+fn noise_where_nothing_can_be_followed_is_not_the_cameras() {
+    let sky = |y: usize| y < 32;
+    let noise = |x: usize, y: usize| {
+        if sky(y) {
+            ((x * 7919 + y * 104_729) % 61) as f32 / 5.0
+        } else {
+            0.0
+        }
+    };
+    let followable: Vec<bool> = (0..48).flat_map(|y| [!sky(y); 80]).collect();
+    let residual = residual(&flow(noise), &followable);
+    assert_eq!(residual.scale, LEAST_SCALE);
+    assert!(residual.length.row(44).iter().all(|length| *length < 0.02));
+}
+
+#[test]
+fn without_anything_to_follow_the_camera_stands_still() {
+    let residual = residual(&flow(|_, _| 0.0), &[false; 80 * 48]);
+    assert_eq!(residual.scale, LEAST_SCALE);
+    assert!((residual.length.row(0)[0] - 0.7 * 2.0f32.sqrt()).abs() < 1e-5);
 }
 
 #[test]
@@ -39,7 +64,7 @@ fn tiny_pictures_have_no_residual() {
             x: Plane::filled(width, height, 2.0),
             y: Plane::filled(width, height, -1.0),
         };
-        let residual = residual(&flow);
+        let residual = residual(&flow, &vec![true; width * height]);
         assert!(residual.length.values.iter().all(|length| *length < 1e-3));
     }
 }

@@ -233,6 +233,34 @@ fn a_plain_sky_moves_nothing() {
     assert!(evidence(100.0) == 1.0, "{}", evidence(100.0));
 }
 
+/// A helicopter flies in a plain sky over a landscape that stands still. The noise of the sky is larger than its motion.
+#[test]
+fn what_flies_in_a_plain_sky_is_seen_moving() {
+    let helicopter = |x: usize, y: usize| (28..36).contains(&x) && (8..14).contains(&y);
+    let sky = |y: usize| y < 28;
+    let flow = Flow {
+        x: Plane::from_fn(64, 48, |x, y| match (helicopter(x, y), sky(y)) {
+            (true, _) => 4.0,
+            (_, true) => 8.0 * texture((x, y), 6),
+            _ => 0.0,
+        }),
+        y: Plane::filled(64, 48, 0.0),
+    };
+    let contrast = |x: usize, y: usize| if sky(y) && !helicopter(x, y) { 2.0 } else { 100.0 };
+    let brightness = Plane::from_fn(64, 48, |x, y| 100.0 + texture((x, y), 3) * contrast(x, y));
+    let nothing = Plane::filled(64, 48, 0.0);
+    let evidence = Evidence::of(&flow, &nothing, &brightness);
+    assert!(
+        evidence.weight > 0.8 && evidence.level < 6.0,
+        "{} {}",
+        evidence.weight,
+        evidence.level
+    );
+    let judged = evidence.weigh(&nothing, &nothing, 0.0);
+    assert!(judged.row(11)[32] > 1.0, "{}", judged.row(11)[32]);
+    assert!(judged.row(40).iter().all(|log_odds| *log_odds < -1.0));
+}
+
 #[test]
 fn without_an_object_nothing_is_judged() {
     let mut masks = MotionModel::default();
