@@ -334,7 +334,7 @@ fn a_long_name_that_entries_share_takes_no_memory_for_each() {
     // The magic number, the protocol and the system, as PyTorch's older format begins.
     let mut bytes = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec();
     bytes.extend(b"}(X\x40\x42\x0f\0");
-    bytes.extend([b'n'; 1_000_000]);
+    bytes.extend(b"n".repeat(1_000_000));
     bytes.extend(b"q\0N");
     bytes.extend(b"h\0N".repeat(4_000));
     bytes.extend(b"u.].");

@@ -32,7 +32,7 @@ fn sharing_a_large_value_builds_little() {
     assert_eq!(dimensions(&read(&sharing(&long[..6], 2_000)).unwrap()), 2_000 * 6);
     // Names of classes from long texts.
     let mut names = b"X\x40\x42\x0f\0".to_vec();
-    names.extend([b'n'; 1_000_000]);
+    names.extend(b"n".repeat(1_000_000));
     names.extend(b"q\0](");
     names.extend(b"h\0h\0\x93".repeat(2_000));
     names.extend(b"e.");
