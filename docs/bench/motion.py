@@ -5,9 +5,10 @@
     python3 docs/bench/motion.py DAVIS dump            # needs numpy, scipy, scikit-image and opencv-python-headless
     python3 docs/bench/motion.py DAVIS dump --leave-one-out
     python3 docs/bench/motion.py DAVIS dump --cues
+    python3 docs/bench/motion.py DAVIS dump --order
 
 The second varies each constant and chooses for each sequence the setting that is best on the others. The third takes away the network,
-the barrier and motion.
+the barrier and motion. The fourth says how much order there is in the flow of each sequence, and how well residuals tell the object.
 Scores at 336x192, on DAVIS and on DAVIS with pauses (13 frames up to the middle one, that 25 times more, 7 frames after it).
 J with everything as shipped is within 0.005 of `factorseg evaluate davis`.
 """
@@ -260,6 +261,23 @@ def cues(davis, dump):
         print(f"{name:10} {what:17} J {np.mean(values):.3f} ", *(f"{v:.2f}" for v in values))
 
 
+def order(davis, dump):
+    for number, (frames, _, _, _, flows, truth) in enumerate(sequences(davis, dump)):
+        rows = []
+        for frame, flow, object in zip(frames[1:], flows[1:], truth[1:]):
+            followable = squared_slopes(frame) > CONSTANTS["followable"]
+            left, scale = residual(flow, followable)
+            ranks = np.sqrt((left**2).sum(0)).ravel().argsort().argsort()
+            inside = ranks[object.ravel()]
+            under = (inside.mean() - (len(inside) - 1) / 2) / max(object.size - len(inside), 1) if len(inside) else np.nan
+            rough = roughness(flow, 8)
+            within = rough[object[4::8, 4::8]]
+            rows.append([scale, under, np.median(rough[followable[4::8, 4::8]]), np.median(within) if len(within) else np.nan])
+        scale, under, rough, within = np.nanmedian(rows, 0)
+        print(f"{sorted(Path(dump).iterdir())[number].name}: residuals' median {scale:.2f}, area under the curve {under:.2f};"
+              f" median roughness {rough:.2f} (largest {np.max(rows, 0)[2]:.2f}), the object's {within:.2f}")
+
+
 if __name__ == "__main__":
-    modes = {"--leave-one-out": leave_one_out, "--cues": cues}
+    modes = {"--leave-one-out": leave_one_out, "--cues": cues, "--order": order}
     next((modes[word] for word in sys.argv if word in modes), main)(*sys.argv[1:3])

@@ -233,6 +233,26 @@ fn a_plain_sky_moves_nothing() {
     assert!(evidence(100.0) == 1.0, "{}", evidence(100.0));
 }
 
+/// A scene that stands still, seen by a sensor whose noise is as large as a fifth of its contrast.
+#[test]
+fn noise_is_no_motion() {
+    let mut state = 1u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / 2.0f32.powi(24) - 0.5
+    };
+    let mut masks = MotionModel::default();
+    for _ in 0..6 {
+        let still = frame(0);
+        let noisy = InputImage {
+            data: still.data.iter().map(|value| value + 0.4 * noise()).collect(),
+            ..still
+        };
+        masks.refine(&noisy, &unsure(), &[false, true, true]);
+        assert!(masks.evidence() < 0.2, "{}", masks.evidence());
+    }
+}
+
 /// A helicopter flies in a plain sky over a landscape that stands still. The noise in the flow of the sky is as large as its motion.
 #[test]
 fn what_flies_in_a_plain_sky_is_seen_moving() {
