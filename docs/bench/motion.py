@@ -102,11 +102,16 @@ def squared_slopes(frame):
     return means((np.stack(np.gradient(brightness))[:, 1:-1, 1:-1] ** 2).sum(0), 5)
 
 
-def roughness(flow, step):
-    """Deviation of displacements in windows around every `step`-th pixel (model/refine/src/roughness.rs)."""
+def roughness(flow):
+    """Deviation of displacements in a window around each pixel (model/refine/src/roughness.rs)."""
     own = [means(component, 3) for component in flow]
     variance = sum(means(component**2, 3) - mean**2 for component, mean in zip(flow, own))
-    return np.sqrt(np.maximum(variance, 0))[step // 2 :: step, step // 2 :: step]
+    return np.sqrt(np.maximum(variance, 0))
+
+
+def median_roughness(rough, followable):
+    sample = rough[4::8, 4::8][followable[4::8, 4::8]]
+    return np.median(sample) if sample.size else 0.0
 
 
 class Appearance:
@@ -165,9 +170,9 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
             small = int(weights[1] > weights[0] and (before > 0).mean() < 1 - LEVEL)
             followed = min(followable.mean() / k["share"], 1)
             level, weight = levels[small], followed * weights[small]
-            rough = roughness(flow, 8)[followable[4::8, 4::8]]
-            rough = np.median(rough) if rough.size else 0.0
-            disorder = followed * float(np.clip(np.log2(max(rough / k["rough"], 1e-30)), 0, 1))
+            rough = roughness(flow)
+            median = median_roughness(rough, followable)
+            disorder = followed * float(np.clip(np.log2(max(median / k["rough"], 1e-30)), 0, 1))
             moved, weight = (1 - disorder) * weight, max(weight, disorder)
             sure = max(sure + 0.2 * (weight - sure), 0.995 * sure)
             shown = min(sure / 0.2, 1)
@@ -180,7 +185,7 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
             motion = np.where(motion < 0, motion * change / (change + k["unseen"] + 1e-9), motion)
             if alter is not None:
                 motion = alter(motion, left, length, scale, level, warp(flow, out[-1]), weight, frame)
-            order = k["order"] * np.log(k["orderly"] * rough / (up(roughness(flow, 2)) + 1e-3)) if disorder else 0
+            order = k["order"] * np.log(k["orderly"] * median / (up(rough[1::2, 1::2]) + 1e-3)) if disorder else 0
             motion = moved * motion + disorder * np.clip(order, -k["limit"], k["limit"])
             z = (1 - weight * (1 - k["itself"])) * z + k["motion"] * motion
             still = 0.9 + 0.1 * sure
@@ -262,19 +267,18 @@ def cues(davis, dump):
 
 
 def order(davis, dump):
-    for number, (frames, _, _, _, flows, truth) in enumerate(sequences(davis, dump)):
+    for folder, (frames, _, _, _, flows, truth) in zip(sorted(Path(dump).iterdir()), sequences(davis, dump)):
         rows = []
-        for frame, flow, object in zip(frames[1:], flows[1:], truth[1:]):
+        for frame, flow, mask in zip(frames[1:], flows[1:], truth[1:]):
             followable = squared_slopes(frame) > CONSTANTS["followable"]
             left, scale = residual(flow, followable)
             ranks = np.sqrt((left**2).sum(0)).ravel().argsort().argsort()
-            inside = ranks[object.ravel()]
-            under = (inside.mean() - (len(inside) - 1) / 2) / max(object.size - len(inside), 1) if len(inside) else np.nan
-            rough = roughness(flow, 8)
-            within = rough[object[4::8, 4::8]]
-            rows.append([scale, under, np.median(rough[followable[4::8, 4::8]]), np.median(within) if len(within) else np.nan])
+            inside = ranks[mask.ravel()]
+            under = (inside.mean() - (len(inside) - 1) / 2) / max(mask.size - len(inside), 1) if len(inside) else np.nan
+            rough = roughness(flow)
+            rows.append([scale, under, median_roughness(rough, followable), np.median(rough[mask]) if mask.any() else np.nan])
         scale, under, rough, within = np.nanmedian(rows, 0)
-        print(f"{sorted(Path(dump).iterdir())[number].name}: residuals' median {scale:.2f}, area under the curve {under:.2f};"
+        print(f"{folder.name}: residuals' median {scale:.2f}, area under the curve {under:.2f};"
               f" median roughness {rough:.2f} (largest {np.max(rows, 0)[2]:.2f}), the object's {within:.2f}")
 
 

@@ -121,11 +121,10 @@ VARIANTS = {
     "pieces of the track": lambda: {"alter": Track(pieces_of_the_track, 1.0)},
     **{f"smooth, {half}": lambda half=half: smooth_says_less(half) for half in (2, 8, 16, 32, 128)},
     **{f"unseen {half}": lambda half=half: {"constants": CONSTANTS | {"unseen": half}} for half in (0, 4, 8, 32, 64, 128)},
-    **{f"rough {pixels}": lambda pixels=pixels: {"constants": CONSTANTS | {"rough": pixels}} for pixels in (0.4, 0.5, 0.75, 1.0, 1e9)},
-    **{f"orderly {share}": lambda share=share: {"constants": CONSTANTS | {"orderly": share}} for share in (0.2, 0.35, 0.45)},
-    **{f"order {factor}": lambda factor=factor: {"constants": CONSTANTS | {"order": factor}} for factor in (1, 2, 4)},
-    **{f"followable share {share}": lambda share=share: {"constants": CONSTANTS | {"share": share}} for share in (1e-9, 0.1, 0.2, 0.4)},
-    "followable 0": lambda: {"constants": CONSTANTS | {"followable": -1.0}},
+    "without order": lambda: {"constants": CONSTANTS | {"rough": 1e9}},
+    **{f"order from {pixels}": lambda pixels=pixels: {"constants": CONSTANTS | {"rough": pixels}} for pixels in (0.5, 0.75)},
+    "however little is followed": lambda: {"constants": CONSTANTS | {"share": 1e-9}},
+    "everything is followed": lambda: {"constants": CONSTANTS | {"followable": -1.0}},
     **{f"small {share}": lambda share=share: {"constants": CONSTANTS | {"small": share}} for share in (0.97, 0.99, 0.998)},
 }
 

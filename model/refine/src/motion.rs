@@ -351,7 +351,7 @@ impl Evidence {
         let threshold = self.threshold.max(f32::MIN_POSITIVE);
         let mut judged = by_itself.map(|log_odds| own * log_odds);
         if let Some(order) = &self.order {
-            let orderly = order.log_odds().resized(judged.width, judged.height);
+            let orderly = order.log_odds.resized(judged.width, judged.height);
             judged = judged.zip(&orderly, |own, orderly| own + MOTION * order.weight * orderly);
         }
         weigh(
@@ -370,11 +370,9 @@ impl Evidence {
 
 /// What the order of a flow says where most of it has none.
 struct Order {
-    /// In pixels, at half the flow's size.
-    roughness: Plane,
-    /// In pixels.
-    median: f32,
-    /// How much it tells, 0 to 1.
+    /// Log-odds of the object, at half the flow's size.
+    log_odds: Plane,
+    /// How much they tell, 0 to 1.
     weight: f32,
 }
 
@@ -383,17 +381,11 @@ impl Order {
     fn of(flow: &Flow, followable: &[bool], followed: f32) -> Option<Self> {
         let median = roughness::median(flow, followable);
         let weight = followed * rise(median, ROUGH);
+        let log_odds = |rough: f32| (ORDER * (ORDERLY * median / (rough + 1e-3)).ln()).clamp(-LIMIT, LIMIT);
         (weight > 0.0).then(|| Self {
-            roughness: roughness(flow),
-            median,
+            log_odds: roughness(flow).map(log_odds),
             weight,
         })
-    }
-
-    fn log_odds(&self) -> Plane {
-        let threshold = ORDERLY * self.median;
-        let log_odds = |roughness: f32| (ORDER * (threshold / (roughness + 1e-3)).ln()).clamp(-LIMIT, LIMIT);
-        self.roughness.map(log_odds)
     }
 }
 
