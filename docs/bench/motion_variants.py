@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What might see more motion than the motion model, tried beside it: lab book, sections 38, 47 and 49.
+"""What might see more motion than the motion model, tried beside it: lab book, sections 38, 47, 49 and 52.
 
     cargo run --release -p factorseg-trainer --example motion_dump -- DAVIS dump
     python3 docs/bench/motion_variants.py DAVIS dump [VARIANT...]     # needs what motion.py needs
@@ -125,6 +125,8 @@ VARIANTS = {
     **{f"order from {pixels}": lambda pixels=pixels: {"constants": CONSTANTS | {"rough": pixels}} for pixels in (0.5, 0.75)},
     "however little is followed": lambda: {"constants": CONSTANTS | {"share": 1e-9}},
     "everything is followed": lambda: {"constants": CONSTANTS | {"followable": -1.0}},
+    # What looks like the object, where it was, is less likely still than at rest.
+    **{f"what rests, {share}": lambda share=share: {"constants": CONSTANTS | {"rests": share}} for share in (0.5, 1.0)},
     **{f"small {share}": lambda share=share: {"constants": CONSTANTS | {"small": share}} for share in (0.97, 0.99, 0.998)},
 }
 
