@@ -37,6 +37,13 @@ def boxes(masks):
     return found
 
 
+def window(box, picture):
+    """The part of a picture [height, width, ...] that a box is."""
+    height, width = picture.shape[:2]
+    x, y, across, down = (round(share * side) for share, side in zip((*box, box[2]), (width, height, width, height)))
+    return picture[y : y + down, x : x + across]
+
+
 def main(davis, dump, crops, looked_at=None):
     rows = {}
     for folder, (frames, guides, network, distances, flows, truth) in zip(sorted(Path(dump).iterdir()), sequences(davis, dump)):
@@ -44,18 +51,14 @@ def main(davis, dump, crops, looked_at=None):
         if looked_at is None:
             out = Path(crops) / "JPEGImages/480p" / folder.name
             out.mkdir(parents=True, exist_ok=True)
-            for file, (left, top, side) in zip(sorted((Path(davis) / "JPEGImages/480p" / folder.name).glob("*.jpg")), around):
+            for file, box in zip(sorted((Path(davis) / "JPEGImages/480p" / folder.name).glob("*.jpg")), around):
                 frame = cv2.imread(str(file))
-                height, width = frame.shape[:2]
-                x, y, across, down = round(left * width), round(top * height), round(side * width), round(side * height)
-                cv2.imwrite(str(out / f"{file.stem}.png"), cv2.resize(frame[y : y + down, x : x + across], (width, height)))
+                cv2.imwrite(str(out / f"{file.stem}.png"), cv2.resize(window(box, frame), frame.shape[1::-1]))
             continue
         close = np.fromfile(Path(looked_at) / folder.name / "network.f32", np.float32).reshape(network.shape)
-        high, wide = network.shape[1:]
         closer = np.full_like(network, 0.1)
-        for whole, crop, (left, top, side) in zip(closer, close, around):
-            x, y, across, down = round(left * wide), round(top * high), round(side * wide), round(side * high)
-            part = whole[y : y + down, x : x + across]
+        for whole, crop, box in zip(closer, close, around):
+            part = window(box, whole)
             part[:] = cv2.resize(crop, part.shape[::-1], interpolation=cv2.INTER_AREA)
         for name, masks in {"whole frames": network, "closer": closer}.items():
             rows.setdefault(f"{name}, the network", []).append((score(np.stack([up(mask) for mask in masks]), truth), 0))

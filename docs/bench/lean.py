@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A checkpoint whose `none` leans towards one of its classes: lab book, "A ninth round again".
+"""A checkpoint whose `none` leans towards one of its classes: lab book, sections 51 and 52.
 
     python3 docs/bench/lean.py OUT CHECKPOINT CLASS SHARE     # needs numpy; CLASS by name, such as footage; SHARE from 0 to 1
 

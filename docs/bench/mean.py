@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The mean of the weights of checkpoints of one run, as a checkpoint: the model card's embedded one.
+"""The mean of the weights of checkpoints of one run, or of runs from the same weights, as a checkpoint: the model card's embedded one.
 
     python3 docs/bench/mean.py OUT CHECKPOINT CHECKPOINT...     # needs numpy
 
