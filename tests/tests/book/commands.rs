@@ -1,7 +1,8 @@
 //! Every command of the documents runs, or is parsed by the program that it is for.
 
-use std::fs;
 use std::process::Output;
+use std::sync::Mutex;
+use std::{fs, thread};
 
 use gstreamer as gst;
 
@@ -120,31 +121,47 @@ fn blocks(page: &Page, parsing: &Place, failures: &mut Vec<String>) -> usize {
     count
 }
 
+/// Commands in the text of a page are parsed; what went wrong is added to `failures`.
+fn inline(page: &Page, parsing: &Place, failures: &mut Vec<String>) {
+    // The lab book tells of commands as they were.
+    for code in page.inline_code().filter(|_| page.name != "docs/lab-book.md") {
+        let first = code.split(' ').find(|word| !word.contains('=')).unwrap_or_default();
+        let known = PROGRAMS.contains(&first) || ["cargo", "gst-launch-1.0", "mpirun", "time"].contains(&first);
+        let script = first.ends_with(".sh") && first.contains('/');
+        // Three dots stand for what is not said; a part of a pipeline is no command.
+        let whole = !code.contains("...") && (first == "gst-launch-1.0" || !code.contains(" ! "));
+        if whole
+            && (known || script)
+            && code.contains(' ')
+            && let Err(error) = check(parsing, &code)
+        {
+            failures.push(format!("{}: {code}\n{error}", page.name));
+        }
+    }
+}
+
+/// Blocks of a page follow one another; pages share the processors, as most of what they run uses one.
 #[test]
 fn every_command_runs_or_is_parsed() {
     start_gstreamer();
-    let parsing = Place::parsing();
-    let (mut failures, mut ran) = (Vec::new(), 0);
     let mut pages = pages();
     pages.push(Page::read("plugin/src/factorseg/mod.rs"));
-    for page in &pages {
-        ran += blocks(page, &parsing, &mut failures);
-        // The lab book tells of commands as they were.
-        for code in page.inline_code().filter(|_| page.name != "docs/lab-book.md") {
-            let first = code.split(' ').find(|word| !word.contains('=')).unwrap_or_default();
-            let known = PROGRAMS.contains(&first) || ["cargo", "gst-launch-1.0", "mpirun", "time"].contains(&first);
-            let script = first.ends_with(".sh") && first.contains('/');
-            // Three dots stand for what is not said; a part of a pipeline is no command.
-            let whole = !code.contains("...") && (first == "gst-launch-1.0" || !code.contains(" ! "));
-            if whole
-                && (known || script)
-                && code.contains(' ')
-                && let Err(error) = check(&parsing, &code)
-            {
-                failures.push(format!("{}: {code}\n{error}", page.name));
-            }
+    let left = Mutex::new(pages.iter());
+    let work = || {
+        let (parsing, mut failures, mut ran) = (Place::parsing(), Vec::new(), 0);
+        let next = || left.lock().unwrap().next();
+        while let Some(page) = next() {
+            ran += blocks(page, &parsing, &mut failures);
+            inline(page, &parsing, &mut failures);
         }
-    }
+        (failures, ran)
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let (failures, ran): (Vec<_>, Vec<_>) = thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).unzip()
+    });
+    let (failures, ran) = (failures.concat(), ran.iter().sum::<usize>());
     println!("{ran} blocks ran");
     assert!(ran >= 15, "{ran} blocks ran");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
