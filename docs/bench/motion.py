@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests/reference"))
 from make_barrier_fixture import distances as barrier_distances, threshold as otsu
 
 W, H, CELLS = 336, 192, 32
-CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "threshold": 2.2, "unseen": 16.0, "contrast": 3.5, "small": 0.995, "followable": 4.0, "share": 0.3, "rough": 0.6, "orderly": 0.28, "order": 3.0, "rests": 0.0}
+CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "threshold": 2.2, "unseen": 16.0, "contrast": 3.5, "small": 0.995, "followable": 4.0, "share": 0.3, "rough": 0.6, "orderly": 0.28, "order": 3.0, "rests": 1.5, "resting": 3.0}
 LEVEL = 0.97
 XX, YY = np.meshgrid(np.arange(W, dtype=np.float32), np.arange(H, dtype=np.float32))
 BASIS = np.stack([np.ones_like(XX), (XX - W / 2) / W, (YY - H / 2) / W], -1)
@@ -185,9 +185,9 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
             motion = np.clip(np.log((length + 1e-3) / max(k["threshold"] * np.sqrt(scale * level), 1e-30)), -k["limit"], k["limit"])
             change = slopes * level**2
             motion = np.where(motion < 0, motion * change / (change + k["unseen"] + 1e-9), motion)
-            if k["rests"] and guess is not None:
-                rests = appearance.trust * probability(3 * (up(guess) - 1.5))
-                motion = np.where(motion < 0, motion * (1 - k["rests"] * rests), motion)
+            if guess is not None:
+                rests = appearance.trust * probability(k["resting"] * (up(guess) - k["rests"]))
+                motion = np.where(motion < 0, motion * (1 - rests), motion)
             if alter is not None:
                 motion = alter(motion, left, length, scale, level, warp(flow, out[-1]), weight, frame)
             order = k["order"] * np.log(k["orderly"] * median / (up(rough[1::2, 1::2]) + 1e-3)) if disorder else 0
@@ -247,7 +247,7 @@ def main(davis, dump):
 
 
 def leave_one_out(davis, dump):
-    settings = [CONSTANTS] + [CONSTANTS | {name: CONSTANTS[name] * factor} for name in CONSTANTS for factor in (0.7, 1.4) if name not in ("small", "rests")]
+    settings = [CONSTANTS] + [CONSTANTS | {name: CONSTANTS[name] * factor} for name in CONSTANTS for factor in (0.7, 1.4) if name != "small"]
     settings += [CONSTANTS | {"small": share} for share in (0.97, 0.99, 0.998)]
     scores = np.array([[score(run(*sequence[:5], constants=k), sequence[5]) for k in settings] for sequence in sequences(davis, dump)])
     means = scores.mean(0)

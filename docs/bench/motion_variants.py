@@ -125,8 +125,7 @@ VARIANTS = {
     **{f"order from {pixels}": lambda pixels=pixels: {"constants": CONSTANTS | {"rough": pixels}} for pixels in (0.5, 0.75)},
     "however little is followed": lambda: {"constants": CONSTANTS | {"share": 1e-9}},
     "everything is followed": lambda: {"constants": CONSTANTS | {"followable": -1.0}},
-    # What looks like the object, where the object was, may be a part of it that rests.
-    **{f"what rests, {share}": lambda share=share: {"constants": CONSTANTS | {"rests": share}} for share in (0.5, 1.0)},
+    "nothing rests": lambda: {"constants": CONSTANTS | {"rests": 1e9}},
     **{f"small {share}": lambda share=share: {"constants": CONSTANTS | {"small": share}} for share in (0.97, 0.99, 0.998)},
 }
 

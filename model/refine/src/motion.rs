@@ -64,6 +64,8 @@ const THRESHOLD: f32 = 2.2;
 const FOLLOWED: usize = 5;
 /// Where the squared change of brightness that the level of motion would have made is this, evidence against motion counts half.
 const UNSEEN: f32 = 16.0;
+/// Log-odds by looks and place from which on what stands still is more likely a part of the object that rests, and how steep that is.
+const RESTS: (f32, f32) = (1.5, 3.0);
 /// From these squared slopes on there is something to follow: a plain sky has less than 1, and its flow is noise.
 const FOLLOWABLE: f32 = 4.0;
 /// The share of a picture with something to follow from which its motion counts in full: what moves in front of nothing moves with
@@ -159,10 +161,12 @@ impl MotionModel {
     /// picture), c rises from 0 to 1 as log l / s goes from log 3.5 to log 7; with w the flow's roughness and h its median there, d
     /// rises from 0 to f as log h goes from log 0.6 to log 1.2 pixels ([`roughness`]). The evidence is `g = max(f c, d)`, and
     /// `z = (1 - 0.75 g) n' + 2 (1 - d) f c log(r / (2.2 sqrt(s l))) + 6 d log(0.28 h / w)`, the first logarithm within +-2, the second
-    /// within +-2/3. What is smooth looks still however it moves: where the first is negative it counts `q l^2 / (q l^2 + 16)`.
-    /// n' is n, and as far as g falls short of 1 what the object looks like ([`Appearance`]), as far as
-    /// that has agreed with motion. z is blended with that of the frame before, brought along by the flow, with a weight of that
-    /// from 0.9 + 0.1 u (g = 0) to 0.3 (g = 1), where u follows g upwards and fades slowly: an object that stops stays what it was.
+    /// within +-2/3. Where that first one is negative, it counts less in two cases. What is smooth looks still however it moves: it
+    /// counts `q l^2 / (q l^2 + 16)`. What looks like the object, where the object was, may be a part of it that rests: with a the
+    /// log-odds of that ([`Appearance`]) and t how far it has agreed with motion, it counts `1 - t / (1 + exp(-3 (a - 1.5)))`.
+    /// n' is n, and as far as g falls short of 1, and as far as t says, a. z is blended with that of the frame before, brought along
+    /// by the flow, with a weight of that from 0.9 + 0.1 u (g = 0) to 0.3 (g = 1), where u follows g upwards and fades slowly: an
+    /// object that stops stays what it was.
     /// The new log-odds are z along the edges of the colours ([`Guide`]). Frames of a video that stands still from its start have
     /// the same result to the last bit.
     pub fn refine(&mut self, frame: &InputImage, map: &RegionMap, foreground: &[bool]) -> RegionMap {
@@ -224,12 +228,15 @@ impl MotionModel {
                 }
                 appearance = previous.appearance;
                 guess = appearance.log_odds(&cells, || before.probabilities().halved());
+                let mut stillness = Plane::filled(width, height, 1.0);
                 if let Some(guess) = &guess {
-                    let weight = appearance.trust() * (1.0 - told);
+                    let trust = appearance.trust();
                     let guess = guess.resized(width, height);
-                    log_odds = log_odds.zip(&guess, |own, guess| own + weight * (guess - own));
+                    let rests = guess.map(|guess| RESTS.1 * (guess - RESTS.0)).probabilities();
+                    stillness = rests.map(|rests| 1.0 - trust * rests);
+                    log_odds = log_odds.zip(&guess, |own, guess| own + trust * (1.0 - told) * (guess - own));
                 }
-                log_odds = evidence.weigh(&log_odds, &before, sure);
+                log_odds = evidence.weigh(&log_odds, &before, &stillness, sure);
             }
         }
         let colors = small.colors();
@@ -344,7 +351,8 @@ impl Evidence {
         }
     }
 
-    fn weigh(&self, by_itself: &Plane, previous: &Plane, sure: f32) -> Plane {
+    /// `stillness` is how much it counts, 0 to 1, that a pixel moves as the camera does.
+    fn weigh(&self, by_itself: &Plane, previous: &Plane, stillness: &Plane, sure: f32) -> Plane {
         let own = 1.0 - self.weight * (1.0 - BY_ITSELF);
         let still = MEMORY.1 + sure * (MEMORY.2 - MEMORY.1);
         let memory = still + self.weight * (MEMORY.0 - still);
@@ -358,6 +366,7 @@ impl Evidence {
             &mut judged.values,
             &self.length.values,
             &self.slopes.values,
+            &stillness.values,
             &previous.values,
             MOTION * self.moved,
             1.0 / threshold,
@@ -396,21 +405,23 @@ fn rise(value: f32, (none, full): (f32, f32)) -> f32 {
 
 vectorised! {
     /// To a frame's own log-odds adds `motion` times the logarithm of how far residuals are above their threshold (what is below it
-    /// counts as far as motion of the squared level would have been seen), and blends that with the frame before.
+    /// counts by `stillness`, and as far as motion of the squared level would have been seen), and blends that with the frame before.
     fn weigh(
         log_odds: &mut [f32],
         lengths: &[f32],
         slopes: &[f32],
+        stillness: &[f32],
         previous: &[f32],
         motion: f32,
         per_threshold: f32,
         squared_level: f32,
         memory: f32,
     ) {
-        for (((value, length), slope), previous) in log_odds.iter_mut().zip(lengths).zip(slopes).zip(previous) {
+        let seen = lengths.iter().zip(slopes).zip(stillness).zip(previous);
+        for (value, (((length, slope), stillness), previous)) in log_odds.iter_mut().zip(seen) {
             let change = slope * squared_level;
             let moves = ln(((length + 1e-3) * per_threshold).max(f32::MIN_POSITIVE)).clamp(-LIMIT, LIMIT);
-            let moves = moves.max(0.0) + change / (change + UNSEEN) * moves.min(0.0);
+            let moves = moves.max(0.0) + stillness * change / (change + UNSEEN) * moves.min(0.0);
             let judged = *value + motion * moves;
             *value = judged + memory * (previous - judged);
         }

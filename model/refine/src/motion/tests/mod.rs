@@ -16,11 +16,18 @@ fn followed(frames: impl Iterator<Item = InputImage>) -> RegionMap {
 /// Blobs of brightness on a frame with masks of 64x48, whose reddish square of 16 of their pixels has moved to the right
 /// by `moved`.
 fn frame(moved: usize) -> InputImage {
-    let (width, height) = (128, 96);
+    torn(moved, moved, 1)
+}
+
+/// [`frame`] `larger` times as large, the upper three quarters of whose square have moved by `upper` and the lowest by `lower`.
+fn torn(upper: usize, lower: usize, larger: usize) -> InputImage {
+    let (width, height) = (128 * larger, 96 * larger);
     let plane = |red: f32| {
         (0..width * height).map(move |at| {
             let (x, y) = (at % width / 2, at / width / 2);
-            let square = (12 + moved..28 + moved).contains(&x) && (16..32).contains(&y);
+            let moved = if y < 28 * larger { upper } else { lower };
+            let (first, last) = (12 * larger + moved, 28 * larger + moved);
+            let square = (first..last).contains(&x) && (16 * larger..32 * larger).contains(&y);
             let place = if square { (x - moved + 1000, y) } else { (x, y) };
             texture(place, 3) - 0.5 + if square { red } else { 0.0 }
         })
@@ -76,6 +83,25 @@ fn overlap_with_the_square(map: &RegionMap) -> f32 {
         either += usize::from(truth || found);
     }
     both as f32 / either as f32
+}
+
+#[test]
+fn a_part_of_the_object_that_rests_stays_the_object() {
+    // Less bright and dark than the square is red, so that it stands apart from the border.
+    let calm = |mut frame: InputImage| {
+        let pixels = frame.width * frame.height;
+        for at in 0..pixels {
+            let mean = (0..3).map(|channel| frame.data[channel * pixels + at]).sum::<f32>() / 3.0;
+            (0..3).for_each(|channel| frame.data[channel * pixels + at] -= 0.7 * mean);
+        }
+        frame
+    };
+    let together = (0..12).map(|at| torn(2 * at, 2 * at, 2));
+    // The lowest quarter, at 46..78, stands still while the upper one goes on.
+    let map = followed(together.chain((1..3).map(|at| torn(22 + at, 22, 2))).map(calm));
+    let rests = (57..62).flat_map(|y| (56..76).map(move |x| y * 128 + x));
+    let background = rests.map(|at| map.probabilities[at]).sum::<f32>() / 100.0;
+    assert!(background < 0.5, "{background}");
 }
 
 /// The network says 0.4 everywhere: without memory the square is gone within a dozen frames.
@@ -196,7 +222,7 @@ fn what_moves_with_order_in_water_is_the_object() {
     };
     let brightness = Plane::from_fn(64, 48, |x, y| 200.0 * texture((x, y), 3));
     let nothing = Plane::filled(64, 48, 0.0);
-    let judged = Evidence::of(&flow, &nothing, &brightness).weigh(&nothing, &nothing, 0.0);
+    let judged = Evidence::of(&flow, &nothing, &brightness).weigh(&nothing, &nothing, &Plane::filled(64, 48, 1.0), 0.0);
     let at = |x: usize, y: usize| judged.row(y)[x];
     for (x, y) in [(25, 21), (28, 24), (31, 27)] {
         assert!(at(x, y) > 1.0, "{}", at(x, y));
@@ -276,7 +302,7 @@ fn what_flies_in_a_plain_sky_is_seen_moving() {
         evidence.weight,
         evidence.level
     );
-    let judged = evidence.weigh(&nothing, &nothing, 0.0);
+    let judged = evidence.weigh(&nothing, &nothing, &Plane::filled(64, 48, 1.0), 0.0);
     assert!(judged.row(11)[32] > 0.5, "{}", judged.row(11)[32]);
     assert!(judged.row(40).iter().all(|log_odds| *log_odds < -1.0));
 }
