@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests/reference"))
 from make_barrier_fixture import distances as barrier_distances, threshold as otsu
 
 W, H, CELLS = 336, 192, 32
-CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "threshold": 2.2, "unseen": 16.0, "contrast": 3.5, "small": 0.995, "followable": 4.0, "share": 0.3, "rough": 0.6, "orderly": 0.28, "order": 3.0, "rests": 1.5, "resting": 3.0}
+CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "threshold": 2.2, "unseen": 16.0, "contrast": 3.5, "lets go": 10.0, "outshines": 14.0, "small": 0.995, "followable": 4.0, "share": 0.3, "rough": 0.6, "orderly": 0.28, "order": 3.0, "rests": 1.5, "resting": 3.0}
 LEVEL = 0.97
 XX, YY = np.meshgrid(np.arange(W, dtype=np.float32), np.arange(H, dtype=np.float32))
 BASIS = np.stack([np.ones_like(XX), (XX - W / 2) / W, (YY - H / 2) / W], -1)
@@ -172,16 +172,17 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
             small = int(weights[1] > weights[0] and (before > 0).mean() < 1 - LEVEL)
             followed = min(followable.mean() / k["share"], 1)
             level, weight = levels[small], followed * weights[small]
+            rise = lambda full: followed * float(np.clip(np.log(max(level / (k["contrast"] * scale), 1e-30)) / np.log(full / k["contrast"]), 0, 1))
             rough = roughness(flow)
             median = median_roughness(rough, followable)
             disorder = followed * float(np.clip(np.log2(max(median / k["rough"], 1e-30)), 0, 1))
-            moved, weight = (1 - disorder) * weight, max(weight, disorder)
+            moved, weight, lets_go, outshines = (1 - disorder) * weight, *(max(told, disorder) for told in (weight, rise(k["lets go"]), rise(k["outshines"])))
             sure = max(sure + 0.2 * (weight - sure), 0.995 * sure)
             shown = min(sure / 0.2, 1)
             z = (1 - shown) * z + shown * (up(apart(distance, k)) + k["network"] * z)
             guess = appearance.log_odds(cells, probability(before)) if memory else None
             if guess is not None:
-                z = z + appearance.trust * (1 - weight) * (up(guess) - z)
+                z = z + appearance.trust * (1 - outshines) * (up(guess) - z)
             motion = np.clip(np.log((length + 1e-3) / max(k["threshold"] * np.sqrt(scale * level), 1e-30)), -k["limit"], k["limit"])
             change = slopes * level**2
             motion = np.where(motion < 0, motion * change / (change + k["unseen"] + 1e-9), motion)
@@ -194,7 +195,7 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
             motion = moved * motion + disorder * np.clip(order, -k["limit"], k["limit"])
             z = (1 - weight * (1 - k["itself"])) * z + k["motion"] * motion
             still = 0.9 + 0.1 * sure
-            z = z + (still + weight * (0.3 - still)) * (before - z)
+            z = z + (still + lets_go * (0.3 - still)) * (before - z)
         previous = z
         judged = guide.follow(z)
         if weight > 0.5 and memory:

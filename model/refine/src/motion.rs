@@ -58,6 +58,11 @@ const LEVELS: [f64; 2] = [0.97, 0.995];
 /// In multiples of the scale: at the first level of motion nothing moves on its own (noise alone has 2.3 times its median, rippling water up to 5
 /// there), from the second on the evidence counts in full.
 const CONTRAST: (f32, f32) = (3.5, 7.0);
+/// In the same multiples: from here on the frame before counts least, ...
+const LETS_GO: f32 = 10.0;
+/// ... and from here on it does not count what the object looks like. Motion that slows down tells less and less, and what it has
+/// shown before would be gone before it tells nothing.
+const OUTSHINES: f32 = 14.0;
 /// The threshold between still and moving, in geometric means of the scale and the level of motion.
 const THRESHOLD: f32 = 2.2;
 /// Half the side of the windows, in pixels of the masks, in which it counts how much there is to follow.
@@ -164,9 +169,9 @@ impl MotionModel {
     /// within +-2/3. Where that first one is negative, it counts less in two cases. What is smooth looks still however it moves: it
     /// counts `q l^2 / (q l^2 + 16)`. What looks like the object, where the object was, may be a part of it that rests: with a the
     /// log-odds of that ([`Appearance`]) and t how far it has agreed with motion, it counts `1 - t / (1 + exp(-3 (a - 1.5)))`.
-    /// n' is n, and as far as g falls short of 1, and as far as t says, a. z is blended with that of the frame before, brought along
-    /// by the flow, with a weight of that from 0.9 + 0.1 u (g = 0) to 0.3 (g = 1), where u follows g upwards and fades slowly: an
-    /// object that stops stays what it was.
+    /// n' is n, and as far as `g''` falls short of 1, and as far as t says, a. z is blended with that of the frame before, brought along
+    /// by the flow, with a weight of that from 0.9 + 0.1 u (`g' = 0`) to 0.3 (`g' = 1`), where u follows g upwards and fades slowly: an
+    /// object that stops stays what it was. `g'` and `g''` are g where c rises up to log 10 and log 14: an object that slows down does so, too.
     /// The new log-odds are z along the edges of the colours ([`Guide`]). Frames of a video that stands still from its start have
     /// the same result to the last bit.
     pub fn refine(&mut self, frame: &InputImage, map: &RegionMap, foreground: &[bool]) -> RegionMap {
@@ -234,7 +239,9 @@ impl MotionModel {
                     let guess = guess.resized(width, height);
                     let rests = guess.map(|guess| RESTS.1 * (guess - RESTS.0)).probabilities();
                     stillness = rests.map(|rests| 1.0 - trust * rests);
-                    log_odds = log_odds.zip(&guess, |own, guess| own + trust * (1.0 - told) * (guess - own));
+                    log_odds = log_odds.zip(&guess, |own, guess| {
+                        own + trust * (1.0 - evidence.outshines) * (guess - own)
+                    });
                 }
                 log_odds = evidence.weigh(&log_odds, &before, &stillness, sure);
             }
@@ -316,6 +323,10 @@ struct Evidence {
     order: Option<Order>,
     /// How much the frame's motion tells, 0 to 1.
     weight: f32,
+    /// How far that lets go of the frame before, 0 to 1.
+    lets_go: f32,
+    /// How far that outshines what the object looks like, 0 to 1.
+    outshines: f32,
 }
 
 impl Evidence {
@@ -331,22 +342,24 @@ impl Evidence {
             .map(|(length, _)| *length)
             .collect();
         let followed = (lengths.len() as f32 / length.values.len() as f32 / FOLLOWABLE_SHARE).min(1.0);
-        let [large, small] = LEVELS.map(|share| {
-            let level = quantile(&mut lengths, share);
-            (level, rise(level / scale, CONTRAST))
-        });
+        let [large, small] = LEVELS.map(|share| quantile(&mut lengths, share));
+        let tells = |level: f32, full: f32| rise(level / scale, (CONTRAST.0, full));
         let object = before.values.iter().filter(|log_odds| **log_odds > 0.0).count();
         let was_small = (object as f64) < (1.0 - LEVELS[0]) * before.values.len() as f64;
-        let (level, contrast) = if was_small && small.1 > large.1 { small } else { large };
+        let tells_more = tells(small, CONTRAST.1) > tells(large, CONTRAST.1);
+        let level = if was_small && tells_more { small } else { large };
         let order = Order::of(flow, &followable, followed);
         let disorder = order.as_ref().map_or(0.0, |order| order.weight);
+        let told = |full: f32| disorder.max(followed * tells(level, full));
         Self {
             length,
             slopes,
             level,
             threshold: THRESHOLD * (scale * level).sqrt(),
-            moved: (1.0 - disorder) * followed * contrast,
-            weight: disorder.max(followed * contrast),
+            moved: (1.0 - disorder) * followed * tells(level, CONTRAST.1),
+            weight: told(CONTRAST.1),
+            lets_go: told(LETS_GO),
+            outshines: told(OUTSHINES),
             order,
         }
     }
@@ -355,7 +368,7 @@ impl Evidence {
     fn weigh(&self, by_itself: &Plane, previous: &Plane, stillness: &Plane, sure: f32) -> Plane {
         let own = 1.0 - self.weight * (1.0 - BY_ITSELF);
         let still = MEMORY.1 + sure * (MEMORY.2 - MEMORY.1);
-        let memory = still + self.weight * (MEMORY.0 - still);
+        let memory = still + self.lets_go * (MEMORY.0 - still);
         let threshold = self.threshold.max(f32::MIN_POSITIVE);
         let mut judged = by_itself.map(|log_odds| own * log_odds);
         if let Some(order) = &self.order {

@@ -85,17 +85,18 @@ fn overlap_with_the_square(map: &RegionMap) -> f32 {
     both as f32 / either as f32
 }
 
+/// Less bright and dark than the square is red, so that it stands apart from the border.
+fn calm(mut frame: InputImage) -> InputImage {
+    let pixels = frame.width * frame.height;
+    for at in 0..pixels {
+        let mean = (0..3).map(|channel| frame.data[channel * pixels + at]).sum::<f32>() / 3.0;
+        (0..3).for_each(|channel| frame.data[channel * pixels + at] -= 0.7 * mean);
+    }
+    frame
+}
+
 #[test]
 fn a_part_of_the_object_that_rests_stays_the_object() {
-    // Less bright and dark than the square is red, so that it stands apart from the border.
-    let calm = |mut frame: InputImage| {
-        let pixels = frame.width * frame.height;
-        for at in 0..pixels {
-            let mean = (0..3).map(|channel| frame.data[channel * pixels + at]).sum::<f32>() / 3.0;
-            (0..3).for_each(|channel| frame.data[channel * pixels + at] -= 0.7 * mean);
-        }
-        frame
-    };
     let together = (0..12).map(|at| torn(2 * at, 2 * at, 2));
     // The lowest quarter, at 46..78, stands still while the upper one goes on.
     let map = followed(together.chain((1..3).map(|at| torn(22 + at, 22, 2))).map(calm));
@@ -122,6 +123,44 @@ fn an_object_that_stops_stays_the_object() {
     masks.reset();
     let map = masks.refine(&frame(14), &unsure(), &[false, true, true]);
     assert!(map.probabilities[..64 * 48].iter().all(|p| (p - 0.6).abs() < 1e-3));
+}
+
+/// Before it stands still an object slows down, and its motion tells less and less against what has the same colours elsewhere.
+#[test]
+fn an_object_that_slows_down_does_not_spread() {
+    // Smooth and still, in pixels of masks of 128x96. The square comes from the left to 52..84, 32..64.
+    let stone = |x: usize, y: usize| (84..108).contains(&x) && (32..64).contains(&y);
+    let mut network = unsure();
+    for at in (0..32 * 24).filter(|at| stone(at % 32 * 4, at / 32 * 4)) {
+        network.probabilities[at] = 0.1;
+        network.probabilities[32 * 24 + at] = 0.8;
+    }
+    let scene = |moved: f32| {
+        let [before, mut scene] = [0, 1].map(|more| torn(moved as usize + more, moved as usize + more, 2));
+        for (value, before) in scene.data.iter_mut().zip(&before.data) {
+            *value = before + moved.fract() * (*value - before);
+        }
+        for at in (0..256 * 192).filter(|at| stone(at % 256 / 2, at / 256 / 2)) {
+            for (channel, tint) in [0.4, -0.2, -0.2].into_iter().enumerate() {
+                let value = &mut scene.data[256 * 192 * channel + at];
+                *value = 0.2 * *value + tint;
+            }
+        }
+        calm(scene)
+    };
+    let mut masks = MotionModel::default();
+    let (fast, slow) = ((0..24).map(|at| at as f32), (1..16).map(|at| 23.0 + 0.35 * at as f32));
+    let map = fast.chain(slow).fold(unsure(), |_, moved| {
+        masks.refine(&scene(moved), &network, &[false, true, true])
+    });
+    let object = |wanted: &dyn Fn(usize, usize) -> bool| {
+        let places = (0..128 * 96).filter(|at| wanted(at % 128, at / 128));
+        let background: Vec<f32> = places.map(|at| map.probabilities[at]).collect();
+        1.0 - background.iter().sum::<f32>() / background.len() as f32
+    };
+    assert!(object(&stone) < 0.5, "{}", object(&stone));
+    let inside = |x, y| (56..80).contains(&x) && (36..60).contains(&y);
+    assert!(object(&inside) > 0.7, "{}", object(&inside));
 }
 
 #[test]
