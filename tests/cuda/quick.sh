@@ -9,13 +9,15 @@ if ! command -v g++ >/dev/null; then
 fi
 # shellcheck source=../../scripts/features.sh
 CUDA=1 . scripts/features.sh
-cargo build "${TESTED[@]}" --test alike --bin factorseg-pipeline --bin factorseg
+# The same is chosen for building and for testing: for the test alone cargo would build burn once more.
+chosen=("${TESTED[@]}" --test alike --bin factorseg-pipeline --bin factorseg)
+cargo build "${chosen[@]}"
 make --silent -C tests/cuda
 # Kernels are compiled one after the other, so two processes do better.
 target=${CARGO_TARGET_DIR:-target}
 PIPELINE=$target/release/factorseg-pipeline FACTORSEG=$target/release/factorseg tests/cuda/failures.sh >"$target/failures.log" 2>&1 &
 failures=$!
-cargo test "${TESTED[@]}" --test alike --config "target.'cfg(unix)'.runner = '$PWD/tests/cuda/emulate'" -- --test-threads=1 \
+cargo test "${chosen[@]}" --config "target.'cfg(unix)'.runner = '$PWD/tests/cuda/emulate'" -- --test-threads=1 \
     segmentation_by_a_small_network updates_are_alike masks_without_classes || wrong=1
 wait $failures || wrong=1
 cat "$target/failures.log"
