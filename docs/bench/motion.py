@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests/reference"))
 from make_barrier_fixture import distances as barrier_distances, threshold as otsu
 
 W, H, CELLS = 336, 192, 32
-CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "threshold": 2.2, "unseen": 16.0, "contrast": 3.5, "lets go": 10.0, "outshines": 14.0, "small": 0.995, "followable": 4.0, "share": 0.3, "rough": 0.6, "orderly": 0.28, "order": 3.0, "rests": 1.5, "resting": 3.0}
+CONSTANTS = {"motion": 2.0, "itself": 0.25, "network": 0.25, "barrier": 5.0, "most": 4.0, "power": 1.5, "limit": 2.0, "blur": 1.5, "noise": 0.03, "threshold": 2.2, "unseen": 16.0, "around": 0.5, "memory": 0.35, "contrast": 3.5, "lets go": 9.0, "outshines": 14.0, "small": 0.995, "followable": 4.0, "share": 0.3, "rough": 0.6, "orderly": 0.28, "order": 3.0, "rests": 1.5, "resting": 3.0}
 LEVEL = 0.97
 XX, YY = np.meshgrid(np.arange(W, dtype=np.float32), np.arange(H, dtype=np.float32))
 BASIS = np.stack([np.ones_like(XX), (XX - W / 2) / W, (YY - H / 2) / W], -1)
@@ -185,7 +185,9 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
                 z = z + appearance.trust * (1 - outshines) * (up(guess) - z)
             motion = np.clip(np.log((length + 1e-3) / max(k["threshold"] * np.sqrt(scale * level), 1e-30)), -k["limit"], k["limit"])
             change = slopes * level**2
-            motion = np.where(motion < 0, motion * change / (change + k["unseen"] + 1e-9), motion)
+            seen = change / (change + k["unseen"] + 1e-9)
+            around = up(means(down(motion * seen), 2) / (means(down(seen), 2) + 0.02))
+            motion = np.where(motion < 0, motion * seen, motion) + k["around"] * (1 - seen) * around
             if guess is not None:
                 rests = appearance.trust * probability(k["resting"] * (up(guess) - k["rests"]))
                 motion = np.where(motion < 0, motion * (1 - rests), motion)
@@ -195,7 +197,7 @@ def run(frames, guides, network, distances, flows, memory=True, constants=CONSTA
             motion = moved * motion + disorder * np.clip(order, -k["limit"], k["limit"])
             z = (1 - weight * (1 - k["itself"])) * z + k["motion"] * motion
             still = 0.9 + 0.1 * sure
-            z = z + (still + lets_go * (0.3 - still)) * (before - z)
+            z = z + (still + lets_go * (k["memory"] - still)) * (before - z)
         previous = z
         judged = guide.follow(z)
         if weight > 0.5 and memory:

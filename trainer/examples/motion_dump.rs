@@ -1,8 +1,8 @@
 //! What the motion model sees of DAVIS, for `docs/bench/motion.py`:
 //! `cargo run --release -p factorseg-trainer --example motion_dump -- DAVIS OUT [CHECKPOINT]`.
 //!
-//! Of each sequence OUT/NAME holds `frames.u8` (`[n, 384, 672, 3]` for 16:9), `network.f32` (the object's probability after the
-//! color model, `[n, 96, 168]`), and `flow.f32` (`[n - 1, 2, 192, 336]`, each frame's to the one before).
+//! Of each sequence OUT/NAME holds `frames.u8` (`[n, 384, 672, 3]` for 16:9), `network.f32` (the object's probability by the
+//! network, `[n, 96, 168]`), and `flow.f32` (`[n - 1, 2, 192, 336]`, each frame's to the one before).
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -23,7 +23,8 @@ fn main() -> Result<()> {
     let source = rest
         .first()
         .map_or(CheckpointSource::Embedded, CheckpointSource::from_path);
-    let mut segmenter = Segmenter::load(&source, DeviceSpec::Cpu, &SegmenterOptions::default())?;
+    let (options, _) = SegmenterOptions::default().without_colors();
+    let mut segmenter = Segmenter::load(&source, DeviceSpec::Cpu, &options)?;
     for sequence in fs::read_dir(Path::new(root).join("JPEGImages/480p"))? {
         let sequence = sequence?;
         dump(

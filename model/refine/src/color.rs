@@ -159,6 +159,14 @@ pub struct ColorModel {
 }
 
 impl ColorModel {
+    /// One that fills such holes.
+    pub fn new(fill_holes: FillHoles) -> Self {
+        Self {
+            fill_holes,
+            ..Self::default()
+        }
+    }
+
     /// How many maps so far were left as they were because a step came to no finite result.
     pub fn unjudged(&self) -> u64 {
         self.unjudged

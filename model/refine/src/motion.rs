@@ -23,7 +23,7 @@
 use crate::appearance::Appearance;
 use crate::barrier;
 use crate::camera;
-use crate::color::ColorHistogram;
+use crate::color::{ColorHistogram, ColorModel};
 use crate::flow::{Flow, Pyramid, Search};
 use crate::guided::Guide;
 use crate::map::{InputImage, RegionMap};
@@ -59,7 +59,7 @@ const LEVELS: [f64; 2] = [0.97, 0.995];
 /// there), from the second on the evidence counts in full.
 const CONTRAST: (f32, f32) = (3.5, 7.0);
 /// In the same multiples: from here on the frame before counts least, ...
-const LETS_GO: f32 = 10.0;
+const LETS_GO: f32 = 9.0;
 /// ... and from here on it does not count what the object looks like. Motion that slows down tells less and less, and what it has
 /// shown before would be gone before it tells nothing.
 const OUTSHINES: f32 = 14.0;
@@ -69,6 +69,10 @@ const THRESHOLD: f32 = 2.2;
 const FOLLOWED: usize = 5;
 /// Where the squared change of brightness that the level of motion would have made is this, evidence against motion counts half.
 const UNSEEN: f32 = 16.0;
+/// Half the side of the windows, in twice the pixels of the masks, whose motion also counts where it would not be seen, ...
+const AROUND: usize = 2;
+/// ... and how much.
+const FROM_AROUND: f32 = 0.5;
 /// Log-odds by looks and place from which on what stands still is more likely a part of the object that rests, and how steep that is.
 const RESTS: (f32, f32) = (1.5, 3.0);
 /// From these squared slopes on there is something to follow: a plain sky has less than 1, and its flow is noise.
@@ -85,7 +89,7 @@ const ORDERLY: f32 = 0.28;
 const ORDER: f32 = 3.0;
 /// Weight of the frame before, brought along by the flow: at full evidence of motion; without any; and without any where motion has
 /// shown the object in the frames before.
-const MEMORY: (f32, f32, f32) = (0.3, 0.9, 1.0);
+const MEMORY: (f32, f32, f32) = (0.35, 0.9, 1.0);
 /// How fast what motion shows becomes sure, as a share of a frame's evidence, and how much of it a frame without motion leaves:
 /// half after 138 frames.
 const SURE: (f32, f32) = (0.2, 0.995);
@@ -101,6 +105,9 @@ const CUT_SHARE: f32 = 0.5;
 /// Judges the masks of successive frames by motion; keeps the last frame.
 #[derive(Clone, Debug, Default)]
 pub struct MotionModel {
+    /// Judges what the network says of a frame by the frame's own colours, as long as motion has not shown the object. Nothing else is
+    /// to have judged it so.
+    pub colors: Option<ColorModel>,
     previous: Option<Previous>,
     search: Search,
     unjudged: u64,
@@ -165,15 +172,20 @@ impl MotionModel {
     /// l its 97 % quantile (or its 99.5 % quantile, if that has the greater c and the frame before gave the object less than 3 % of the
     /// picture), c rises from 0 to 1 as log l / s goes from log 3.5 to log 7; with w the flow's roughness and h its median there, d
     /// rises from 0 to f as log h goes from log 0.6 to log 1.2 pixels ([`roughness`]). The evidence is `g = max(f c, d)`, and
-    /// `z = (1 - 0.75 g) n' + 2 (1 - d) f c log(r / (2.2 sqrt(s l))) + 6 d log(0.28 h / w)`, the first logarithm within +-2, the second
-    /// within +-2/3. Where that first one is negative, it counts less in two cases. What is smooth looks still however it moves: it
-    /// counts `q l^2 / (q l^2 + 16)`. What looks like the object, where the object was, may be a part of it that rests: with a the
-    /// log-odds of that ([`Appearance`]) and t how far it has agreed with motion, it counts `1 - t / (1 + exp(-3 (a - 1.5)))`.
+    /// `z = (1 - 0.75 g) n' + 2 (1 - d) f c k + 6 d log(0.28 h / w)`, that logarithm within +-2/3.
+    ///
+    /// k is what residuals tell. What is smooth looks still however it moves: with `j = log(r / (2.2 sqrt(s l)))` within +-2 and
+    /// `y = q l^2 / (q l^2 + 16)`, how far motion would have been seen, `k = max(j, 0) + y min(j, 0) + (1 - y) x / 2`, where x is what is around:
+    /// the mean of `y j`, divided by that of y plus 0.02, of 10x10 pixels. What looks like the object, where the object was, may be a part of it
+    /// that rests: with a the log-odds of that ([`Appearance`]) and t how far it has agreed with motion, a k below 0 counts
+    /// `1 - t / (1 + exp(-3 (a - 1.5)))`.
+    ///
     /// n' is n, and as far as `g''` falls short of 1, and as far as t says, a. z is blended with that of the frame before, brought along
-    /// by the flow, with a weight of that from 0.9 + 0.1 u (`g' = 0`) to 0.3 (`g' = 1`), where u follows g upwards and fades slowly: an
-    /// object that stops stays what it was. `g'` and `g''` are g where c rises up to log 10 and log 14: an object that slows down does so, too.
-    /// The new log-odds are z along the edges of the colours ([`Guide`]). Frames of a video that stands still from its start have
-    /// the same result to the last bit.
+    /// by the flow, with a weight of that from 0.9 + 0.1 u (`g' = 0`) to 0.35 (`g' = 1`), where u follows g upwards and fades slowly: an
+    /// object that stops stays what it was. `g'` and `g''` are g where c rises up to log 9 and log 14: an object that slows down does so, too.
+    /// That is kept for the next frame. The object is it along the edges of the colours ([`Guide`]), and as far as v falls short of 1 what
+    /// [`Self::colors`] says of the frame alone. Of more than two regions that also says what share each has of the object, or of the rest.
+    /// Frames of a video that stands still from its start have the same result to the last bit.
     pub fn refine(&mut self, frame: &InputImage, map: &RegionMap, foreground: &[bool]) -> RegionMap {
         let (width, height) = (frame.width / 2, frame.height / 2);
         let pixels = width * height;
@@ -184,15 +196,7 @@ impl MotionModel {
             self.reset();
             return map.clone();
         }
-        let mut network = Plane {
-            width: map.width,
-            height: map.height,
-            values: map.sum(foreground),
-        };
-        to_log_odds(&mut network.values);
-        let object = self.judge(frame, &network).probabilities();
-        let mut judged = map.resized(width, height);
-        judged.share_out_all(foreground, &object.values);
+        let judged = self.judge(frame, map, foreground);
         if !judged.sums_to_one() {
             self.unjudged += 1;
             self.reset();
@@ -201,57 +205,74 @@ impl MotionModel {
         judged
     }
 
-    /// The log-odds of the foreground, at half the frame's size.
-    fn judge(&mut self, frame: &InputImage, network: &Plane) -> Plane {
+    /// The regions, at half the frame's size.
+    fn judge(&mut self, frame: &InputImage, map: &RegionMap, foreground: &[bool]) -> RegionMap {
         let small = frame.halved();
         let (width, height) = (small.width, small.height);
         let quarter = small.halved();
-        let network = network.resized(width, height);
         let picture = Pyramid::new(&brightness(frame));
         let brightness = brightness(&small);
         let known = self
             .previous
             .take()
             .filter(|previous| previous.log_odds.size() == (width, height));
-        let (mut log_odds, mut sure, mut told) = (network, 0.0, 0.0);
-        let (mut appearance, mut guess) = (Appearance::default(), None);
-        let cells = ColorHistogram::cells(&quarter.data);
-        if let Some(previous) = known {
+        let followed = known.and_then(|previous| {
             let flow = self.search.flow(&picture, &previous.picture).halved();
             let [seen, before] = flow.warp([&previous.brightness, &previous.log_odds]);
-            if !is_cut(&brightness, &seen) {
-                let evidence = Evidence::of(&flow, &before, &brightness);
-                let risen = previous.sure + SURE.0 * (evidence.weight - previous.sure);
-                sure = risen.max(SURE.1 * previous.sure);
-                told = evidence.weight;
-                let shown = (sure / SURE.0).min(1.0);
-                if shown > 0.0 && !quarter.data.is_empty() {
-                    let apart = barrier::evidence(&quarter).map(|apart| (APART * apart).min(APART_LIMIT));
-                    let apart = apart.resized(width, height);
-                    let both = |network: f32, apart: f32| network + shown * (apart + NETWORK * network - network);
-                    log_odds = log_odds.zip(&apart, both);
-                }
-                appearance = previous.appearance;
-                guess = appearance.log_odds(&cells, || before.probabilities().halved());
-                let mut stillness = Plane::filled(width, height, 1.0);
-                if let Some(guess) = &guess {
-                    let trust = appearance.trust();
-                    let guess = guess.resized(width, height);
-                    let rests = guess.map(|guess| RESTS.1 * (guess - RESTS.0)).probabilities();
-                    stillness = rests.map(|rests| 1.0 - trust * rests);
-                    log_odds = log_odds.zip(&guess, |own, guess| {
-                        own + trust * (1.0 - evidence.outshines) * (guess - own)
-                    });
-                }
-                log_odds = evidence.weigh(&log_odds, &before, &stillness, sure);
+            let scene_goes_on = !is_cut(&brightness, &seen);
+            scene_goes_on.then(|| (Evidence::of(&flow, &before, &brightness), before, previous))
+        });
+        let (told, sure) = followed.as_ref().map_or((0.0, 0.0), |(evidence, _, previous)| {
+            let risen = previous.sure + SURE.0 * (evidence.weight - previous.sure);
+            (evidence.weight, risen.max(SURE.1 * previous.sure))
+        });
+        let shown = (sure / SURE.0).min(1.0);
+        let mut log_odds = object_log_odds(map, foreground).resized(width, height);
+        if shown > 0.0 && !quarter.data.is_empty() {
+            let apart = barrier::evidence(&quarter).map(|apart| (APART * apart).min(APART_LIMIT));
+            let apart = apart.resized(width, height);
+            log_odds = log_odds.zip(&apart, |network, apart| {
+                network + shown * (apart + NETWORK * network - network)
+            });
+        }
+        let (mut appearance, mut guess) = (Appearance::default(), None);
+        let cells = ColorHistogram::cells(&quarter.data);
+        if let Some((evidence, before, previous)) = followed {
+            appearance = previous.appearance;
+            guess = appearance.log_odds(&cells, || before.probabilities().halved());
+            let mut stillness = Plane::filled(width, height, 1.0);
+            if let Some(guess) = &guess {
+                let trust = appearance.trust();
+                let guess = guess.resized(width, height);
+                let rests = guess.map(|guess| RESTS.1 * (guess - RESTS.0)).probabilities();
+                stillness = rests.map(|rests| 1.0 - trust * rests);
+                log_odds = log_odds.zip(&guess, |own, guess| {
+                    own + trust * (1.0 - evidence.outshines) * (guess - own)
+                });
             }
+            log_odds = evidence.weigh(&log_odds, &before, &stillness, sure);
         }
         let colors = small.colors();
-        let edged = (width.min(height) >= 2).then(|| Guide::halved(&colors, WINDOW).follow(&colors, &log_odds));
-        let judged = edged.unwrap_or_else(|| log_odds.clone());
+        let guide = (width.min(height) >= 2).then(|| Guide::halved(&colors, WINDOW));
+        let edged = |log_odds: &Plane| match &guide {
+            Some(guide) => guide.follow(&colors, log_odds),
+            None => log_odds.clone(),
+        };
+        let mut object = edged(&log_odds);
         if told > TEACHES {
-            appearance.learn(&cells, &judged.halved(), guess.as_ref());
+            appearance.learn(&cells, &object.halved(), guess.as_ref());
         }
+        // Motion shows an object, and does not tell its regions apart.
+        let colored = if shown < 1.0 || map.regions > 2 {
+            self.by_colors(&quarter, map, foreground)
+        } else {
+            None
+        };
+        if let Some(colored) = colored.as_ref().filter(|_| shown < 1.0) {
+            let colored = object_log_odds(colored, foreground).resized(width, height);
+            object = edged(&colored.zip(&log_odds, |colored, own| colored + shown * (own - colored)));
+        }
+        let mut judged = colored.as_ref().unwrap_or(map).resized(width, height);
         self.previous = Some(Previous {
             picture,
             brightness,
@@ -260,7 +281,29 @@ impl MotionModel {
             sure,
             appearance,
         });
+        judged.share_out_all(foreground, &object.probabilities().values);
         judged
+    }
+
+    /// The regions of a picture of the network's size by its own colours, where [`Self::colors`] judges.
+    fn by_colors(&mut self, picture: &InputImage, map: &RegionMap, foreground: &[bool]) -> Option<RegionMap> {
+        let colors = self.colors.as_mut().filter(|_| !picture.data.is_empty())?;
+        let mut map = map.resized(picture.width, picture.height);
+        let unjudged = colors.unjudged();
+        colors.refine(picture, &mut map, foreground);
+        self.unjudged += colors.unjudged() - unjudged;
+        Some(map)
+    }
+}
+
+/// Log-odds of the foreground.
+fn object_log_odds(map: &RegionMap, foreground: &[bool]) -> Plane {
+    let mut values = map.sum(foreground);
+    to_log_odds(&mut values);
+    Plane {
+        width: map.width,
+        height: map.height,
+        values,
     }
 }
 
@@ -375,15 +418,24 @@ impl Evidence {
             let orderly = order.log_odds.resized(judged.width, judged.height);
             judged = judged.zip(&orderly, |own, orderly| own + MOTION * order.weight * orderly);
         }
+        let squared_level = self.level.powi(2);
+        let seen = self
+            .slopes
+            .map(|slope| slope * squared_level / (slope * squared_level + UNSEEN));
+        let mut moves = self.length.clone();
+        relative(&mut moves.values, 1.0 / threshold);
+        let means = |plane: &Plane| plane.halved().window_means(AROUND);
+        let around = means(&moves.zip(&seen, |moves, seen| moves * seen));
+        let around = around.zip(&means(&seen), |moves, seen| FROM_AROUND * moves / (seen + 0.02));
+        let around = around.resized(judged.width, judged.height);
         weigh(
             &mut judged.values,
-            &self.length.values,
-            &self.slopes.values,
+            &moves.values,
+            &seen.values,
+            &around.values,
             &stillness.values,
             &previous.values,
             MOTION * self.moved,
-            1.0 / threshold,
-            self.level.powi(2),
             memory,
         );
         judged
@@ -417,25 +469,31 @@ fn rise(value: f32, (none, full): (f32, f32)) -> f32 {
 }
 
 vectorised! {
-    /// To a frame's own log-odds adds `motion` times the logarithm of how far residuals are above their threshold (what is below it
-    /// counts by `stillness`, and as far as motion of the squared level would have been seen), and blends that with the frame before.
+    /// The logarithm of how far residuals are above their threshold.
+    fn relative(lengths: &mut [f32], per_threshold: f32) {
+        for length in lengths {
+            *length = ln(((*length + 1e-3) * per_threshold).max(f32::MIN_POSITIVE)).clamp(-LIMIT, LIMIT);
+        }
+    }
+}
+
+vectorised! {
+    /// To a frame's own log-odds adds `motion` times what moves (less than nothing counts as far as it would have been `seen`; where it would
+    /// not, what moves around counts, too; and less than nothing counts by `stillness`), and blends that with the frame before.
     fn weigh(
         log_odds: &mut [f32],
-        lengths: &[f32],
-        slopes: &[f32],
+        moves: &[f32],
+        seen: &[f32],
+        around: &[f32],
         stillness: &[f32],
         previous: &[f32],
         motion: f32,
-        per_threshold: f32,
-        squared_level: f32,
         memory: f32,
     ) {
-        let seen = lengths.iter().zip(slopes).zip(stillness).zip(previous);
-        for (value, (((length, slope), stillness), previous)) in log_odds.iter_mut().zip(seen) {
-            let change = slope * squared_level;
-            let moves = ln(((length + 1e-3) * per_threshold).max(f32::MIN_POSITIVE)).clamp(-LIMIT, LIMIT);
-            let moves = moves.max(0.0) + stillness * change / (change + UNSEEN) * moves.min(0.0);
-            let judged = *value + motion * moves;
+        let told = moves.iter().zip(seen).zip(around).zip(stillness).zip(previous);
+        for (value, ((((moves, seen), around), stillness), previous)) in log_odds.iter_mut().zip(told) {
+            let moves = moves.max(0.0) + seen * moves.min(0.0) + (1.0 - seen) * around;
+            let judged = *value + motion * (moves.max(0.0) + stillness * moves.min(0.0));
             *value = judged + memory * (previous - judged);
         }
     }

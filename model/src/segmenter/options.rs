@@ -1,6 +1,6 @@
 //! How images are segmented.
 
-use factorseg_refine::FillHoles;
+use factorseg_refine::{ColorModel, FillHoles};
 
 use super::SegmentError;
 use crate::config::ModelConfig;
@@ -39,6 +39,17 @@ impl Default for SegmenterOptions {
 }
 
 impl SegmenterOptions {
+    /// The same for an engine whose masks motion judges, and the color model that goes to
+    /// [`MotionModel::colors`](factorseg_refine::MotionModel::colors) then.
+    pub fn without_colors(&self) -> (Self, Option<ColorModel>) {
+        let colors = self.color_model.then(|| ColorModel::new(self.fill_holes));
+        let alone = Self {
+            color_model: false,
+            ..self.clone()
+        };
+        (alone, colors)
+    }
+
     /// Holds every option against what the network has.
     pub(super) fn check(&self, config: &ModelConfig) -> Result<(), SegmentError> {
         let error = |option, value: usize, expected: String| {

@@ -497,6 +497,7 @@ fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
 struct Segmenting {
     engine: Box<dyn Engine>,
     regions: usize,
+    /// The options of the last job.
     applied: Option<SegmenterOptions>,
     motion: MotionModel,
     /// Which regions are the object that `motion` remembers.
@@ -524,12 +525,18 @@ impl Segmenting {
     }
 
     fn segment(&mut self, job: Job, scene: u64) -> Result<Mask, Failure> {
-        if self.applied.as_ref() != Some(&job.options) {
-            self.engine.set_options(&job.options)?;
-            self.applied = Some(job.options.clone());
+        let timestep = job.options.timestep;
+        let foreground = job.motion.as_ref().map(|_| &job.foreground);
+        if self.applied.as_ref() != Some(&job.options) || self.foreground.is_some() != foreground.is_some() {
+            let (options, colors) = match foreground {
+                Some(_) => job.options.without_colors(),
+                None => (job.options.clone(), None),
+            };
+            self.engine.set_options(&options)?;
+            self.motion.colors = colors;
+            self.applied = Some(job.options);
             self.forget();
         }
-        let foreground = job.motion.as_ref().map(|_| &job.foreground);
         if self.scene != scene || self.foreground.as_ref() != foreground {
             self.scene = scene;
             self.foreground = foreground.cloned();
@@ -554,7 +561,7 @@ impl Segmenting {
             map,
             pts: job.pts,
             class: job.class,
-            timestep: job.options.timestep,
+            timestep,
         })
     }
 }

@@ -119,7 +119,7 @@ settings! {
     samples "samples": u32 = SegmenterOptions::default().samples as u32, minimum 1, maximum 64;
         "Samples", "Noise draws whose masks are averaged; the cost grows with them";
     color_model "color-model": bool = SegmenterOptions::default().color_model;
-        "Color model", "Judge pixels again by the colors of the frame's own regions";
+        "Color model", "Judge pixels again by the colors of the frame's own regions, in video until motion has shown the object";
     fill_holes "fill-holes": FillHoles = FillHoles::default();
         "Fill holes", "Which holes in the object that the color model finds become object";
     motion_model "motion-model": bool = true;

@@ -12,6 +12,8 @@ use crate::support::*;
 fn options_reach_the_engine_when_they_change() {
     let fake = Fake::new(Behaviour::Whole);
     let mut bench = Bench::new(&fake);
+    // With it colours are the motion model's to ask.
+    bench.element.set_property("motion-model", false);
     bench.set_caps(VideoFormat::I420, 64, 48);
     let info = video_info(VideoFormat::I420, 64, 48);
     let mut frames = 0..;
@@ -28,10 +30,15 @@ fn options_reach_the_engine_when_they_change() {
     assert_eq!((report.class.as_str(), report.timestep), ("tractor", 200));
     bench.element.set_property("seed", u64::MAX);
     bench.element.set_property("samples", 4u32);
-    bench.element.set_property("color-model", false);
     bench.element.set_property_from_str("fill-holes", "none");
     bench.element.set_property("class", "none");
     push(&mut bench);
+    push(&mut bench);
+    bench.element.set_property("motion-model", true);
+    push(&mut bench);
+    bench.element.set_property("motion-model", false);
+    push(&mut bench);
+    bench.element.set_property("color-model", false);
     push(&mut bench);
     let default = SegmenterOptions::default();
     let changed = SegmenterOptions {
@@ -43,11 +50,15 @@ fn options_reach_the_engine_when_they_change() {
         class: None,
         seed: u64::MAX,
         samples: 4,
-        color_model: false,
         fill_holes: factorseg_refine::FillHoles::None,
         ..changed.clone()
     };
-    assert_eq!(*fake.options.lock().unwrap(), [default, changed, again]);
+    let alone = SegmenterOptions {
+        color_model: false,
+        ..again.clone()
+    };
+    let expected = [default, changed, again.clone(), alone.clone(), again, alone];
+    assert_eq!(*fake.options.lock().unwrap(), expected);
 }
 
 #[test]

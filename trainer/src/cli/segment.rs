@@ -14,7 +14,7 @@ use serde_json::json;
 use super::arguments::{ShardArgument, region};
 use super::masks::{Format, MaskWriter};
 use super::segment_video;
-use super::segmenter::{PassArguments, SegmenterArguments};
+use super::segmenter::{PassArguments, SegmenterArguments, motion_model};
 use crate::data::folder::ImageFolder;
 use crate::data::picture::open_picture;
 use crate::data::skipped::Skipped;
@@ -141,10 +141,21 @@ impl Segment {
                 "{failed} of {all} images cannot be decoded; the others are in {out}"
             ));
         }
+        // Without a foreground nobody knows what should move.
+        let object = (0..regions).filter(|region| foreground.contains(region)).count();
+        let judged = !(self.no_motion_model || self.segmenter.paper) && (1..regions).contains(&object);
+        let mut motion = if judged && !videos.is_empty() {
+            Some(motion_model(&mut engine)?)
+        } else {
+            None
+        };
         for (name, path) in &videos {
-            let motion = !(self.no_motion_model || self.segmenter.paper);
+            if let Some(motion) = &mut motion {
+                motion.reset();
+            }
+            let video = (name.as_str(), path.as_path());
             let (frames, broken) =
-                segment_video::segment_video(&mut engine, &passes, &writer, (name, path), motion, self.json)?;
+                segment_video::segment_video(&mut engine, &passes, &writer, video, motion.as_mut(), self.json)?;
             eprintln!("{frames} frames in {}", self.out.join(name).display());
             errors
                 .extend(broken.map(|reason| format!("{} breaks off after {frames} frames: {reason}", path.display())));

@@ -69,7 +69,7 @@ mod decoding {
         passes: &Passes,
         writer: &MaskWriter<'_>,
         (name, path): (&str, &Path),
-        motion: bool,
+        mut motion: Option<&mut MotionModel>,
         json: bool,
     ) -> Result<(u64, Option<String>)> {
         let folder = writer.folder.join(name);
@@ -78,7 +78,6 @@ mod decoding {
         if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {percent} %  {eta} left") {
             bar.set_style(style);
         }
-        let mut model = motion.then(MotionModel::default);
         let (mut frames, mut failed) = (0u64, None);
         let mut frame = |moment: Moment, picture: RgbImage| -> Result<()> {
             let written = one(
@@ -87,7 +86,7 @@ mod decoding {
                 writer,
                 &format!("{name}/{frames:05}"),
                 &picture,
-                model.as_mut(),
+                motion.as_deref_mut(),
             )?;
             if json {
                 let line = json!({
@@ -132,8 +131,7 @@ mod decoding {
         let foreground: Vec<bool> = (0..map.regions)
             .map(|region| writer.foreground.contains(&region))
             .collect();
-        // Without a foreground nobody knows what should move.
-        if let Some(motion) = motion.filter(|_| foreground.contains(&true)) {
+        if let Some(motion) = motion {
             let (width, height) = (picture.width() as usize, picture.height() as usize);
             let seen = network_input(picture, MotionModel::frame_size(engine.input_size(width, height)));
             map = motion.refine(&seen, &map, &foreground).resized(width, height);
@@ -152,7 +150,7 @@ pub fn segment_video(
     _: &crate::evaluate::segment::Passes,
     _: &super::masks::MaskWriter<'_>,
     (_, path): (&str, &Path),
-    _: bool,
+    _: Option<&mut factorseg_refine::MotionModel>,
     _: bool,
 ) -> Result<(u64, Option<String>)> {
     anyhow::bail!(

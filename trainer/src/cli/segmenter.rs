@@ -8,6 +8,8 @@ use factorseg_model::{
     CheckpointSource, DeviceSpec, Engine, LoadOptions, Precision, Segmenter, SegmenterOptions, find_class,
 };
 
+use factorseg_refine::MotionModel;
+
 use super::arguments::{PRECISIONS, count, threads, word};
 use super::set_threads;
 use crate::evaluate::segment::Passes;
@@ -90,6 +92,18 @@ impl SegmenterArguments {
         segmenter.set_options(&options)?;
         Ok(segmenter)
     }
+}
+
+/// A motion model for the masks of this network, which leaves the colours to it from now on.
+///
+/// # Errors
+/// If the network fails.
+pub fn motion_model(segmenter: &mut Segmenter) -> Result<MotionModel> {
+    let (options, colors) = segmenter.options().without_colors();
+    segmenter.set_options(&options)?;
+    let mut motion = MotionModel::default();
+    motion.colors = colors;
+    Ok(motion)
 }
 
 /// Passes that are averaged beside the noise draws.

@@ -2,7 +2,7 @@
 
 use factorseg_model::segmenter::Engine;
 use factorseg_model::{InputImage, RegionMap, SegmentError};
-use factorseg_refine::MotionModel;
+use factorseg_refine::{ColorModel, MotionModel};
 use image::{GrayImage, RgbImage};
 
 use super::packing::Witness;
@@ -33,7 +33,7 @@ fn judge(teacher: &mut Judge, frames: &[RgbImage]) -> Result<Vec<Option<GrayImag
             .network
             .input_size(frame.width() as usize, frame.height() as usize);
         let fine = network_input(frame, MotionModel::frame_size(size));
-        let map = teacher.masks(&[MotionModel::network_input(&fine)])?.remove(0);
+        let map = teacher.network.segment(&[MotionModel::network_input(&fine)])?.remove(0);
         seen.push((fine, map));
     }
     let forward = watch(seen.iter(), &is_object);
@@ -56,6 +56,7 @@ struct Judged {
 
 fn watch<'a>(frames: impl Iterator<Item = &'a (InputImage, RegionMap)>, is_object: &[bool]) -> Vec<Judged> {
     let mut model = MotionModel::default();
+    model.colors = Some(ColorModel::default());
     let judge = |(frame, map): &(InputImage, RegionMap)| {
         let map = model.refine(frame, map, is_object);
         Judged {

@@ -33,18 +33,18 @@ use tally::{FixedMasks, Tally};
 const BATCH: usize = 4;
 
 /// What a frame's masks owe to the frames before it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct OverTime {
-    /// Whether masks are judged again by motion ([`MotionModel`]).
-    pub motion: bool,
+    /// Judges masks again by motion, if it is.
+    pub motion: Option<MotionModel>,
     /// Share of the frame before in the probabilities ([`smooth`], at the frame's resolution).
     pub smoothing: f32,
 }
 
 impl OverTime {
     /// Whether frames are segmented that are not scored.
-    fn looks_back(self) -> bool {
-        self.motion || self.smoothing > 0.0
+    fn looks_back(&self) -> bool {
+        self.motion.is_some() || self.smoothing > 0.0
     }
 }
 
@@ -54,24 +54,25 @@ struct Successive<'a> {
     passes: &'a Passes,
     over_time: OverTime,
     foreground: Vec<bool>,
-    motion: MotionModel,
     previous: Option<RegionMap>,
 }
 
 impl Successive<'_> {
     /// The first frame of a sequence comes.
     fn begin(&mut self) {
-        self.motion.reset();
+        if let Some(motion) = &mut self.over_time.motion {
+            motion.reset();
+        }
         self.previous = None;
     }
 
     fn segment(&mut self, pictures: &[RgbImage]) -> Result<Vec<RegionMap>> {
         let mut maps = segment(self.engine, pictures, self.passes)?;
         for (map, picture) in maps.iter_mut().zip(pictures) {
-            if self.over_time.motion {
+            if let Some(motion) = &mut self.over_time.motion {
                 let (width, height) = (map.width, map.height);
                 let frame = network_input(picture, MotionModel::frame_size(self.engine.input_size(width, height)));
-                let judged = self.motion.refine(&frame, map, &self.foreground);
+                let judged = motion.refine(&frame, map, &self.foreground);
                 *map = judged.resized(width, height);
             }
             if let Some(previous) = &self.previous {
@@ -103,7 +104,6 @@ pub fn score(
         engine,
         passes,
         over_time,
-        motion: MotionModel::default(),
         previous: None,
     };
     let mut common = CommonGrid::new(regions);
@@ -116,7 +116,7 @@ pub fn score(
         let needed: Vec<&FrameFiles> = sequence
             .frames
             .iter()
-            .filter(|frame| frame.scored || over_time.looks_back())
+            .filter(|frame| frame.scored || successive.over_time.looks_back())
             .collect();
         let scored = || needed.iter().filter(|frame| frame.scored);
         let middle = scored().nth(scored().count() / 2).copied();

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{Common, positional, print_masks};
 use crate::cli::arguments::{ShardArgument, from_1};
-use crate::cli::segmenter::{PassArguments, SegmenterArguments};
+use crate::cli::segmenter::{PassArguments, SegmenterArguments, motion_model};
 use crate::evaluate::davis::{self, DavisReport, Frames, OverTime, VideoScores};
 use crate::evaluate::sheet::{SheetStyle, contact_sheet};
 
@@ -70,8 +70,9 @@ impl Davis {
         let fitted = davis::fit(&mut engine, &passes, &layout, &self.common.foreground)?;
         // All processes fit on all sequences; each scores its own.
         layout.sequences = share.take(layout.sequences);
+        let motion = !(self.no_motion_model || self.segmenter.paper);
         let over_time = OverTime {
-            motion: !(self.no_motion_model || self.segmenter.paper),
+            motion: motion.then(|| motion_model(&mut engine)).transpose()?,
             smoothing: self.smoothing,
         };
         let report = davis::score(&mut engine, &passes, &layout, &fitted, over_time, |sequence| {

@@ -173,6 +173,64 @@ fn a_still_video_is_the_networks() {
     assert!(worst < 1e-3, "{worst}");
 }
 
+/// A stone: red, so that it stands apart, and even, so that motion would not be seen on it. What is around it stands still.
+#[test]
+fn what_is_smooth_and_surrounded_by_what_stands_still_is_no_object() {
+    let scene = |moved: usize| {
+        let plane = |stone: f32| {
+            (0..128 * 96).map(move |at| {
+                let (x, y) = (at % 128, at / 128);
+                let square = (10 + moved..42 + moved).contains(&x) && (32..64).contains(&y);
+                match ((80..120).contains(&x) && (28..68).contains(&y), square) {
+                    (true, _) => stone,
+                    (_, true) => 0.3 * (texture((x - moved + 1000, y), 3) - 0.5),
+                    _ => 0.3 * (texture((x, y), 3) - 0.5),
+                }
+            })
+        };
+        InputImage {
+            data: plane(0.9).chain(plane(-0.8)).chain(plane(-0.8)).collect(),
+            ..frame(0)
+        }
+    };
+    let map = followed((0..8).map(scene));
+    // The stone is at 40..60 and 14..34 of the masks.
+    let background = map.probabilities[24 * 64 + 50];
+    assert!(background > 0.8, "{background}");
+}
+
+#[test]
+fn colours_judge_until_motion_has_shown_the_object() {
+    let foreground = [false, true, true];
+    let still = calm(frame(0));
+    let mut by_colors = unsure();
+    ColorModel::default().refine(&MotionModel::network_input(&still), &mut by_colors, &foreground);
+    let alone = MotionModel::default().refine(&still, &by_colors, &foreground);
+    let mut colored = MotionModel {
+        colors: Some(ColorModel::default()),
+        ..MotionModel::default()
+    };
+    for _ in 0..3 {
+        assert_eq!(colored.refine(&still, &unsure(), &foreground), alone);
+    }
+    // Of two regions nothing is left to tell once motion has shown which is the object.
+    let map = RegionMap {
+        regions: 2,
+        probabilities: [vec![0.6; 32 * 24], vec![0.4; 32 * 24]].concat(),
+        ..unsure()
+    };
+    let mut plain = MotionModel::default();
+    colored.reset();
+    let judged: Vec<(RegionMap, RegionMap)> = (0..4)
+        .map(|at| calm(frame(2 * at)))
+        .map(|frame| [&mut colored, &mut plain].map(|model| model.refine(&frame, &map, &[false, true])))
+        .map(|[colored, plain]| (colored, plain))
+        .collect();
+    assert_eq!(plain.evidence(), 1.0);
+    assert_ne!(judged[0].0, judged[0].1);
+    assert_eq!(judged[3].0, judged[3].1);
+}
+
 /// The network says 0.4 everywhere, and the inside of an even object shows no motion.
 #[test]
 fn what_stands_apart_belongs_to_what_moves() {
