@@ -16,5 +16,5 @@ cargo test "${TESTED[@]}" --no-fail-fast
 # The code for CUDA, on a device that the CPU emulates; and the network in burn, which is compiled once more for the CPU: optimised
 # also where CI spares that, as what computes is burn's own.
 tests/cuda/quick.sh env -u CARGO_PROFILE_RELEASE_OPT_LEVEL cargo test --release --locked -p factorseg-network --no-fail-fast
-cargo clippy --release --locked -p factorseg-network --all-targets -- -D warnings
-cargo clippy --release --locked -p factorseg-network -p factorseg-model --features factorseg-model/cuda -- -D warnings
+# At once: each choice of features takes burn's metadata anew.
+cargo clippy --release --locked -p factorseg-network -p factorseg-model --features factorseg-model/cuda --all-targets -- -D warnings
