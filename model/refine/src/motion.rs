@@ -258,19 +258,21 @@ impl MotionModel {
             Some(guide) => guide.follow(&colors, log_odds),
             None => log_odds.clone(),
         };
-        let mut object = edged(&log_odds);
-        if told > TEACHES {
-            appearance.learn(&cells, &object.halved(), guess.as_ref());
-        }
         // Motion shows an object, and does not tell its regions apart.
         let colored = if shown < 1.0 || map.regions > 2 {
             self.by_colors(&quarter, map, foreground)
         } else {
             None
         };
-        if let Some(colored) = colored.as_ref().filter(|_| shown < 1.0) {
+        let mixed = colored.as_ref().filter(|_| shown < 1.0).map(|colored| {
             let colored = object_log_odds(colored, foreground).resized(width, height);
-            object = edged(&colored.zip(&log_odds, |colored, own| colored + shown * (own - colored)));
+            colored.zip(&log_odds, |colored, own| colored + shown * (own - colored))
+        });
+        let object = edged(mixed.as_ref().unwrap_or(&log_odds));
+        if told > TEACHES {
+            // Looks are learned from what is remembered.
+            let own = if mixed.is_some() { &edged(&log_odds) } else { &object };
+            appearance.learn(&cells, &own.halved(), guess.as_ref());
         }
         let mut judged = colored.as_ref().unwrap_or(map).resized(width, height);
         self.previous = Some(Previous {
