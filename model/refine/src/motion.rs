@@ -120,6 +120,8 @@ struct Previous {
     /// Brightness, as fine as the masks.
     brightness: Plane,
     log_odds: Plane,
+    /// Whether it was of the same scene as the frame before it.
+    follows: bool,
     /// How much the frame's motion told, 0 to 1.
     evidence: f32,
     /// How surely motion has shown the object, 0 to 1.
@@ -150,6 +152,11 @@ impl MotionModel {
         self.previous.as_ref().map_or(0.0, |previous| previous.evidence)
     }
 
+    /// Whether the frame that was told last began a scene: nothing before it says anything of it.
+    pub fn began_scene(&self) -> bool {
+        self.previous.as_ref().is_none_or(|previous| !previous.follows)
+    }
+
     /// How many maps so far came back as they were because a step came to no finite result.
     pub fn unjudged(&self) -> u64 {
         self.unjudged
@@ -158,7 +165,8 @@ impl MotionModel {
     /// The regions of a frame at half the frame's size, after the one that was told last. A frame of another size than that, or
     /// with little in common with it, begins a scene.
     ///
-    /// `frame` is best of [`Self::frame_size`]; `map` may be smaller. `foreground` says which regions are the object: their
+    /// `frame` is best of [`Self::frame_size`]; `map` may be smaller, and of a frame a little before, as long as that was of the same scene
+    /// ([`Self::began_scene`]): once motion has shown the object the network says little beside it. `foreground` says which regions are the object: their
     /// sum is judged, and regions keep their shares of the foreground and of the rest. Where all regions are foreground,
     /// or none is, motion says nothing, and the map comes back as it is; so it does if it cannot be judged
     /// ([`Self::unjudged`]: a frame that is not finite).
@@ -227,6 +235,7 @@ impl MotionModel {
             (evidence.weight, risen.max(SURE.1 * previous.sure))
         });
         let shown = (sure / SURE.0).min(1.0);
+        let follows = followed.is_some();
         let mut log_odds = object_log_odds(map, foreground).resized(width, height);
         if shown > 0.0 && !quarter.data.is_empty() {
             let apart = barrier::evidence(&quarter).map(|apart| (APART * apart).min(APART_LIMIT));
@@ -279,6 +288,7 @@ impl MotionModel {
             picture,
             brightness,
             log_odds,
+            follows,
             evidence: told,
             sure,
             appearance,

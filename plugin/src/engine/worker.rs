@@ -26,6 +26,9 @@ use crate::sync::lock;
 pub struct Job {
     /// The frame at the engine's input size.
     pub image: InputImage,
+    /// Whether the network is to see it. Else motion judges what the network said of the frame that it saw last; where it has seen none,
+    /// or the picture begins a scene, it sees this one all the same.
+    pub seen: bool,
     /// How it is segmented.
     pub options: SegmenterOptions,
     /// For each region, whether it is the object.
@@ -198,9 +201,13 @@ impl Worker {
     }
 
     /// Puts a frame in line of which only the newest counts: in place of one of its kind that still waits.
-    pub fn submit_newest(&self, job: Job) {
+    pub fn submit_newest(&self, mut job: Job) {
         let mut slots = lock(&self.shared.slots);
-        if slots.pending.back().is_some_and(|last| !last.exact) {
+        if let Some(last) = slots.pending.back()
+            && !last.exact
+        {
+            // Else a network that is slow would hardly ever see a frame.
+            job.seen |= last.job.seen;
             slots.pending.pop_back();
             slots.counts.dropped.add(1);
         }
@@ -443,6 +450,7 @@ fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
         applied: None,
         motion: MotionModel::default(),
         foreground: None,
+        said: None,
         previous: None,
         scene: 0,
     };
@@ -502,6 +510,8 @@ struct Segmenting {
     motion: MotionModel,
     /// Which regions are the object that `motion` remembers.
     foreground: Option<Vec<bool>>,
+    /// What the network said of the frame that it saw last.
+    said: Option<RegionMap>,
     /// The mask before, for smoothing.
     previous: Option<RegionMap>,
     /// The scene of the last job.
@@ -521,6 +531,7 @@ impl Segmenting {
     /// The next frame owes nothing to the last one.
     fn forget(&mut self) {
         self.motion.reset();
+        self.said = None;
         self.previous = None;
     }
 
@@ -534,7 +545,7 @@ impl Segmenting {
             };
             self.engine.set_options(&options)?;
             self.motion.colors = colors;
-            self.applied = Some(job.options);
+            self.applied = Some(job.options.clone());
             self.forget();
         }
         if self.scene != scene || self.foreground.as_ref() != foreground {
@@ -542,12 +553,10 @@ impl Segmenting {
             self.foreground = foreground.cloned();
             self.forget();
         }
-        let (width, height) = (job.image.width, job.image.height);
-        let maps = self.engine.segment(std::slice::from_ref(&job.image))?;
-        let mut map = mask::check(maps, self.regions, width, height)?;
-        if let Some(frame) = &job.motion {
-            map = self.motion.refine(frame, &map, &job.foreground);
-        }
+        let mut map = match &job.motion {
+            Some(frame) => self.judge(&job, frame)?,
+            None => self.look(&job.image)?,
+        };
         if let Some(previous) = &self.previous {
             smooth(&mut map, previous, job.smoothing);
         }
@@ -563,6 +572,30 @@ impl Segmenting {
             class: job.class,
             timestep,
         })
+    }
+
+    /// What the network says of a frame.
+    fn look(&mut self, image: &InputImage) -> Result<RegionMap, Failure> {
+        let maps = self.engine.segment(std::slice::from_ref(image))?;
+        Ok(mask::check(maps, self.regions, image.width, image.height)?)
+    }
+
+    /// What motion makes of that, or of what the network said of a frame before.
+    fn judge(&mut self, job: &Job, frame: &InputImage) -> Result<RegionMap, Failure> {
+        let fits = |map: &RegionMap| (map.width, map.height) == (job.image.width, job.image.height);
+        let said = self.said.take().filter(|map| !job.seen && fits(map));
+        if let Some(said) = said {
+            let judged = self.motion.refine(frame, &said, &job.foreground);
+            if !self.motion.began_scene() {
+                self.said = Some(said);
+                return Ok(judged);
+            }
+            self.forget();
+        }
+        let said = self.look(&job.image)?;
+        let judged = self.motion.refine(frame, &said, &job.foreground);
+        self.said = Some(said);
+        Ok(judged)
     }
 }
 

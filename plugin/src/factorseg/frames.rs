@@ -39,6 +39,17 @@ pub(super) fn waits(plan: &Plan, live: bool) -> bool {
     }
 }
 
+/// What is to be done for a frame's mask.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// It gets another frame's.
+    Nothing,
+    /// Motion judges what the network said of a frame before.
+    Motion,
+    /// The network sees it.
+    Network,
+}
+
 impl FactorSeg {
     /// Whether upstream is live, asked until it answers.
     fn is_live(&self) -> bool {
@@ -86,10 +97,10 @@ impl FactorSeg {
             self.queue.drain()?;
         }
         let begun = Instant::now();
-        let kind = match self.is_due(&plan, &buffer, waits) {
-            true => self.submit(&session, &plan, &layout, &buffer, waits)?,
-            false if waits => Kind::Previous,
-            false => Kind::Newest,
+        let kind = match self.due(&plan, &buffer, waits) {
+            Due::Nothing if waits => Kind::Previous,
+            Due::Nothing => Kind::Newest,
+            due => self.submit(&session, &plan, &layout, &buffer, due == Due::Network, waits)?,
         };
         let frame = Frame {
             running_time: lock(&self.stream).segment.to_running_time(buffer.pts()),
@@ -323,13 +334,13 @@ impl FactorSeg {
         stream.continuity.follows(&stream.segment, buffer.pts(), lasts)
     }
 
-    /// Whether this frame is to be segmented.
-    fn is_due(&self, plan: &Plan, buffer: &gst::BufferRef, waits: bool) -> bool {
+    /// What is to be done for this frame's mask.
+    fn due(&self, plan: &Plan, buffer: &gst::BufferRef, waits: bool) -> Due {
         let mut stream = lock(&self.stream);
-        let due = stream.since_due == 0 || stream.since_due >= u64::from(plan.settings.interval);
-        stream.since_due = if due { 1 } else { stream.since_due + 1 };
-        if !due {
-            return false;
+        let seen = stream.since_due == 0 || stream.since_due >= u64::from(plan.settings.interval);
+        stream.since_due = if seen { 1 } else { stream.since_due + 1 };
+        if !seen && !plan.follows_motion() {
+            return Due::Nothing;
         }
         // With no mask at all, a late frame gets one all the same.
         let late = waits && plan.settings.qos && stream.has_mask && {
@@ -339,19 +350,23 @@ impl FactorSeg {
         };
         if late {
             gst::debug!(CAT, imp = self, "late, not segmented: {:?}", buffer.pts());
-            // The next frame is due instead, so that one that is late does not cost a whole interval.
-            stream.since_due = 0;
+            if seen {
+                // The network sees the next frame instead, so that one that is late does not cost a whole interval.
+                stream.since_due = 0;
+            }
+            return Due::Nothing;
         }
-        !late
+        if seen { Due::Network } else { Due::Motion }
     }
 
-    /// Hands a frame to the worker, where that is possible.
+    /// Hands a frame to the worker, where that is possible; `seen` by the network, or judged by motion alone.
     fn submit(
         &self,
         session: &Session,
         plan: &Arc<Plan>,
         layout: &Layout,
         buffer: &gst::BufferRef,
+        seen: bool,
         waits: bool,
     ) -> Result<Kind, gst::FlowError> {
         let without = if waits { Kind::Previous } else { Kind::Newest };
@@ -372,9 +387,8 @@ impl FactorSeg {
         let mut stream = lock(&self.stream);
         let stream = &mut *stream;
         let sample = |slot: &mut Option<Sampler>, size| Sampler::sized(slot, layout, size).sample(layout, &planes);
-        // Where everything is the object, or nothing, there is nothing to judge.
-        let told = plan.foreground.contains(&true) && plan.foreground.contains(&false);
-        let motion = (plan.settings.motion_model && told)
+        let motion = plan
+            .follows_motion()
             .then(|| sample(&mut stream.motion_sampler, MotionModel::frame_size((width, height))));
         // Means of means, where both sizes average the frame.
         let fine = motion.as_ref();
@@ -385,10 +399,10 @@ impl FactorSeg {
         };
         let limit = plan.settings.skip_still;
         if limit > 0 {
-            let seen = stream.has_mask && lock(&self.shown).mask.is_some();
+            let has_mask = stream.has_mask && lock(&self.shown).mask.is_some();
             let alike =
                 |(of, before): &(Arc<Plan>, InputImage)| Arc::ptr_eq(of, plan) && is_still(before, &image, limit);
-            if seen && stream.segmented.as_ref().is_some_and(alike) {
+            if has_mask && stream.segmented.as_ref().is_some_and(alike) {
                 return Ok(without);
             }
             stream.segmented = Some((plan.clone(), image.clone()));
@@ -396,6 +410,7 @@ impl FactorSeg {
         stream.has_mask = true;
         let job = Job {
             image,
+            seen,
             options: plan.options.clone(),
             foreground: plan.foreground.clone(),
             motion,

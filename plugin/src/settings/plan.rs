@@ -53,6 +53,13 @@ pub struct Plan {
     pub foreground: Vec<bool>,
 }
 
+impl Plan {
+    /// Whether motion judges the masks: where everything is the object, or nothing, there is nothing to judge.
+    pub fn follows_motion(&self) -> bool {
+        self.settings.motion_model && self.foreground.contains(&true) && self.foreground.contains(&false)
+    }
+}
+
 impl Settings {
     /// The engine that `model`, `device`, `precision` and `threads` name.
     ///

@@ -127,7 +127,7 @@ settings! {
     mode "mode": Mode = Mode::default();
         "Mode", "When frames are segmented";
     interval "interval": u32 = 1, minimum 1;
-        "Interval", "Segment one frame of this many and reuse its mask for the others; 1 for every frame";
+        "Interval", "The network sees one frame of this many; motion judges the others, or with motion-model=false they get its mask";
     skip_still "skip-still": u32 = 0, maximum 255;
         "Skip still frames", "Reuse the mask of the frame segmented last while no part of the picture differs from it by as many levels of 255; 0 for never";
     qos "qos": bool = true;

@@ -155,6 +155,7 @@ fn started(fake: &Fake, mode: &str) -> (Bench, impl FnMut(&mut Bench) -> FrameRe
 fn an_interval_holds_from_the_next_frame() {
     for (before, after, frames) in [(100u32, 3u32, 4), (100, 3, 50), (1, 5, 3), (7, 1, 2), (2, 7, 1)] {
         let (mut bench, mut next) = started(&Fake::new(Behaviour::Whole), "every-frame");
+        bench.element.set_property("motion-model", false);
         bench.element.set_property("interval", before);
         let mut since = 0;
         for _ in 0..frames {

@@ -7,6 +7,7 @@ use gstfactorseg::FrameReport;
 use gstreamer as gst;
 use gstreamer_video::VideoFormat;
 
+use crate::motion;
 use crate::support::*;
 
 #[test]
@@ -35,25 +36,66 @@ fn every_frame_has_its_own_mask() {
 }
 
 #[test]
-fn interval_is_one_inference_in_so_many_frames() {
-    for interval in [1u32, 2, 3, 7] {
+fn the_network_sees_one_frame_of_an_interval_and_motion_judges_the_others() {
+    for (interval, motion) in [
+        (1u32, true),
+        (2, true),
+        (7, true),
+        (1, false),
+        (2, false),
+        (3, false),
+        (7, false),
+    ] {
         let fake = Fake::new(Behaviour::Whole);
         let element = fake.element();
         element.set_property_from_str("mode", "every-frame");
         element.set_property("interval", interval);
+        element.set_property("motion-model", motion);
         let mut bench = Bench::with(element);
         bench.set_caps(VideoFormat::Nv12, 32, 16);
         let info = video_info(VideoFormat::Nv12, 32, 16);
         for index in 0..21 {
             let output = bench.harness.push_and_pull(flat_frame(&info, index, 9)).unwrap();
             let report = FrameReport::from_buffer(&output).unwrap();
-            assert_eq!(report.mask_age, Some((index % u64::from(interval)) * FRAME_DURATION));
+            let age = if motion { 0 } else { index % u64::from(interval) };
+            assert_eq!(report.mask_age, Some(age * FRAME_DURATION));
             // The overlay does not blink in between.
             assert_ne!(bytes(&output)[0], 9);
         }
-        assert_eq!(fake.segmented(), 21usize.div_ceil(interval as usize));
+        let seen = 21usize.div_ceil(interval as usize);
+        assert_eq!(fake.segmented(), seen);
+        assert_eq!(bench.stat("inferred"), if motion { 21 } else { seen as u64 });
         assert_eq!(bench.stat("reused"), 21 - bench.stat("inferred"));
     }
+}
+
+#[test]
+fn the_network_sees_the_first_frame_of_each_scene_whatever_the_interval() {
+    let fake = Fake::new(Behaviour::Halves);
+    let element = fake.element();
+    element.set_property_from_str("mode", "every-frame");
+    element.set_property("interval", 100u32);
+    let mut bench = Bench::with(element);
+    bench.set_caps(VideoFormat::Rgb, motion::WIDTH as u32, motion::HEIGHT as u32);
+    let info = video_info(VideoFormat::Rgb, motion::WIDTH as u32, motion::HEIGHT as u32);
+    let mut pushed = 0;
+    let mut push = |mut frame: gst::Buffer, at: u64| {
+        stamp(&mut frame, at);
+        bench.harness.push_and_pull(frame).unwrap();
+        pushed += 1;
+        assert_eq!(bench.stat("inferred"), pushed);
+        fake.segmented()
+    };
+    let scene: Vec<usize> = (0..4).map(|index| push(motion::frame(index), index)).collect();
+    assert_eq!(scene, [1; 4]);
+    // A cut, which the picture alone shows, ...
+    assert_eq!(push(flat_frame(&info, 4, 250), 4), 2);
+    assert_eq!(push(flat_frame(&info, 5, 250), 5), 2);
+    assert_eq!(push(motion::frame(9), 6), 3);
+    assert_eq!(push(motion::frame(10), 7), 3);
+    // ... and a jump in time.
+    assert_eq!(push(motion::frame(11), 100), 4);
+    assert_eq!(push(motion::frame(12), 101), 4);
 }
 
 #[test]
@@ -81,6 +123,29 @@ fn latest_never_waits_and_draws_the_newest_mask() {
     let report = FrameReport::from_buffer(&output).unwrap();
     assert!(report.mask_pts >= Some(19 * FRAME_DURATION), "{report:?}");
     assert!(bench.stat("dropped") >= 15);
+}
+
+#[test]
+fn a_frame_that_the_network_was_to_see_leaves_that_to_the_one_that_takes_its_place() {
+    let fake = Fake::new(Behaviour::Halves);
+    let element = fake.element();
+    element.set_property_from_str("mode", "latest");
+    element.set_property("interval", 4u32);
+    let mut bench = Bench::with(element);
+    bench.set_caps(VideoFormat::I420, 64, 48);
+    let info = video_info(VideoFormat::I420, 64, 48);
+    let push = |bench: &mut Bench, index| bench.harness.push_and_pull(flat_frame(&info, index, 30)).unwrap();
+    push(&mut bench, 0);
+    until("the first frame is segmented", || bench.stat("inferred") == 1);
+    // While the engine is held, frame 6 takes the place of frame 4, which the network was to see, and of the others.
+    let gate = fake.delay.lock().unwrap();
+    for index in 1..7 {
+        push(&mut bench, index);
+    }
+    drop(gate);
+    until("all have ended", || bench.stat("inferred") + bench.stat("dropped") == 7);
+    // The first one and the last, and not frame 1, which the engine may have begun with.
+    assert_eq!(fake.segmented(), 2);
 }
 
 #[test]

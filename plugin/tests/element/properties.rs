@@ -366,32 +366,36 @@ fn statistics_begin_anew_with_each_run() {
 
 #[test]
 fn a_late_frame_costs_no_whole_interval() {
-    let fake = Fake::new(Behaviour::Whole);
-    let mut bench = Bench::new(&fake);
-    bench.element.set_property_from_str("mode", "every-frame");
-    bench.element.set_property("interval", 4u32);
-    bench.set_caps(VideoFormat::I420, 64, 48);
-    let info = video_info(VideoFormat::I420, 64, 48);
-    let mut segmented = Vec::new();
-    for index in 0..12 {
-        if index == 4 {
-            // Frame 3 was late by one: frame 4 is not segmented, though it is due.
-            let event = gst::event::Qos::new(
-                gst::QOSType::Underflow,
-                1.0,
-                FRAME_DURATION.nseconds() as i64,
-                3 * FRAME_DURATION,
-            );
-            assert!(bench.harness.push_upstream_event(event));
+    for motion in [false, true] {
+        let fake = Fake::new(Behaviour::Whole);
+        let mut bench = Bench::new(&fake);
+        bench.element.set_property_from_str("mode", "every-frame");
+        bench.element.set_property("interval", 4u32);
+        bench.element.set_property("motion-model", motion);
+        bench.set_caps(VideoFormat::I420, 64, 48);
+        let info = video_info(VideoFormat::I420, 64, 48);
+        let mut seen = Vec::new();
+        for index in 0..12 {
+            if index == 4 {
+                // Frame 3 was late by one: frame 4 is not segmented, though it is due.
+                let event = gst::event::Qos::new(
+                    gst::QOSType::Underflow,
+                    1.0,
+                    FRAME_DURATION.nseconds() as i64,
+                    3 * FRAME_DURATION,
+                );
+                assert!(bench.harness.push_upstream_event(event));
+            }
+            let before = fake.segmented();
+            bench.harness.push_and_pull(flat_frame(&info, index, 1)).unwrap();
+            if fake.segmented() > before {
+                seen.push(index);
+            }
         }
-        let before = fake.segmented();
-        bench.harness.push_and_pull(flat_frame(&info, index, 1)).unwrap();
-        if fake.segmented() > before {
-            segmented.push(index);
-        }
+        assert_eq!(seen, [0, 5, 9]);
+        // Motion spares no frame but the late one.
+        assert_eq!(bench.stat("reused"), if motion { 1 } else { 9 });
     }
-    assert_eq!(segmented, [0, 5, 9]);
-    assert_eq!(bench.stat("reused"), 9);
 }
 
 #[test]
@@ -399,6 +403,7 @@ fn messages_tell_of_each_mask_once() {
     let fake = Fake::new(Behaviour::Halves);
     let mut bench = Bench::new(&fake);
     bench.element.set_property("interval", 2u32);
+    bench.element.set_property("motion-model", false);
     bench.set_caps(VideoFormat::I420, 64, 48);
     let info = video_info(VideoFormat::I420, 64, 48);
     let told = |bench: &Bench| -> Vec<gst::Structure> {

@@ -105,6 +105,7 @@ fn played_backwards_and_faster_frames_tell_how_far_their_masks_are() {
     for rate in [-1.0, -2.0, 0.5, 4.0] {
         let (_, mut bench) = smoothed("every-frame");
         bench.element.set_property("interval", 5u32);
+        bench.element.set_property("motion-model", false);
         assert!(bench.harness.push_event(segment(rate, 4)));
         for step in 0..75u64 {
             let index = if rate < 0.0 { 99 - step } else { step };

@@ -35,6 +35,7 @@ fn nobody_waits_for_a_thread_whose_report_panics() {
             height: 8,
             data: vec![0.0; 192],
         },
+        seen: true,
         options: SegmenterOptions::default(),
         foreground: vec![true],
         motion: None,
