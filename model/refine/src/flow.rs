@@ -7,6 +7,7 @@
 //! vote for the displacement of each pixel that they cover. Differences count without their mean, so that a change of light
 //! is no motion.
 
+use crate::map::RegionMap;
 use crate::plane::{Between, Plane, Tap};
 use crate::simd::Lanes;
 use crate::vectorised;
@@ -63,6 +64,21 @@ impl Flow {
             }
         }
         out
+    }
+
+    /// The regions of the previous picture at those places.
+    pub fn warp_map(&self, previous: &RegionMap) -> RegionMap {
+        let (width, height) = self.size();
+        let planes = previous.planes();
+        let warped = planes
+            .iter()
+            .flat_map(|plane| self.warp([&plane.resized(width, height)]));
+        RegionMap {
+            regions: previous.regions,
+            width,
+            height,
+            probabilities: warped.flat_map(|plane| plane.values).collect(),
+        }
     }
 
     /// The flow of pictures of half the size: means of two by two.

@@ -120,8 +120,8 @@ struct Previous {
     /// Brightness, as fine as the masks.
     brightness: Plane,
     log_odds: Plane,
-    /// Whether it was of the same scene as the frame before it.
-    follows: bool,
+    /// What the network said, of this frame or of one before.
+    map: RegionMap,
     /// How much the frame's motion told, 0 to 1.
     evidence: f32,
     /// How surely motion has shown the object, 0 to 1.
@@ -152,11 +152,6 @@ impl MotionModel {
         self.previous.as_ref().map_or(0.0, |previous| previous.evidence)
     }
 
-    /// Whether the frame that was told last began a scene: nothing before it says anything of it.
-    pub fn began_scene(&self) -> bool {
-        self.previous.as_ref().is_none_or(|previous| !previous.follows)
-    }
-
     /// How many maps so far came back as they were because a step came to no finite result.
     pub fn unjudged(&self) -> u64 {
         self.unjudged
@@ -165,8 +160,7 @@ impl MotionModel {
     /// The regions of a frame at half the frame's size, after the one that was told last. A frame of another size than that, or
     /// with little in common with it, begins a scene.
     ///
-    /// `frame` is best of [`Self::frame_size`]; `map` may be smaller, and of a frame a little before, as long as that was of the same scene
-    /// ([`Self::began_scene`]): once motion has shown the object the network says little beside it. `foreground` says which regions are the object: their
+    /// `frame` is best of [`Self::frame_size`]; `map` may be smaller. `foreground` says which regions are the object: their
     /// sum is judged, and regions keep their shares of the foreground and of the rest. Where all regions are foreground,
     /// or none is, motion says nothing, and the map comes back as it is; so it does if it cannot be judged
     /// ([`Self::unjudged`]: a frame that is not finite).
@@ -195,26 +189,39 @@ impl MotionModel {
     /// [`Self::colors`] says of the frame alone. Of more than two regions that also says what share each has of the object, or of the rest.
     /// Frames of a video that stands still from its start have the same result to the last bit.
     pub fn refine(&mut self, frame: &InputImage, map: &RegionMap, foreground: &[bool]) -> RegionMap {
-        let (width, height) = (frame.width / 2, frame.height / 2);
-        let pixels = width * height;
-        let cells = map.width * map.height;
-        let whole = frame.data.len() == 3 * frame.width * frame.height && map.is_whole();
-        let fits = whole && foreground.len() == map.regions && pixels > 0 && cells > 0;
-        if !fits || foreground.iter().all(|is| *is) || !foreground.contains(&true) {
+        let fits = map.is_whole() && foreground.len() == map.regions && map.width * map.height > 0;
+        if !fits || !can_judge(frame, foreground) {
             self.reset();
             return map.clone();
         }
-        let judged = self.judge(frame, map, foreground);
-        if !judged.sums_to_one() {
+        let judged = self.judge(frame, Some(map), foreground);
+        judged.filter(RegionMap::sums_to_one).unwrap_or_else(|| {
             self.unjudged += 1;
             self.reset();
-            return map.clone();
+            map.clone()
+        })
+    }
+
+    /// The regions of a frame that the network has not seen, as [`Self::refine`] finds them: what it said of the frame before is brought
+    /// along by the flow. Once motion has shown the object the network says little beside it.
+    ///
+    /// None where that cannot be, as the frame begins a scene: then the network is to see it, for [`Self::refine`].
+    pub fn follow(&mut self, frame: &InputImage, foreground: &[bool]) -> Option<RegionMap> {
+        let known = |previous: &Previous| previous.map.regions == foreground.len();
+        let large_enough = frame.width.min(frame.height) >= SCALE;
+        if !large_enough || !can_judge(frame, foreground) || !self.previous.as_ref().is_some_and(known) {
+            self.reset();
+            return None;
+        }
+        let judged = self.judge(frame, None, foreground).filter(RegionMap::sums_to_one);
+        if judged.is_none() {
+            self.reset();
         }
         judged
     }
 
-    /// The regions, at half the frame's size.
-    fn judge(&mut self, frame: &InputImage, map: &RegionMap, foreground: &[bool]) -> RegionMap {
+    /// The regions, at half the frame's size; without what the network says none where the frame begins a scene.
+    fn judge(&mut self, frame: &InputImage, map: Option<&RegionMap>, foreground: &[bool]) -> Option<RegionMap> {
         let small = frame.halved();
         let (width, height) = (small.width, small.height);
         let quarter = small.halved();
@@ -224,19 +231,23 @@ impl MotionModel {
             .previous
             .take()
             .filter(|previous| previous.log_odds.size() == (width, height));
-        let followed = known.and_then(|previous| {
+        let mut followed = known.and_then(|previous| {
             let flow = self.search.flow(&picture, &previous.picture).halved();
             let [seen, before] = flow.warp([&previous.brightness, &previous.log_odds]);
             let scene_goes_on = !is_cut(&brightness, &seen);
-            scene_goes_on.then(|| (Evidence::of(&flow, &before, &brightness), before, previous))
+            scene_goes_on.then(|| {
+                let map = map.is_none().then(|| flow.halved().warp_map(&previous.map));
+                (Evidence::of(&flow, &before, &brightness), before, previous, map)
+            })
         });
-        let (told, sure) = followed.as_ref().map_or((0.0, 0.0), |(evidence, _, previous)| {
+        let brought = followed.as_mut().and_then(|(_, _, _, map)| map.take());
+        let map = map.cloned().or(brought)?;
+        let (told, sure) = followed.as_ref().map_or((0.0, 0.0), |(evidence, _, previous, _)| {
             let risen = previous.sure + SURE.0 * (evidence.weight - previous.sure);
             (evidence.weight, risen.max(SURE.1 * previous.sure))
         });
         let shown = (sure / SURE.0).min(1.0);
-        let follows = followed.is_some();
-        let mut log_odds = object_log_odds(map, foreground).resized(width, height);
+        let mut log_odds = object_log_odds(&map, foreground).resized(width, height);
         if shown > 0.0 && !quarter.data.is_empty() {
             let apart = barrier::evidence(&quarter).map(|apart| (APART * apart).min(APART_LIMIT));
             let apart = apart.resized(width, height);
@@ -246,7 +257,7 @@ impl MotionModel {
         }
         let (mut appearance, mut guess) = (Appearance::default(), None);
         let cells = ColorHistogram::cells(&quarter.data);
-        if let Some((evidence, before, previous)) = followed {
+        if let Some((evidence, before, previous, _)) = followed {
             appearance = previous.appearance;
             guess = appearance.log_odds(&cells, || before.probabilities().halved());
             let mut stillness = Plane::filled(width, height, 1.0);
@@ -269,7 +280,7 @@ impl MotionModel {
         };
         // Motion shows an object, and does not tell its regions apart.
         let colored = if shown < 1.0 || map.regions > 2 {
-            self.by_colors(&quarter, map, foreground)
+            self.by_colors(&quarter, &map, foreground)
         } else {
             None
         };
@@ -283,18 +294,18 @@ impl MotionModel {
             let own = if mixed.is_some() { &edged(&log_odds) } else { &object };
             appearance.learn(&cells, &own.halved(), guess.as_ref());
         }
-        let mut judged = colored.as_ref().unwrap_or(map).resized(width, height);
+        let mut judged = colored.as_ref().unwrap_or(&map).resized(width, height);
         self.previous = Some(Previous {
             picture,
             brightness,
             log_odds,
-            follows,
+            map,
             evidence: told,
             sure,
             appearance,
         });
         judged.share_out_all(foreground, &object.probabilities().values);
-        judged
+        Some(judged)
     }
 
     /// The regions of a picture of the network's size by its own colours, where [`Self::colors`] judges.
@@ -306,6 +317,12 @@ impl MotionModel {
         self.unjudged += colors.unjudged() - unjudged;
         Some(map)
     }
+}
+
+/// Whether a frame is one, and some regions are the object and some are not.
+fn can_judge(frame: &InputImage, foreground: &[bool]) -> bool {
+    let whole = frame.data.len() == 3 * frame.width * frame.height && frame.width.min(frame.height) > 1;
+    whole && foreground.contains(&true) && foreground.contains(&false)
 }
 
 /// Log-odds of the foreground.

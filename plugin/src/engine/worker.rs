@@ -26,8 +26,8 @@ use crate::sync::lock;
 pub struct Job {
     /// The frame at the engine's input size.
     pub image: InputImage,
-    /// Whether the network is to see it. Else motion judges what the network said of the frame that it saw last; where it has seen none,
-    /// or the picture begins a scene, it sees this one all the same.
+    /// Whether the network is to see it. Else motion judges what the network said of the frame before; where the frame begins a scene the
+    /// network sees it all the same.
     pub seen: bool,
     /// How it is segmented.
     pub options: SegmenterOptions,
@@ -450,7 +450,6 @@ fn run(engine: Box<dyn Engine>, shared: &Shared, on_failure: &OnFailure) {
         applied: None,
         motion: MotionModel::default(),
         foreground: None,
-        said: None,
         previous: None,
         scene: 0,
     };
@@ -510,8 +509,6 @@ struct Segmenting {
     motion: MotionModel,
     /// Which regions are the object that `motion` remembers.
     foreground: Option<Vec<bool>>,
-    /// What the network said of the frame that it saw last.
-    said: Option<RegionMap>,
     /// The mask before, for smoothing.
     previous: Option<RegionMap>,
     /// The scene of the last job.
@@ -531,7 +528,6 @@ impl Segmenting {
     /// The next frame owes nothing to the last one.
     fn forget(&mut self) {
         self.motion.reset();
-        self.said = None;
         self.previous = None;
     }
 
@@ -554,7 +550,18 @@ impl Segmenting {
             self.forget();
         }
         let mut map = match &job.motion {
-            Some(frame) => self.judge(&job, frame)?,
+            Some(frame) => {
+                let followed = (!job.seen)
+                    .then(|| self.motion.follow(frame, &job.foreground))
+                    .flatten();
+                match followed {
+                    Some(map) => map,
+                    None => {
+                        let said = self.look(&job.image)?;
+                        self.motion.refine(frame, &said, &job.foreground)
+                    }
+                }
+            }
             None => self.look(&job.image)?,
         };
         if let Some(previous) = &self.previous {
@@ -578,24 +585,6 @@ impl Segmenting {
     fn look(&mut self, image: &InputImage) -> Result<RegionMap, Failure> {
         let maps = self.engine.segment(std::slice::from_ref(image))?;
         Ok(mask::check(maps, self.regions, image.width, image.height)?)
-    }
-
-    /// What motion makes of that, or of what the network said of a frame before.
-    fn judge(&mut self, job: &Job, frame: &InputImage) -> Result<RegionMap, Failure> {
-        let fits = |map: &RegionMap| (map.width, map.height) == (job.image.width, job.image.height);
-        let said = self.said.take().filter(|map| !job.seen && fits(map));
-        if let Some(said) = said {
-            let judged = self.motion.refine(frame, &said, &job.foreground);
-            if !self.motion.began_scene() {
-                self.said = Some(said);
-                return Ok(judged);
-            }
-            self.forget();
-        }
-        let said = self.look(&job.image)?;
-        let judged = self.motion.refine(frame, &said, &job.foreground);
-        self.said = Some(said);
-        Ok(judged)
     }
 }
 

@@ -173,6 +173,84 @@ fn a_still_video_is_the_networks() {
     assert!(worst < 1e-3, "{worst}");
 }
 
+/// The camera pans, and the network has seen the first frame alone.
+#[test]
+fn what_the_network_said_comes_along_with_the_picture() {
+    let scene = |moved: usize| {
+        let values = (0..3 * 128 * 96).map(|at| {
+            let (x, y) = ((at % 128) as f32 / 2.0 - moved as f32, (at / 128 % 96) as f32 / 2.0);
+            0.3 * (0.5 * x + 0.3 * y).sin() + 0.3 * (0.4 * y - 0.3 * x).sin() + 0.2 * (0.13 * x + 0.7 * y).sin()
+        });
+        InputImage {
+            width: 128,
+            height: 96,
+            data: values.collect(),
+        }
+    };
+    let said = |moved: usize| {
+        let object = (0..64 * 48).map(|at| {
+            if (16..32).contains(&((at + 64 - moved) % 64)) {
+                0.9
+            } else {
+                0.1
+            }
+        });
+        RegionMap {
+            regions: 2,
+            width: 64,
+            height: 48,
+            probabilities: object.clone().map(|p| 1.0 - p).chain(object).collect(),
+        }
+    };
+    let (mut told, mut followed) = (MotionModel::default(), MotionModel::default());
+    assert_eq!(followed.follow(&scene(0), &[false, true]), None, "it has seen nothing");
+    followed.refine(&scene(0), &said(0), &[false, true]);
+    told.refine(&scene(0), &said(0), &[false, true]);
+    for moved in 1..9 {
+        let followed = followed.follow(&scene(moved), &[false, true]).unwrap();
+        let told = told.refine(&scene(moved), &said(moved), &[false, true]);
+        assert_eq!((followed.width, followed.height), (64, 48));
+        let pairs = followed.probabilities.iter().zip(&told.probabilities);
+        let difference = pairs.map(|(a, b)| (a - b).abs()).sum::<f32>() / told.probabilities.len() as f32;
+        // 0.02 after eight frames where it stays in its place.
+        assert!(difference < 0.005, "{moved}: {difference}");
+    }
+}
+
+#[test]
+fn a_scene_begins_with_a_frame_that_the_network_sees() {
+    let parts = [false, true, true];
+    let begun = || {
+        let mut masks = MotionModel::default();
+        masks.refine(&frame(0), &unsure(), &parts);
+        masks
+    };
+    assert!(begun().follow(&frame(1), &parts).is_some());
+    let white = InputImage {
+        data: vec![1.0; 3 * 128 * 96],
+        ..frame(0)
+    };
+    let torn = InputImage {
+        data: vec![0.0; 5],
+        ..frame(0)
+    };
+    for (frame, foreground) in [
+        (white, &parts[..]),
+        (torn, &parts[..]),
+        (self::torn(0, 0, 2), &parts[..]),
+        (frame(1), &[false, true]),
+        (frame(1), &[true; 3]),
+    ] {
+        let mut masks = begun();
+        assert_eq!(masks.follow(&frame, foreground), None);
+        assert_eq!(
+            masks.follow(&self::frame(1), &parts),
+            None,
+            "nothing is left of the scene before"
+        );
+    }
+}
+
 /// A stone: red, so that it stands apart, and even, so that motion would not be seen on it. What is around it stands still.
 #[test]
 fn what_is_smooth_and_surrounded_by_what_stands_still_is_no_object() {
