@@ -43,32 +43,20 @@ impl Appearance {
         self.trust
     }
 
-    /// Log-odds of the object by each pixel's colour (its cell of [`ColorHistogram`]) and by where the object was, as
-    /// probabilities; nothing before it has learned.
-    pub fn log_odds(&self, cells: &[u16], object: impl FnOnce() -> Plane) -> Option<Plane> {
+    /// Log-odds of the object by each pixel's colour alone (its cell of [`ColorHistogram`]); nothing before it has learned.
+    pub fn looks(&self, cells: &[u16], (width, height): (usize, usize)) -> Option<Plane> {
         if self.object.total <= 0.0 || self.surroundings.total <= 0.0 {
             return None;
         }
-        let object = object();
         let of = |cell: &u16| self.object.share(*cell) / self.surroundings.share(*cell);
-        let mut colors = Plane {
-            values: cells.iter().map(of).collect(),
-            ..object
-        };
+        let values = cells.iter().map(of).collect();
+        let mut colors = Plane { width, height, values };
         to_logarithms(&mut colors.values);
         colors
             .values
             .iter_mut()
             .for_each(|odds| *odds = odds.clamp(-LIMIT, LIMIT));
-        let mut near = object
-            .blurred(REACH)
-            .map(|near| (near + ELSEWHERE) / (1.0 - near + ELSEWHERE));
-        to_logarithms(&mut near.values);
-        Some(
-            colors
-                .blurred(SMOOTHING)
-                .zip(&near, |colors, near| colors + PLACE * near),
-        )
+        Some(colors.blurred(SMOOTHING))
     }
 
     /// Learns the colours of a frame whose log-odds motion has judged, and how well `guess`, what it said of the same frame before,
@@ -91,6 +79,15 @@ impl Appearance {
             running.add(&self.histogram);
         }
     }
+}
+
+/// Log-odds of the object by its looks ([`Appearance::looks`]) and by where it was, as probabilities.
+pub fn log_odds(looks: &Plane, object: &Plane) -> Plane {
+    let mut near = object
+        .blurred(REACH)
+        .map(|near| (near + ELSEWHERE) / (1.0 - near + ELSEWHERE));
+    to_logarithms(&mut near.values);
+    looks.zip(&near, |looks, near| looks + PLACE * near)
 }
 
 /// Counts of colours that fade.

@@ -9,6 +9,12 @@ const ROUNDS: usize = 8;
 const STEP: usize = 4;
 /// The least scale of a residual, in pixels: flow is no better than that.
 const LEAST_SCALE: f32 = 0.02;
+/// Flow of at most so many pixels stands still.
+const STILL: f32 = 0.1;
+/// A camera that has stood goes on standing while this share of what can be followed stands still, whatever else moves.
+const STANDS: f32 = 0.25;
+/// The scale is at most this then, in pixels: most of what can be followed may be one large object.
+const STANDING_SCALE: f32 = 0.05;
 
 /// How flow differs from the camera's motion.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,13 +23,41 @@ pub struct Residual {
     pub length: Plane,
     /// The median of the lengths: what flow and the camera's model are uncertain by.
     pub scale: f32,
+    camera: Affine,
+}
+
+impl Residual {
+    /// How far the camera's motion takes the corner that it takes farthest, in pixels.
+    pub fn shift(&self) -> f32 {
+        let (width, height) = self.length.size();
+        let corners = [(0, 0), (width, 0), (0, height), (width, height)];
+        let length = |(x, y)| {
+            let [u, v] = self.camera.at(basis(width, height, x, y));
+            u.hypot(v) as f32
+        };
+        corners.map(length).into_iter().fold(0.0, f32::max)
+    }
+
+    /// What remains of the same flow at another size.
+    pub fn of(&self, flow: &Flow) -> Flow {
+        let (width, height) = flow.size();
+        let scale = width as f64 / self.length.width as f64;
+        let own = |x: usize, y: usize, component: usize| {
+            let camera = self.camera.at(basis(width, height, x, y))[component];
+            flow.at(x, y)[component] - (scale * camera) as f32
+        };
+        Flow {
+            x: Plane::from_fn(width, height, |x, y| own(x, y, 0)),
+            y: Plane::from_fn(width, height, |x, y| own(x, y, 1)),
+        }
+    }
 }
 
 /// Fits an affine field to a flow by iteratively reweighted least squares (Geman and McClure's weights with the median
 /// residual as scale, so that up to half of the picture may move otherwise), and returns what remains. `followable` says, row by row,
 /// where the picture has something to follow: the rest of the flow is noise, and is neither fitted nor part of the scale. Where nothing
-/// is, the camera is taken to stand still.
-pub fn residual(flow: &Flow, followable: &[bool]) -> Residual {
+/// is, the camera is taken to stand still; so is a camera that `stood` before, while a quarter of the picture does.
+pub fn residual(flow: &Flow, followable: &[bool], stood: bool) -> Residual {
     let samples = samples(flow, followable);
     let (mut weights, mut field) = (vec![1.0f32; samples.len()], Affine::default());
     let mut scale = LEAST_SCALE;
@@ -35,9 +69,14 @@ pub fn residual(flow: &Flow, followable: &[bool]) -> Residual {
             *weight = (1.0 + (length / scale).powi(2)).powi(-2);
         }
     }
+    let still = |sample: &&Sample| sample.moved[0].hypot(sample.moved[1]) < STILL;
+    if stood && samples.iter().filter(still).count() as f32 >= STANDS * samples.len() as f32 {
+        (field, scale) = (Affine::default(), scale.min(STANDING_SCALE));
+    }
     Residual {
         length: field.residuals(flow),
         scale,
+        camera: field,
     }
 }
 
@@ -62,7 +101,7 @@ fn samples(flow: &Flow, followable: &[bool]) -> Vec<Sample> {
 }
 
 /// A field that is linear in the position: for each component the coefficients of 1, x and y.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Affine {
     x: [f64; 3],
     y: [f64; 3],

@@ -9,7 +9,7 @@
 //! | [`map`] | pictures and masks |
 //! | [`color`] | each pixel judged by how typical its colour is of each region |
 //! | [`barrier`] | what stands apart from the picture's frame |
-//! | [`motion`] | the object is what moves on its own: [`flow`] without the [`camera`]'s part, or what moves with order where nothing else does ([`roughness`]); its [`appearance`] where it stops |
+//! | [`motion`] | the object is what moves on its own: [`flow`] without the [`camera`]'s part, or what moves with order where nothing else does ([`roughness`]); its [`appearance`] where it stops; what has moved in front of a camera that is [`standing`] |
 //! | [`temporal`] | masks blended with those of the frame before |
 //! | [`guided`] | masks along the edges of colours |
 //! | [`instances`] | the object's connected pieces, followed from frame to frame |
@@ -30,6 +30,7 @@ pub mod pieces;
 pub mod plane;
 pub mod roughness;
 pub mod simd;
+pub mod standing;
 pub mod temporal;
 
 pub use color::{ColorModel, FillHoles};

@@ -20,9 +20,9 @@
 //! }
 //! ```
 
-use crate::appearance::Appearance;
+use crate::appearance::{self, Appearance};
 use crate::barrier;
-use crate::camera;
+use crate::camera::{self, Residual};
 use crate::color::{ColorHistogram, ColorModel};
 use crate::flow::{Flow, Pyramid, Search};
 use crate::guided::Guide;
@@ -30,6 +30,7 @@ use crate::map::{InputImage, RegionMap};
 use crate::plane::{Plane, quantile};
 use crate::roughness::{self, roughness};
 use crate::simd::ln;
+use crate::standing::Standing;
 use crate::vectorised;
 
 /// Sides of the picture that motion is looked for in, in multiples of the network's input. Masks are half as fine.
@@ -75,6 +76,8 @@ const AROUND: usize = 2;
 const FROM_AROUND: f32 = 0.5;
 /// Log-odds by looks and place from which on what stands still is more likely a part of the object that rests, and how steep that is.
 const RESTS: (f32, f32) = (1.5, 3.0);
+/// The same by looks alone of what has moved in front of a camera that stands.
+const MOVED_AND_RESTS: (f32, f32) = (0.5, 4.0);
 /// From these squared slopes on there is something to follow: a plain sky has less than 1, and its flow is noise.
 const FOLLOWABLE: f32 = 4.0;
 /// The share of a picture with something to follow from which its motion counts in full: what moves in front of nothing moves with
@@ -127,6 +130,7 @@ struct Previous {
     /// How surely motion has shown the object, 0 to 1.
     sure: f32,
     appearance: Appearance,
+    standing: Standing,
 }
 
 impl MotionModel {
@@ -180,7 +184,8 @@ impl MotionModel {
     /// `y = q l^2 / (q l^2 + 16)`, how far motion would have been seen, `k = max(j, 0) + y min(j, 0) + (1 - y) x / 2`, where x is what is around:
     /// the mean of `y j`, divided by that of y plus 0.02, of 10x10 pixels. What looks like the object, where the object was, may be a part of it
     /// that rests: with a the log-odds of that ([`Appearance`]) and t how far it has agreed with motion, a k below 0 counts
-    /// `1 - t / (1 + exp(-3 (a - 1.5)))`.
+    /// `1 - t / (1 + exp(-3 (a - 1.5)))`. In front of a camera that stands what has moved may rest: with a' the log-odds of its
+    /// looks alone and m how surely it has moved ([`Standing::has_moved`]), that is multiplied with `1 - m / (1 + exp(-4 (a' - 0.5)))`.
     ///
     /// n' is n, and as far as `g''` falls short of 1, and as far as t says, a. z is blended with that of the frame before, brought along
     /// by the flow, with a weight of that from 0.9 + 0.1 u (`g' = 0`) to 0.35 (`g' = 1`), where u follows g upwards and fades slowly: an
@@ -231,13 +236,19 @@ impl MotionModel {
             .previous
             .take()
             .filter(|previous| previous.log_odds.size() == (width, height));
-        let mut followed = known.and_then(|previous| {
+        let mut followed = known.and_then(|mut previous| {
             let flow = self.search.flow(&picture, &previous.picture).halved();
             let [seen, before] = flow.warp([&previous.brightness, &previous.log_odds]);
             let scene_goes_on = !is_cut(&brightness, &seen);
             scene_goes_on.then(|| {
-                let map = map.is_none().then(|| flow.halved().warp_map(&previous.map));
-                (Evidence::of(&flow, &before, &brightness), before, previous, map)
+                let evidence = Evidence::of(&flow, &before, &brightness, previous.standing.is_known());
+                let coarse = flow.halved();
+                let map = map.is_none().then(|| coarse.warp_map(&previous.map));
+                previous.standing.follow(&coarse, evidence.residual.shift(), || {
+                    let differs = brightness.zip(&seen, |now, seen| (now - seen).abs());
+                    (evidence.own_motion(&coarse), differs.halved())
+                });
+                (evidence, before, previous, map)
             })
         });
         let brought = followed.as_mut().and_then(|(_, _, _, map)| map.take());
@@ -255,17 +266,27 @@ impl MotionModel {
                 network + shown * (apart + NETWORK * network - network)
             });
         }
-        let (mut appearance, mut guess) = (Appearance::default(), None);
+        let (mut appearance, mut standing, mut guess) = (Appearance::default(), Standing::default(), None);
         let cells = ColorHistogram::cells(&quarter.data);
         if let Some((evidence, before, previous, _)) = followed {
-            appearance = previous.appearance;
-            guess = appearance.log_odds(&cells, || before.probabilities().halved());
+            (appearance, standing) = (previous.appearance, previous.standing);
+            let looks = appearance.looks(&cells, (quarter.width, quarter.height));
+            guess = looks
+                .as_ref()
+                .map(|looks| appearance::log_odds(looks, &before.probabilities().halved()));
             let mut stillness = Plane::filled(width, height, 1.0);
-            if let Some(guess) = &guess {
+            if let (Some(looks), Some(guess)) = (&looks, &guess) {
                 let trust = appearance.trust();
                 let guess = guess.resized(width, height);
-                let rests = guess.map(|guess| RESTS.1 * (guess - RESTS.0)).probabilities();
-                stillness = rests.map(|rests| 1.0 - trust * rests);
+                let rests = |log_odds: &Plane, (from, slope): (f32, f32)| {
+                    log_odds.map(|log_odds| slope * (log_odds - from)).probabilities()
+                };
+                stillness = rests(&guess, RESTS).map(|rests| 1.0 - trust * rests);
+                if let Some(moved) = standing.has_moved() {
+                    let rests = rests(looks, MOVED_AND_RESTS).zip(&moved, |looks, moved| looks * moved);
+                    let rests = rests.resized(width, height);
+                    stillness = stillness.zip(&rests, |stillness, rests| stillness * (1.0 - rests));
+                }
                 log_odds = log_odds.zip(&guess, |own, guess| {
                     own + trust * (1.0 - evidence.outshines) * (guess - own)
                 });
@@ -303,6 +324,7 @@ impl MotionModel {
             evidence: told,
             sure,
             appearance,
+            standing,
         });
         judged.share_out_all(foreground, &object.probabilities().values);
         Some(judged)
@@ -382,7 +404,8 @@ fn is_cut(current: &Plane, previous: &Plane) -> bool {
 
 /// What motion says of a frame.
 struct Evidence {
-    /// Residuals, blurred, in pixels.
+    residual: Residual,
+    /// Its lengths, blurred, in pixels.
     length: Plane,
     /// Squared slopes of the brightness in grey levels a pixel, means of windows.
     slopes: Plane,
@@ -402,10 +425,11 @@ struct Evidence {
 }
 
 impl Evidence {
-    fn of(flow: &Flow, before: &Plane, brightness: &Plane) -> Self {
+    /// `stood` is whether the camera is known to stand.
+    fn of(flow: &Flow, before: &Plane, brightness: &Plane, stood: bool) -> Self {
         let slopes = squared_slopes(brightness).window_means(FOLLOWED);
         let followable: Vec<bool> = slopes.values.iter().map(|slope| *slope > FOLLOWABLE).collect();
-        let residual = camera::residual(flow, &followable);
+        let residual = camera::residual(flow, &followable, stood);
         let length = residual.length.blurred(SMOOTHING);
         let scale = residual.scale + NOISE;
         let pairs = length.values.iter().zip(&followable);
@@ -424,6 +448,7 @@ impl Evidence {
         let disorder = order.as_ref().map_or(0.0, |order| order.weight);
         let told = |full: f32| disorder.max(followed * tells(level, full));
         Self {
+            residual,
             length,
             slopes,
             level,
@@ -433,6 +458,16 @@ impl Evidence {
             lets_go: told(LETS_GO),
             outshines: told(OUTSHINES),
             order,
+        }
+    }
+
+    /// What things have moved on their own, of the flow at half its size; nothing where there is nothing to follow.
+    fn own_motion(&self, flow: &Flow) -> Flow {
+        let (own, slopes) = (self.residual.of(flow), self.slopes.halved());
+        let followed = |own: &Plane| own.zip(&slopes, |own, slope| if slope > FOLLOWABLE { own } else { 0.0 });
+        Flow {
+            x: followed(&own.x),
+            y: followed(&own.y),
         }
     }
 

@@ -105,6 +105,36 @@ fn a_part_of_the_object_that_rests_stays_the_object() {
     assert!(background < 0.5, "{background}");
 }
 
+/// [`frame`] with a second square of the same looks, below on the right, that goes up and down.
+fn two(moved: usize, second: usize) -> InputImage {
+    let mut picture = frame(moved);
+    let below = torn(0, 0, 1);
+    let pixels = picture.width * picture.height;
+    // The square of `below`, from 24 to 56 across and 32 to 64 down.
+    for channel in 0..3 {
+        for (y, x) in (0..28).flat_map(|y| (0..24).map(move |x| (y, x))) {
+            let there = channel * pixels + (66 - 2 * second + y) * picture.width + 100 + x;
+            picture.data[there] = below.data[channel * pixels + (34 + y) * picture.width + 26 + x];
+        }
+    }
+    picture
+}
+
+/// In front of a camera that stands one object stops for good while another goes on.
+#[test]
+fn an_object_that_stops_while_another_moves_stays_an_object() {
+    let up_and_down = |at: usize| if at % 8 < 4 { at % 4 } else { 4 - at % 4 };
+    let moves = (0..8).map(|at| two(2 * at, up_and_down(at)));
+    let map = followed(moves.chain((8..60).map(|at| two(14, up_and_down(at)))).map(calm));
+    // The first square stands at 26..42, 16..32.
+    let stands = (18..30).flat_map(|y| (28..40).map(move |x| y * 64 + x));
+    let background = stands.map(|at| map.probabilities[at]).sum::<f32>() / 144.0;
+    assert!(background < 0.5, "{background}");
+    let beside = (2..14).flat_map(|y| (2..20).map(move |x| y * 64 + x));
+    let background = beside.map(|at| map.probabilities[at]).sum::<f32>() / 216.0;
+    assert!(background > 0.8, "{background}");
+}
+
 /// The network says 0.4 everywhere: without memory the square is gone within a dozen frames.
 #[test]
 fn an_object_that_stops_stays_the_object() {
@@ -397,7 +427,8 @@ fn what_moves_with_order_in_water_is_the_object() {
     };
     let brightness = Plane::from_fn(64, 48, |x, y| 200.0 * texture((x, y), 3));
     let nothing = Plane::filled(64, 48, 0.0);
-    let judged = Evidence::of(&flow, &nothing, &brightness).weigh(&nothing, &nothing, &Plane::filled(64, 48, 1.0), 0.0);
+    let judged =
+        Evidence::of(&flow, &nothing, &brightness, false).weigh(&nothing, &nothing, &Plane::filled(64, 48, 1.0), 0.0);
     let at = |x: usize, y: usize| judged.row(y)[x];
     for (x, y) in [(25, 21), (28, 24), (31, 27)] {
         assert!(at(x, y) > 1.0, "{}", at(x, y));
@@ -426,7 +457,7 @@ fn a_plain_sky_moves_nothing() {
         let brightness = Plane::from_fn(64, 48, |x, y| {
             100.0 + texture((x, y), 3) * if aircraft(x, y) { 100.0 } else { sky }
         });
-        Evidence::of(&flow, &Plane::filled(64, 48, 1.0), &brightness).weight
+        Evidence::of(&flow, &Plane::filled(64, 48, 1.0), &brightness, false).weight
     };
     // Aircraft and what is around it are a fifth of this picture.
     assert!(evidence(2.0) < 0.75, "{}", evidence(2.0));
@@ -470,7 +501,7 @@ fn what_flies_in_a_plain_sky_is_seen_moving() {
     let contrast = |x: usize, y: usize| if sky(y) && !helicopter(x, y) { 2.0 } else { 100.0 };
     let brightness = Plane::from_fn(64, 48, |x, y| 100.0 + texture((x, y), 3) * contrast(x, y));
     let nothing = Plane::filled(64, 48, 0.0);
-    let evidence = Evidence::of(&flow, &nothing, &brightness);
+    let evidence = Evidence::of(&flow, &nothing, &brightness, false);
     assert!(
         evidence.weight > 0.8 && evidence.level < 2.2,
         "{} {}",
