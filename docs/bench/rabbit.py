@@ -60,8 +60,8 @@ OUTLINES = {
 }
 
 
-def outline(points):
-    truth = np.zeros(SIZE[::-1], np.uint8)
+def outline(points, size=SIZE):
+    truth = np.zeros(size[::-1], np.uint8)
     corners = [[int(value) for value in point.split(",")] for point in points.split()]
     return cv2.fillPoly(truth, [np.array(corners, np.int32)], 1) > 0
 
