@@ -17,8 +17,8 @@ use crate::shown::end_with;
 /// Blur what is behind the object, or put a picture or a clip there.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  factorseg-pipeline background --in /dev/video0 --out /dev/video9
-  factorseg-pipeline background --in /dev/video0 --out /dev/video9 --with beach.jpg smoothing=0.5
+  factorseg-pipeline background --in /dev/video0 --out /dev/video9 motion-model=false
+  factorseg-pipeline background --in /dev/video0 --out /dev/video9 --with beach.jpg motion-model=false smoothing=0.5
   factorseg-pipeline background --in holiday.mp4 --out elsewhere.mp4 --with waves.mp4 refine=guided
   factorseg-pipeline background --in holiday.mp4 --out blurred.mp4 blur-strength=4")]
 pub struct Background {
