@@ -239,15 +239,15 @@ impl MotionModel {
         let mut followed = known.and_then(|mut previous| {
             let flow = self.search.flow(&picture, &previous.picture).halved();
             let [seen, before] = flow.warp([&previous.brightness, &previous.log_odds]);
-            let scene_goes_on = !is_cut(&brightness, &seen);
+            let differs = brightness.zip(&seen, |now, seen| (now - seen).abs());
+            let scene_goes_on = !is_cut(&brightness, &differs);
             scene_goes_on.then(|| {
                 let evidence = Evidence::of(&flow, &before, &brightness, previous.standing.is_known());
                 let coarse = flow.halved();
                 let map = map.is_none().then(|| coarse.warp_map(&previous.map));
-                previous.standing.follow(&coarse, evidence.residual.shift(), || {
-                    let differs = brightness.zip(&seen, |now, seen| (now - seen).abs());
-                    (evidence.own_motion(&coarse), differs.halved())
-                });
+                let shift = evidence.residual.shift();
+                let look = || (evidence.own_motion(&coarse), differs.halved());
+                previous.standing.follow(&coarse, shift, look);
                 (evidence, before, previous, map)
             })
         });
@@ -396,10 +396,10 @@ fn squared_slopes(plane: &Plane) -> Plane {
     Plane { width, height, values }
 }
 
-/// Whether a picture shows another scene than the one before, brought along by the flow.
-fn is_cut(current: &Plane, previous: &Plane) -> bool {
-    let difference = previous.zip(current, |a, b| (a - b).abs()).mean();
-    difference > CUT && difference > CUT_SHARE * current.deviation()
+/// Whether a picture shows another scene than the one before: `differs` is by how much, brought along by the flow, in grey levels.
+fn is_cut(brightness: &Plane, differs: &Plane) -> bool {
+    let difference = differs.mean();
+    difference > CUT && difference > CUT_SHARE * brightness.deviation()
 }
 
 /// What motion says of a frame.
